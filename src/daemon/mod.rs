@@ -1,0 +1,1 @@
+//! The node as a process: sockets, files, threads and the clock.

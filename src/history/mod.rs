@@ -1,0 +1,1 @@
+//! Client-side histories, and whether they are linearizable.

@@ -1,0 +1,3 @@
+//! The program: daemon and tool in one binary.
+
+fn main() {}

@@ -1,0 +1,183 @@
+//! What the protocol wants done: frames to send, timers to arm, records to make durable.
+//!
+//! There are two lanes out. [`Effects::send`] is for what may be said at once;
+//! [`Effects::promise`] for what may be said only after the records of this turn are
+//! durable: a vote, an acknowledgment of what is on the disk. Promises travel inside
+//! the [`Batch`] of records and come out only when that batch is handed back as synced,
+//! so no code path can let one slip out early.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::journal::Record;
+use crate::time::Instant;
+use crate::timer_wheel::TimerWheel;
+use crate::types::ServerId;
+use crate::wire::Message;
+
+/// The sink that managers put their effects into.
+#[derive(Debug)]
+pub struct Effects {
+    /// The time of this turn.
+    pub now: Instant,
+    /// The node's own source of randomness, seeded at its start.
+    pub random: fastrand::Rng,
+    timers: TimerWheel<Timer>,
+    sends: VecDeque<Outgoing>,
+    records: Vec<Record>,
+    promises: Vec<Outgoing>,
+    batches_taken: u64,
+}
+
+/// What a node waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Timer {
+    /// Introduce this blank node to the others again.
+    Genesis,
+    /// No leader was heard for an election timeout.
+    Election,
+    /// Ask those who have not answered for their vote again.
+    VoteResend,
+    /// Send the next round of heartbeats.
+    Heartbeat,
+    /// Entries sent to this node were not acknowledged in time.
+    Resend(ServerId),
+    /// Ask the leader again at which index reads may be answered.
+    ReadIndex,
+    /// Drop what clients have left unfinished.
+    Sweep,
+}
+
+/// A message on its way out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// To whom.
+    pub to: Destination,
+    /// What.
+    pub message: Message,
+}
+
+/// Whom a message is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// Another node.
+    Peer(ServerId),
+    /// A client.
+    Client(SocketAddr),
+    /// This node: how it takes note of its own durable vote.
+    Myself,
+}
+
+/// Records to write and sync together, and what may be said when that is done.
+#[derive(Debug)]
+#[must_use = "what it promises is said only when it is handed back as synced"]
+pub struct Batch {
+    sequence: u64,
+    records: Vec<Record>,
+    promises: Vec<Outgoing>,
+}
+
+impl Batch {
+    /// What must be durable before the batch is handed back. With no record nothing
+    /// needs to be written: the batch may be handed back as soon as all before it were.
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// The batch's place in the order of batches.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+}
+
+impl Effects {
+    /// An empty sink at `now`.
+    pub fn new(now: Instant, seed: u64) -> Self {
+        Self {
+            now,
+            random: fastrand::Rng::with_seed(seed),
+            timers: TimerWheel::new(now),
+            sends: VecDeque::new(),
+            records: Vec::new(),
+            promises: Vec::new(),
+            batches_taken: 0,
+        }
+    }
+
+    /// Sends the message at once.
+    pub fn send(&mut self, to: Destination, message: Message) {
+        self.sends.push_back(Outgoing { to, message });
+    }
+
+    /// Sends the message once everything recorded so far is durable.
+    pub fn promise(&mut self, to: Destination, message: Message) {
+        self.promises.push(Outgoing { to, message });
+    }
+
+    /// Makes the record durable.
+    pub fn record(&mut self, record: Record) {
+        self.records.push(record);
+    }
+
+    /// The sequence of the batch that will hold what is recorded now.
+    pub fn batch_sequence(&self) -> u64 {
+        self.batches_taken + 1
+    }
+
+    /// Arms the timer, or arms it anew, to fire `after` from now.
+    pub fn arm(&mut self, timer: Timer, after: Duration) {
+        self.timers.arm(timer, self.now + after);
+    }
+
+    /// Cancels the timer if it is armed.
+    pub fn cancel(&mut self, timer: Timer) {
+        self.timers.cancel(timer);
+    }
+
+    /// Whether the timer is armed.
+    pub fn is_armed(&self, timer: Timer) -> bool {
+        self.timers.is_armed(timer)
+    }
+
+    /// When the next timer is due.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.timers.next_deadline()
+    }
+
+    /// A timer that is due, with the time that it was due at.
+    pub(super) fn pop_expired(&mut self) -> Option<(Timer, Instant)> {
+        self.timers.pop_expired(self.now)
+    }
+
+    /// The next message to send.
+    pub(super) fn pop_send(&mut self) -> Option<Outgoing> {
+        self.sends.pop_front()
+    }
+
+    /// Everything recorded and promised since the last batch, if there is any.
+    pub(super) fn take_batch(&mut self) -> Option<Batch> {
+        if self.records.is_empty() && self.promises.is_empty() {
+            return None;
+        }
+        self.batches_taken += 1;
+        Some(Batch {
+            sequence: self.batches_taken,
+            records: std::mem::take(&mut self.records),
+            promises: std::mem::take(&mut self.promises),
+        })
+    }
+
+    /// Lets out what the batch promised. Returns what the node promised itself.
+    pub(super) fn keep_promises(&mut self, batch: Batch) -> Vec<Message> {
+        let mut to_myself = Vec::new();
+        for outgoing in batch.promises {
+            if outgoing.to == Destination::Myself {
+                to_myself.push(outgoing.message);
+            } else {
+                self.sends.push_back(outgoing);
+            }
+        }
+        to_myself
+    }
+}

@@ -1,0 +1,73 @@
+//! Bytes and values: the frames that travel, as `docs/wire-format.md` gives them.
+//!
+//! The decoder is total. It shares the datagram's memory, allocates nothing that a
+//! length field promises before the bytes are there, and says why it drops a frame.
+
+mod frame;
+mod message;
+
+pub use frame::{Echo, FRAME_BYTES_MAX, Frame, GenesisHash, Header, decode, encode};
+pub use message::*;
+
+macro_rules! drop_causes {
+    ($($(#[$doc:meta])* $name:ident = $code:literal, $text:literal;)*) => {
+        /// Why a datagram is dropped. Each cause is counted.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum DropCause {
+            $($(#[$doc])* $name = $code,)*
+        }
+
+        impl DropCause {
+            /// Every cause, in the order of the codes, which count from zero.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The name that `status` shows.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                }
+            }
+
+            /// The number that stands for the cause in a [`NodeStatus`].
+            pub const fn code(self) -> u8 {
+                self as u8
+            }
+        }
+    };
+}
+
+drop_causes! {
+    /// Shorter than a header, or longer or shorter than its length field says.
+    Length = 0, "length";
+    /// Another protocol altogether.
+    Magic = 1, "magic";
+    /// A version of the frame that this program does not know.
+    Version = 2, "version";
+    /// The checksum is wrong.
+    Checksum = 3, "checksum";
+    /// A key that this node does not have.
+    Key = 4, "key";
+    /// A kind of message that this program does not know.
+    Kind = 5, "kind";
+    /// The message does not say what its kind should.
+    Malformed = 6, "malformed";
+    /// Another cluster's name.
+    Cluster = 7, "cluster";
+    /// A cluster of this name, born another time.
+    Genesis = 8, "genesis";
+    /// Meant for another node.
+    Destination = 9, "destination";
+    /// From a node that is not listed, or a node's message from a client.
+    Sender = 10, "sender";
+    /// From a listed node, but not from its address.
+    Address = 11, "address";
+    /// From a former life of a node.
+    Incarnation = 12, "incarnation";
+    /// A frame that arrived before.
+    Duplicate = 13, "duplicate";
+    /// The entries contradict the chain of the log.
+    Chain = 14, "chain";
+    /// Says of the protocol what cannot be true.
+    Protocol = 15, "protocol";
+}
