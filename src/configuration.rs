@@ -32,6 +32,11 @@ impl Configuration {
         Self { genesis, members, session_limit: SESSION_LIMIT, session_window: SESSION_WINDOW }
     }
 
+    /// That of a node which is part of no cluster yet: nobody votes.
+    pub fn unborn() -> Self {
+        Self::at_genesis(GenesisId(0), BTreeMap::new())
+    }
+
     /// How many members make a majority.
     pub fn majority(&self) -> usize {
         self.members.len() / 2 + 1

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::journal::Record;
 use crate::time::Instant;
 use crate::timer_wheel::TimerWheel;
-use crate::types::ServerId;
+use crate::types::{PacketNumber, ServerId};
 use crate::wire::Message;
 
 /// The sink that managers put their effects into.
@@ -64,9 +64,20 @@ pub enum Destination {
     /// Another node.
     Peer(ServerId),
     /// A client.
-    Client(SocketAddr),
+    Client(ClientPath),
     /// This node: how it takes note of its own durable vote.
     Myself,
+}
+
+/// The way back to a client that asked something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientPath {
+    /// Where it asked from.
+    pub address: SocketAddr,
+    /// The number of the frame that it asked by; the answer echoes it.
+    pub packet: PacketNumber,
+    /// When that arrived.
+    pub heard_at: Instant,
 }
 
 /// Records to write and sync together, and what may be said when that is done.
@@ -153,6 +164,11 @@ impl Effects {
     /// The next message to send.
     pub(super) fn pop_send(&mut self) -> Option<Outgoing> {
         self.sends.pop_front()
+    }
+
+    /// Whether something must be written before the next promises may be kept.
+    pub(super) fn has_records(&self) -> bool {
+        !self.records.is_empty()
     }
 
     /// Everything recorded and promised since the last batch, if there is any.

@@ -1,19 +1,50 @@
-//! The protocol. (Interface; the implementation replaces this stub.)
+//! The protocol: one node, without sockets, files, clocks or threads.
+//!
+//! [`ReplicaNode`] owns the [`ReplicaState`] and the managers, and lends each of them
+//! `&mut ReplicaState` and the sink of [`Effects`]. Managers never call each other: one
+//! that wants another to act returns a small enum, and the node makes the move.
+//!
+//! `on_*` methods take in what happens and may ignore it; `become_*`, `step_down` and
+//! `follow` change what the node is; `send_*` puts a message into the sink; `poll_*` and
+//! `take_*` hand out what is to be done.
 
 mod effects;
+mod election;
+mod genesis;
+mod heartbeat;
+mod link;
+mod log;
+mod progress;
+mod reads;
+mod receive;
+mod replication;
+mod requests;
+mod send;
+mod state;
+mod status;
 
-pub use effects::{Batch, Destination, Effects, Outgoing, Timer};
+pub use effects::{Batch, ClientPath, Destination, Effects, Outgoing, Timer};
+pub use election::ElectionManager;
+pub use heartbeat::HeartbeatManager;
+pub use log::Log;
+pub use replication::ReplicationManager;
+pub use state::{Peer, ReplicaState};
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::Bytes;
-
-use crate::journal::Recovered;
+use crate::configuration::Configuration;
+use crate::journal::{Record, Recovered};
 use crate::store::Store;
 use crate::time::Instant;
-use crate::types::ServerId;
+use crate::types::{LogIndex, PacketNumber, ServerId, Term};
+use crate::wire::{Message, Role};
+use election::Tally;
+use genesis::Genesis;
+use heartbeat::Quorum;
+use reads::ReadManager;
+use requests::RequestManager;
 
 /// What a node is told at its start. None of it may influence replicated state.
 #[derive(Clone, Debug)]
@@ -39,72 +70,265 @@ pub struct ListedNode {
 
 /// The whole of one node.
 #[derive(Debug)]
-pub struct ReplicaNode {}
+pub struct ReplicaNode {
+    state: ReplicaState,
+    genesis: Genesis,
+    election: ElectionManager,
+    heartbeat: HeartbeatManager,
+    replication: ReplicationManager,
+    requests: RequestManager,
+    reads: ReadManager,
+    effects: Effects,
+    /// The leader whose frames of this turn are answered at its end.
+    answer_to: Option<ServerId>,
+    /// The number of the next frame to a client.
+    client_packet: PacketNumber,
+    /// The commit index that the journal was last told.
+    recorded_commit: LogIndex,
+    started_at: Instant,
+}
 
-#[allow(unused_variables, clippy::unused_self, reason = "interface only")]
 impl ReplicaNode {
-    /// A node that goes on from what its directory held.
-    pub fn new(config: NodeConfig, recovered: Recovered, now: Instant, seed: u64) -> Self {
-        unimplemented!()
-    }
-
-    /// Takes in one datagram.
-    pub fn on_datagram(&mut self, now: Instant, source: SocketAddr, datagram: &Bytes) {
-        unimplemented!()
+    /// A node that goes on from what its directory held. `seed` must be random.
+    pub fn new(config: &NodeConfig, recovered: Recovered, now: Instant, seed: u64) -> Self {
+        let mut effects = Effects::new(now, seed);
+        let mut state = ReplicaState::recovered(config, recovered, &mut effects);
+        if state.is_born() {
+            ElectionManager::wait_for_leader(&mut state, &mut effects);
+        } else {
+            effects.arm(Timer::Genesis, Duration::ZERO);
+        }
+        Self {
+            recorded_commit: state.commit,
+            state,
+            genesis: Genesis::new(config),
+            election: ElectionManager::default(),
+            heartbeat: HeartbeatManager::default(),
+            replication: ReplicationManager::default(),
+            requests: RequestManager::default(),
+            reads: ReadManager::default(),
+            answer_to: None,
+            client_packet: state::random_packet(&mut effects),
+            effects,
+            started_at: now,
+        }
     }
 
     /// Fires the timers that are due.
     pub fn on_timeout(&mut self, now: Instant) {
-        unimplemented!()
+        self.effects.now = now;
+        while let Some((timer, deadline)) = self.effects.pop_expired() {
+            self.fire(timer, deadline);
+        }
     }
 
-    /// Ends a turn: what came in during it is sent on as one set of frames per node.
+    fn fire(&mut self, timer: Timer, deadline: Instant) {
+        let Self { state, effects: fx, .. } = self;
+        // Who wakes up so late may have been dead: it knows nothing of what others said
+        // meanwhile, and draws no conclusion from their silence.
+        let overslept = fx.now.since(deadline) > state.election_timeout / 2;
+        match timer {
+            Timer::Genesis => {
+                self.genesis.on_timeout(state, fx);
+                self.genesis.coordinate(state, fx);
+            }
+            Timer::Election if overslept => ElectionManager::wait_for_leader(state, fx),
+            Timer::Election => {
+                let tally = self.election.on_timeout(state, fx);
+                self.reads.start_over(fx);
+                self.act_on(tally);
+            }
+            Timer::VoteResend => self.election.ask_for_votes(state, fx),
+            Timer::Heartbeat => {
+                if HeartbeatManager::check_quorum(state, fx.now) == Quorum::Lost && !overslept {
+                    ::log::warn!("node {}: no majority hears it, steps down", state.server_id);
+                    self.step_down();
+                } else {
+                    self.heartbeat.beat(state, fx);
+                    self.hand_over_if_asked();
+                }
+            }
+            Timer::Resend(peer) => self.replication.on_silence(peer, state, fx),
+            Timer::ReadIndex => self.reads.on_silence(state, fx),
+            Timer::Sweep => {
+                self.requests.sweep(fx);
+                self.reads.sweep(fx);
+            }
+        }
+    }
+
+    /// Ends a turn: what came in during it goes on as one set of frames per node.
     pub fn end_turn(&mut self, now: Instant) {
-        unimplemented!()
+        self.effects.now = now;
+        let Self { state, effects: fx, .. } = self;
+        if state.role == Role::Leader {
+            if ReplicationManager::advance_commit(state) {
+                self.requests.release(state, fx);
+            }
+            self.reads.end_turn(&mut self.heartbeat, state, fx);
+            self.replication.send_to_all(state, fx);
+        } else {
+            self.reads.end_turn(&mut self.heartbeat, state, fx);
+            if let Some(leader) = self.answer_to.take() {
+                let mut acknowledge = self.replication.acknowledge(state, fx);
+                acknowledge.round = self.heartbeat.heard_round(state);
+                fx.send(Destination::Peer(leader), Message::Acknowledge(acknowledge));
+            }
+        }
     }
 
     /// When the node must be called again, at the latest.
     pub fn next_deadline(&self) -> Option<Instant> {
-        unimplemented!()
-    }
-
-    /// Writes the next frame to send into `frame`, and says where to.
-    pub fn poll_send(&mut self, frame: &mut Vec<u8>) -> Option<SocketAddr> {
-        unimplemented!()
+        self.effects.next_deadline()
     }
 
     /// What must be made durable. Batches must be synced in the order they are taken.
     pub fn take_batch(&mut self) -> Option<Batch> {
-        unimplemented!()
+        // Whatever is written anyway takes the commit index along, so that a restarted
+        // node knows it; for its own sake nothing is written.
+        if self.effects.has_records() && self.state.commit > self.recorded_commit {
+            self.recorded_commit = self.state.commit;
+            self.effects.record(Record::Commit(self.state.commit));
+        }
+        self.effects.take_batch()
     }
 
     /// The batch is durable: what it promised may be said.
     pub fn on_synced(&mut self, now: Instant, batch: Batch) {
-        unimplemented!()
+        self.effects.now = now;
+        let durable_before = self.state.log.durable();
+        self.state.log.on_synced(batch.sequence());
+        if self.state.log.durable() > durable_before {
+            self.answer_to = HeartbeatManager::leader_to_answer(&self.state);
+        }
+        for message in self.effects.keep_promises(batch) {
+            self.on_own_message(message);
+        }
+    }
+
+    /// What this node promised itself has become durable.
+    fn on_own_message(&mut self, message: Message) {
+        let Self { state, effects: fx, .. } = self;
+        let myself = state.server_id;
+        match message {
+            Message::VoteReply(vote) => {
+                let tally = self.election.on_vote_reply(myself, vote, state);
+                self.act_on(tally);
+            }
+            Message::GenesisAccept(genesis) => {
+                let directory = state.identity.directory;
+                self.genesis.on_accept(myself, directory, genesis, state, fx);
+            }
+            Message::GenesisComplete(configuration) => self.be_born(configuration),
+            other => unreachable!("a node promises itself no {other:?}"),
+        }
+    }
+
+    fn be_born(&mut self, configuration: Configuration) {
+        let Self { state, effects: fx, .. } = self;
+        if state.is_born() {
+            return;
+        }
+        ::log::info!("node {}: the cluster {} is born", state.server_id, configuration.genesis);
+        state.be_born(configuration.clone());
+        self.recorded_commit = state.commit;
+        for &peer in state.peers.keys() {
+            let message = Message::GenesisComplete(configuration.clone());
+            fx.send(Destination::Peer(peer), message);
+        }
+        fx.cancel(Timer::Genesis);
+        ElectionManager::wait_for_leader(state, fx);
+    }
+
+    fn act_on(&mut self, tally: Tally) {
+        match tally {
+            Tally::Pending => {}
+            Tally::MayStand => self.election.stand(false, &mut self.state, &mut self.effects),
+            Tally::Won => self.become_leader(),
+            Tally::HigherTerm(term) => self.step_down_to(term),
+        }
+    }
+
+    fn become_leader(&mut self) {
+        let Self { state, effects: fx, .. } = self;
+        ::log::info!("node {}: leads in term {}", state.server_id, state.term);
+        self.election.give_up(state, fx);
+        state.role = Role::Leader;
+        state.leader_id = Some(state.server_id);
+        fx.cancel(Timer::Election);
+        self.reads.start_over(fx);
+        self.replication.lead(state, fx);
+        self.heartbeat.lead(state, fx);
+    }
+
+    /// Takes up a higher term, as follower.
+    fn step_down_to(&mut self, term: Term) {
+        self.state.take_up_term(term, &mut self.effects);
+        self.step_down();
+    }
+
+    /// Ceases to lead or to stand; waits for a leader.
+    fn step_down(&mut self) {
+        let Self { state, effects: fx, .. } = self;
+        self.election.give_up(state, fx);
+        if state.role == Role::Leader {
+            state.role = Role::Follower;
+            state.leader_id = None;
+            self.requests.dismiss(state, fx);
+            fx.cancel(Timer::Heartbeat);
+            for &peer in state.peers.keys() {
+                fx.cancel(Timer::Resend(peer));
+            }
+        }
+        self.reads.start_over(fx);
+        ElectionManager::wait_for_leader(state, fx);
     }
 
     /// Hands leadership over, if this node has it, and takes no further writes.
     pub fn hand_over(&mut self, now: Instant) {
-        unimplemented!()
+        self.effects.now = now;
+        self.state.handing_over = true;
+        self.hand_over_if_asked();
     }
 
-    /// Whether nothing keeps the node from stopping: it does not lead, or leads alone.
+    /// Asks the follower that has everything to stand for election, until one does.
+    fn hand_over_if_asked(&mut self) {
+        let Self { state, effects: fx, .. } = self;
+        if !state.handing_over || state.role != Role::Leader {
+            return;
+        }
+        let successor = state
+            .peers
+            .iter()
+            .filter(|(id, peer)| {
+                state.is_voting_peer(**id)
+                    && peer.progress.matched == state.log.last_index()
+                    && fx.now.since(peer.progress.contact) < state.election_timeout
+            })
+            .max_by_key(|(_, peer)| (peer.progress.durable, peer.progress.contact));
+        if let Some((&id, _)) = successor {
+            fx.send(Destination::Peer(id), Message::TimeoutNow(state.term));
+        }
+    }
+
+    /// Whether nothing keeps the node from stopping: another leads, or none can.
     pub fn may_stop(&self) -> bool {
-        unimplemented!()
-    }
-
-    /// Whom the node waits for, as a sentence; none when it serves.
-    pub fn waiting_for(&self) -> Option<String> {
-        unimplemented!()
+        let alone = !self.state.is_born() || self.state.configuration().members.len() == 1;
+        alone || self.state.leader_id.is_some_and(|leader| leader != self.state.server_id)
     }
 
     /// Why the node must not go on, as a sentence: most listed nodes contradict its list.
     pub fn contradicted(&self) -> Option<String> {
-        unimplemented!()
+        if self.state.is_born() { None } else { self.genesis.contradicted(self.effects.now) }
     }
 
-    /// The replicated state.
+    /// Who the node is, and how it sees the others.
+    pub fn state(&self) -> &ReplicaState {
+        &self.state
+    }
+
+    /// The replicated state machine.
     pub fn store(&self) -> &Store {
-        unimplemented!()
+        &self.state.store
     }
 }

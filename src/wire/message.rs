@@ -176,6 +176,8 @@ pub const RANGES_MAX: usize = 16;
 /// A follower asks at which index it may answer reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadIndexRequest {
+    /// The follower's term.
+    pub term: Term,
     /// The follower's number for it.
     pub batch: u64,
 }
@@ -184,6 +186,8 @@ pub struct ReadIndexRequest {
 /// below this index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadIndexReply {
+    /// The leader's term.
+    pub term: Term,
     /// The follower's number for the request.
     pub batch: u64,
     /// The index.

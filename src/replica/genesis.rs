@@ -1,0 +1,322 @@
+//! The cluster's birth, by unanimity of the listed blank nodes.
+//!
+//! All N listed nodes must be blank, have equal lists and have durably accepted the
+//! same genesis; nobody votes before knowing it complete. An incomplete genesis is
+//! superseded only by all N again. So whenever something was ever committed, a
+//! majority of the members knows its genesis complete, and no second one can be born
+//! while a single one of them is left.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::effects::{Destination, Effects, Timer};
+use super::state::ReplicaState;
+use super::{ListedNode, NodeConfig};
+use crate::configuration::Configuration;
+use crate::journal::{GenesisState, Record};
+use crate::time::Instant;
+use crate::types::{DirectoryId, GenesisId, ServerId};
+use crate::wire::{Introduce, Message, Standing};
+
+/// How often a node that is not born introduces itself.
+const INTERVAL: Duration = Duration::from_millis(50);
+/// How long what another node said of itself counts.
+pub const FRESH: Duration = Duration::from_secs(2);
+
+/// A node's way into its cluster.
+#[derive(Debug)]
+pub struct Genesis {
+    /// This node's list: each node's address as typed, empty when it was not.
+    list: Vec<(ServerId, String)>,
+    heard: BTreeMap<ServerId, Heard>,
+    /// As coordinator: who has durably accepted the genesis that this node proposes.
+    accepted_by: BTreeSet<ServerId>,
+}
+
+/// What another node said of itself.
+#[derive(Debug)]
+struct Heard {
+    at: Instant,
+    directory: DirectoryId,
+    standing: Standing,
+    /// Its list, where that contradicts this node's.
+    contradiction: Option<Vec<(ServerId, String)>>,
+}
+
+impl Genesis {
+    /// The way of a node with this list.
+    pub fn new(config: &NodeConfig) -> Self {
+        let typed = |listed: &ListedNode| listed.typed.clone();
+        let list = config.nodes.iter().map(|(id, listed)| (*id, typed(listed))).collect();
+        Self { list, heard: BTreeMap::new(), accepted_by: BTreeSet::new() }
+    }
+
+    /// Introduces this node to the others, and moves the birth on if it coordinates it.
+    pub fn on_timeout(&mut self, state: &ReplicaState, fx: &mut Effects) {
+        let standing = match &state.genesis {
+            GenesisState::Blank => Standing::Blank,
+            GenesisState::Accepted(accepted) => Standing::Accepted(accepted.genesis),
+            GenesisState::Complete(_) => return,
+        };
+        for &peer in state.peers.keys() {
+            fx.send(Destination::Peer(peer), self.introduce(standing));
+        }
+        fx.arm(Timer::Genesis, INTERVAL);
+    }
+
+    fn introduce(&self, standing: Standing) -> Message {
+        Message::Introduce(Introduce { standing, list: self.list.clone() })
+    }
+
+    /// Takes in what another node says of itself. `fresh` says that it echoes a frame
+    /// that this node sent lately: only then does it speak of the present.
+    pub fn on_introduce(
+        &mut self,
+        from: ServerId,
+        directory: DirectoryId,
+        introduce: Introduce,
+        fresh: bool,
+        state: &ReplicaState,
+        fx: &mut Effects,
+    ) {
+        let contradicts = !agree(&self.list, &introduce.list);
+        if let GenesisState::Complete(configuration) = &state.genesis {
+            if !matches!(introduce.standing, Standing::Born(_)) {
+                self.receive_late_comer(from, contradicts, configuration, fx);
+            }
+            return;
+        }
+        if fresh {
+            let contradiction = contradicts.then_some(introduce.list);
+            let standing = introduce.standing;
+            self.heard.insert(from, Heard { at: fx.now, directory, standing, contradiction });
+        }
+    }
+
+    /// A node that is not born yet meets one that is.
+    fn receive_late_comer(
+        &self,
+        from: ServerId,
+        contradicts: bool,
+        configuration: &Configuration,
+        fx: &mut Effects,
+    ) {
+        let message = if contradicts {
+            self.introduce(Standing::Born(configuration.genesis))
+        } else {
+            Message::GenesisComplete(configuration.clone())
+        };
+        fx.send(Destination::Peer(from), message);
+    }
+
+    /// As coordinator, which is the lowest listed node: proposes the birth once all
+    /// others are known to be unborn and to have the same list.
+    pub fn coordinate(&mut self, state: &mut ReplicaState, fx: &mut Effects) {
+        if state.is_born() || self.coordinator() != Some(state.server_id) {
+            return;
+        }
+        let Some(members) = self.unborn_members(state, fx.now) else { return };
+        match &state.genesis {
+            GenesisState::Accepted(accepted) if accepted.members == members => {}
+            _ => self.draw(members, state, fx),
+        }
+        self.propose(state, fx);
+    }
+
+    fn coordinator(&self) -> Option<ServerId> {
+        self.list.first().map(|(id, _)| *id)
+    }
+
+    /// The directories of all listed nodes, if each was freshly heard to be unborn and
+    /// none contradicts the list.
+    fn unborn_members(
+        &self,
+        state: &ReplicaState,
+        now: Instant,
+    ) -> Option<BTreeMap<ServerId, DirectoryId>> {
+        let mut members = BTreeMap::from([(state.server_id, state.identity.directory)]);
+        for &peer in state.peers.keys() {
+            let heard = self.heard.get(&peer).filter(|heard| now.since(heard.at) < FRESH)?;
+            let unborn = !matches!(heard.standing, Standing::Born(_));
+            if !unborn || heard.contradiction.is_some() {
+                return None;
+            }
+            members.insert(peer, heard.directory);
+        }
+        Some(members)
+    }
+
+    fn draw(
+        &mut self,
+        members: BTreeMap<ServerId, DirectoryId>,
+        state: &mut ReplicaState,
+        fx: &mut Effects,
+    ) {
+        let genesis = GenesisId(fx.random.u64(1..));
+        let configuration = Configuration::at_genesis(genesis, members);
+        self.accepted_by.clear();
+        accept(state.server_id, configuration, state, fx);
+    }
+
+    fn propose(&self, state: &ReplicaState, fx: &mut Effects) {
+        let GenesisState::Accepted(configuration) = &state.genesis else { return };
+        for &peer in state.peers.keys() {
+            if !self.accepted_by.contains(&peer) {
+                let propose = Message::GenesisPropose(configuration.clone());
+                fx.promise(Destination::Peer(peer), propose);
+            }
+        }
+        if !self.accepted_by.contains(&state.server_id) {
+            // After a restart, too, this node's own acceptance counts once it is known
+            // to be durable.
+            fx.promise(Destination::Myself, Message::GenesisAccept(configuration.genesis));
+        }
+    }
+
+    /// Accepts a proposed genesis, if it comes freshly from the coordinator and lists
+    /// this very directory and the nodes that this one lists.
+    pub fn on_propose(
+        &mut self,
+        from: ServerId,
+        directory: DirectoryId,
+        configuration: Configuration,
+        fresh: bool,
+        state: &mut ReplicaState,
+        fx: &mut Effects,
+    ) {
+        let same_nodes = self.list.iter().map(|(id, _)| id).eq(configuration.members.keys());
+        let legitimate = fresh
+            && self.coordinator() == Some(from)
+            && same_nodes
+            && configuration.is_voter(from, directory)
+            && configuration.is_voter(state.server_id, state.identity.directory);
+        if state.is_born() || !legitimate {
+            return;
+        }
+        accept(from, configuration, state, fx);
+    }
+
+    /// As coordinator: counts who has durably accepted. When all have, the cluster is born.
+    pub fn on_accept(
+        &mut self,
+        from: ServerId,
+        directory: DirectoryId,
+        genesis: GenesisId,
+        state: &mut ReplicaState,
+        fx: &mut Effects,
+    ) {
+        let GenesisState::Accepted(accepted) = &state.genesis else { return };
+        if accepted.genesis != genesis || !accepted.is_voter(from, directory) {
+            return;
+        }
+        self.accepted_by.insert(from);
+        if accepted.members.keys().all(|member| self.accepted_by.contains(member)) {
+            complete(accepted.clone(), fx);
+        }
+    }
+
+    /// The genesis is complete. A member must have accepted it; a directory that is not
+    /// a member becomes a learner.
+    pub fn on_complete(
+        configuration: Configuration,
+        fresh: bool,
+        state: &ReplicaState,
+        fx: &mut Effects,
+    ) {
+        let member = configuration.is_voter(state.server_id, state.identity.directory);
+        let accepted = matches!(&state.genesis,
+            GenesisState::Accepted(accepted) if *accepted == configuration);
+        let listed = configuration.members.contains_key(&state.server_id);
+        if state.is_born() || !fresh || !listed || (member && !accepted) {
+            return;
+        }
+        complete(configuration, fx);
+    }
+
+    /// Whom the birth waits for, as a sentence.
+    pub fn waiting_for(&self, state: &ReplicaState, now: Instant) -> String {
+        if let Some(contradiction) = self.contradiction(now) {
+            return contradiction;
+        }
+        let silent: Vec<ServerId> = state
+            .peers
+            .keys()
+            .filter(|peer| self.heard.get(peer).is_none_or(|heard| now.since(heard.at) >= FRESH))
+            .copied()
+            .collect();
+        if silent.is_empty() {
+            return "the cluster is not born yet: the nodes are agreeing on its birth".into();
+        }
+        let (nodes, verb) = if silent.len() == 1 { ("node", "has") } else { ("nodes", "have") };
+        format!(
+            "the cluster is not born yet: it takes all {} listed nodes, and {nodes} {} {verb} not answered",
+            self.list.len(),
+            super::status::enumerate(&silent),
+        )
+    }
+
+    fn contradiction(&self, now: Instant) -> Option<String> {
+        let (node, theirs) = self.contradictions(now).next()?;
+        Some(format!(
+            "node {node} lists other nodes than this one: it has {}, and here stands {}; \
+             start all nodes with the same --peer list",
+            show(theirs),
+            show(&self.list),
+        ))
+    }
+
+    fn contradictions(
+        &self,
+        now: Instant,
+    ) -> impl Iterator<Item = (ServerId, &Vec<(ServerId, String)>)> {
+        self.heard
+            .iter()
+            .filter(move |(_, heard)| now.since(heard.at) < FRESH)
+            .filter_map(|(node, heard)| Some((*node, heard.contradiction.as_ref()?)))
+    }
+
+    /// Why a node must not go on that most of the listed nodes contradict.
+    pub fn contradicted(&self, now: Instant) -> Option<String> {
+        let majority = self.list.len() / 2 + 1;
+        if self.contradictions(now).count() < majority { None } else { self.contradiction(now) }
+    }
+}
+
+/// Accepts the genesis durably, and says so then.
+fn accept(
+    coordinator: ServerId,
+    configuration: Configuration,
+    state: &mut ReplicaState,
+    fx: &mut Effects,
+) {
+    let message = Message::GenesisAccept(configuration.genesis);
+    let accepted = GenesisState::Accepted(configuration.clone());
+    if state.genesis != accepted {
+        state.genesis = accepted;
+        fx.record(Record::GenesisAccepted(configuration));
+    }
+    if coordinator != state.server_id {
+        fx.promise(Destination::Peer(coordinator), message);
+    }
+}
+
+/// Makes durable that the genesis is complete. The node is born when that is done.
+fn complete(configuration: Configuration, fx: &mut Effects) {
+    fx.record(Record::GenesisComplete(configuration.clone()));
+    fx.promise(Destination::Myself, Message::GenesisComplete(configuration));
+}
+
+/// Whether two lists name the same nodes, at the same addresses as far as both were typed.
+fn agree(ours: &[(ServerId, String)], theirs: &[(ServerId, String)]) -> bool {
+    ours.len() == theirs.len()
+        && ours.iter().zip(theirs).all(|((our_id, ours), (their_id, theirs))| {
+            our_id == their_id && (ours.is_empty() || theirs.is_empty() || ours == theirs)
+        })
+}
+
+fn show(list: &[(ServerId, String)]) -> String {
+    let show_one = |(id, typed): &(ServerId, String)| {
+        if typed.is_empty() { format!("{id}") } else { format!("{id}={typed}") }
+    };
+    list.iter().map(show_one).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,161 @@
+//! Heartbeats: the leader says that it lives, the followers watch that it does, and
+//! rounds of both confirm that it still leads.
+
+use std::collections::VecDeque;
+
+use super::effects::{Destination, Effects, Timer};
+use super::state::ReplicaState;
+use crate::time::{Instant, micros};
+use crate::types::{LogIndex, ReadRound, ServerId, Term};
+use crate::wire::{Heartbeat, Message, Role};
+
+/// Sends heartbeats and counts who answers, as leader; watches the leader, as follower.
+#[derive(Debug, Default)]
+pub struct HeartbeatManager {
+    /// As leader: the newest round begun.
+    round: ReadRound,
+    /// As leader: rounds begun and not confirmed yet, with their beginnings.
+    unconfirmed: VecDeque<(ReadRound, Instant)>,
+    /// As leader: the newest round that a majority has answered.
+    confirmed: ReadRound,
+    /// As follower: the newest round heard, and of which term.
+    heard: (Term, ReadRound),
+    /// A commit index that is complete as of a time, once this node has reached it.
+    promised: Option<(LogIndex, Instant)>,
+    /// All that was acknowledged before this is in this node's committed state.
+    complete_as_of: Option<Instant>,
+}
+
+/// What the watch over the quorum found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quorum {
+    /// A majority hears this leader.
+    Held,
+    /// It does not: the leader must step down.
+    Lost,
+}
+
+impl HeartbeatManager {
+    /// Begins to lead.
+    pub fn lead(&mut self, state: &ReplicaState, fx: &mut Effects) {
+        self.unconfirmed.clear();
+        self.confirmed = self.round;
+        self.beat(state, fx);
+    }
+
+    /// Begins the next regular round.
+    pub fn beat(&mut self, state: &ReplicaState, fx: &mut Effects) {
+        self.begin_round(state, fx);
+        fx.arm(Timer::Heartbeat, state.heartbeat_interval);
+    }
+
+    /// Begins a round, by a heartbeat to every other node. Returns its number.
+    pub fn begin_round(&mut self, state: &ReplicaState, fx: &mut Effects) -> ReadRound {
+        self.round = self.round.next();
+        self.unconfirmed.push_back((self.round, fx.now));
+        let heartbeat = Heartbeat {
+            term: state.term,
+            round: self.round,
+            commit: state.commit,
+            confirmed_age: self.complete_as_of.and_then(|at| {
+                u32::try_from(micros(fx.now.since(at))).ok()
+            }),
+            durability_age: state.durability_age(fx.now),
+            configuration_index: state.configuration_index(),
+        };
+        for &peer in state.peers.keys() {
+            fx.send(Destination::Peer(peer), Message::Heartbeat(heartbeat));
+        }
+        self.round
+    }
+
+    /// Whether a majority of the voters has heard this leader within the election
+    /// timeout. Contact counts only by a frame of this leader's that they echo: what was
+    /// sent longer ago proves nothing about now.
+    pub fn check_quorum(state: &ReplicaState, now: Instant) -> Quorum {
+        let hearing = state
+            .peers
+            .iter()
+            .filter(|(id, peer)| {
+                state.is_voting_peer(**id)
+                    && now.since(peer.progress.contact) < state.election_timeout
+            })
+            .count();
+        let hearing = hearing + usize::from(state.is_voter());
+        if state.is_majority(hearing) { Quorum::Held } else { Quorum::Lost }
+    }
+
+    /// Counts the answers to rounds. Returns the newest round that a majority has
+    /// answered in this term.
+    pub fn confirm_rounds(&mut self, state: &ReplicaState) -> ReadRound {
+        let mut rounds: Vec<ReadRound> = state
+            .peers
+            .iter()
+            .filter(|(id, _)| state.is_voting_peer(**id))
+            .map(|(_, peer)| peer.progress.round)
+            .chain(state.is_voter().then_some(self.round))
+            .collect();
+        rounds.sort_unstable_by(|a, b| b.cmp(a));
+        let majority = state.configuration().majority();
+        if let Some(&answered) = rounds.get(majority - 1) {
+            self.confirmed = self.confirmed.max(answered.min(self.round));
+        }
+        while let Some(&(round, begun)) = self.unconfirmed.front() {
+            if round > self.confirmed {
+                break;
+            }
+            self.unconfirmed.pop_front();
+            // Whatever was acknowledged before a confirmed round began was acknowledged
+            // by this leader or before it, so it lies below its commit index.
+            if super::ReplicationManager::has_committed_in_term(state) {
+                self.complete_as_of = self.complete_as_of.max(Some(begun));
+            }
+        }
+        self.confirmed
+    }
+
+    /// Takes in a heartbeat of the leader of this term. `echoed` is when the newest of
+    /// this node's frames that the leader had heard was sent: the heartbeat is younger.
+    pub fn on_heartbeat(
+        &mut self,
+        heartbeat: &Heartbeat,
+        echoed: Option<Instant>,
+        state: &ReplicaState,
+    ) {
+        if self.heard.0 != heartbeat.term {
+            self.heard = (heartbeat.term, ReadRound(0));
+            self.promised = None;
+        }
+        self.heard.1 = self.heard.1.max(heartbeat.round);
+        if let (Some(echoed), Some(age)) = (echoed, heartbeat.confirmed_age) {
+            let as_of = echoed - std::time::Duration::from_micros(age.into());
+            self.promised.get_or_insert((heartbeat.commit, as_of));
+        }
+        self.keep_promise(state);
+    }
+
+    fn keep_promise(&mut self, state: &ReplicaState) {
+        if let Some((commit, as_of)) = self.promised
+            && state.commit >= commit
+        {
+            self.complete_as_of = self.complete_as_of.max(Some(as_of));
+            self.promised = None;
+        }
+    }
+
+    /// The newest round of this term that this follower has heard.
+    pub fn heard_round(&self, state: &ReplicaState) -> ReadRound {
+        if self.heard.0 == state.term { self.heard.1 } else { ReadRound(0) }
+    }
+
+    /// How old the committed state can be: microseconds since a time before which all
+    /// that was acknowledged is in it. None while that is not known.
+    pub fn staleness(&self, now: Instant) -> Option<u64> {
+        self.complete_as_of.map(|at| micros(now.since(at)))
+    }
+
+    /// A follower answers the leader at most once a turn; this is to whom.
+    pub fn leader_to_answer(state: &ReplicaState) -> Option<ServerId> {
+        state.leader_id.filter(|leader| state.role != Role::Leader && *leader != state.server_id)
+    }
+}

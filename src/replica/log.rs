@@ -1,0 +1,193 @@
+//! The log in memory, and how much of it is on this node's own disk.
+
+use std::collections::VecDeque;
+
+use crate::entry::{Entry, EntryKind};
+use crate::time::Instant;
+use crate::types::{LogIndex, Term};
+
+/// The entries from index 1, and which of them the journal has synced.
+#[derive(Debug, Default)]
+pub struct Log {
+    entries: Vec<Entry>,
+    durable: LogIndex,
+    /// Consecutive stretches that are not synced yet, ascending. A stretch ends where
+    /// the next begins.
+    unsynced: VecDeque<Unsynced>,
+}
+
+/// A stretch of entries that one batch of the journal will make durable.
+#[derive(Debug)]
+struct Unsynced {
+    first: LogIndex,
+    batch: u64,
+    since: Instant,
+}
+
+impl Log {
+    /// The log that a directory held; all of it is durable.
+    pub fn recovered(entries: Vec<Entry>) -> Self {
+        let durable = LogIndex(entries.len() as u64);
+        Self { entries, durable, unsynced: VecDeque::new() }
+    }
+
+    /// The index of the last entry, or zero.
+    pub fn last_index(&self) -> LogIndex {
+        LogIndex(self.entries.len() as u64)
+    }
+
+    /// The term of the last entry, or zero.
+    pub fn last_term(&self) -> Term {
+        self.entries.last().map_or(Term(0), |entry| entry.term)
+    }
+
+    /// The entry at the index.
+    pub fn entry(&self, index: LogIndex) -> Option<&Entry> {
+        let position = usize::try_from(index.0.checked_sub(1)?).ok()?;
+        self.entries.get(position)
+    }
+
+    /// The term of the entry at the index; index zero has term zero.
+    pub fn term_at(&self, index: LogIndex) -> Option<Term> {
+        if index.0 == 0 { Some(Term(0)) } else { self.entry(index).map(|entry| entry.term) }
+    }
+
+    /// The chain value of the entry at the index; index zero has chain zero.
+    pub fn chain_at(&self, index: LogIndex) -> Option<u32> {
+        if index.0 == 0 { Some(0) } else { self.entry(index).map(|entry| entry.chain) }
+    }
+
+    /// The last entry's chain value.
+    pub fn last_chain(&self) -> u32 {
+        self.entries.last().map_or(0, |entry| entry.chain)
+    }
+
+    /// Whether a log that ends in (`last_index`, `last_term`) is at least as up to date.
+    pub fn is_covered_by(&self, last_index: LogIndex, last_term: Term) -> bool {
+        (last_term, last_index) >= (self.last_term(), self.last_index())
+    }
+
+    /// Appends the next entry, which the journal's batch `batch` will make durable.
+    pub fn append(&mut self, entry: Entry, batch: u64, now: Instant) {
+        assert_eq!(entry.index, self.last_index().next(), "entries are consecutive");
+        if self.unsynced.back().is_none_or(|last| last.batch != batch) {
+            self.unsynced.push_back(Unsynced { first: entry.index, batch, since: now });
+        }
+        self.entries.push(entry);
+    }
+
+    /// Removes all entries above the index.
+    pub fn truncate_after(&mut self, index: LogIndex) {
+        let length = usize::try_from(index.0).unwrap_or(usize::MAX);
+        self.entries.truncate(length);
+        self.durable = self.durable.min(index);
+        // What is appended at a removed index again becomes durable by its own, later
+        // batch: the completion of the earlier one finds no stretch of its own here.
+        while self.unsynced.back().is_some_and(|last| last.first > index) {
+            self.unsynced.pop_back();
+        }
+    }
+
+    /// The journal has synced everything up to and including this batch.
+    pub fn on_synced(&mut self, batch: u64) {
+        while self.unsynced.front().is_some_and(|first| first.batch <= batch) {
+            self.unsynced.pop_front();
+        }
+        self.durable = match self.unsynced.front() {
+            Some(stretch) => stretch.first.previous(),
+            None => self.last_index(),
+        };
+    }
+
+    /// Up to here the log is on this node's own disk.
+    pub fn durable(&self) -> LogIndex {
+        self.durable
+    }
+
+    /// When the oldest entry that is not durable yet was appended.
+    pub fn oldest_unsynced(&self) -> Option<Instant> {
+        self.unsynced.front().map(|stretch| stretch.since)
+    }
+
+    /// The payload of the request that the entry at `index` completes: its own, after
+    /// those of the parts directly before it in the same term. Parts that a change of
+    /// term left incomplete are void, from the log alone, on every node alike.
+    pub fn request_payload(&self, index: LogIndex) -> Option<bytes::Bytes> {
+        let last = self.entry(index).filter(|entry| entry.kind == EntryKind::Request)?;
+        let mut first = index;
+        while self
+            .entry(first.previous())
+            .is_some_and(|entry| entry.kind == EntryKind::Part && entry.term == last.term)
+        {
+            first = first.previous();
+        }
+        if first == index {
+            return Some(last.payload.clone());
+        }
+        let mut joined = Vec::new();
+        for at in first.0..=index.0 {
+            joined.extend_from_slice(&self.entry(LogIndex(at))?.payload);
+        }
+        Some(joined.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::LogTime;
+    use bytes::Bytes;
+
+    fn append(log: &mut Log, term: u64, kind: EntryKind, payload: &'static str, batch: u64) {
+        let entry = Entry::chained(
+            log.last_chain(),
+            log.last_index().next(),
+            Term(term),
+            LogTime(0),
+            kind,
+            Bytes::from_static(payload.as_bytes()),
+        );
+        log.append(entry, batch, Instant(batch));
+    }
+
+    #[test]
+    fn an_index_written_again_is_durable_by_its_later_batch_only() {
+        let mut log = Log::default();
+        append(&mut log, 1, EntryKind::Noop, "", 1);
+        append(&mut log, 1, EntryKind::Noop, "", 2);
+        append(&mut log, 1, EntryKind::Noop, "", 2);
+        log.on_synced(1);
+        assert_eq!(log.durable(), LogIndex(1));
+        log.truncate_after(LogIndex(1));
+        append(&mut log, 2, EntryKind::Noop, "", 3);
+        log.on_synced(2);
+        assert_eq!(log.durable(), LogIndex(1), "batch 2 wrote another entry at index 2");
+        log.on_synced(3);
+        assert_eq!(log.durable(), LogIndex(2));
+    }
+
+    #[test]
+    fn cutting_into_a_stretch_keeps_its_rest() {
+        let mut log = Log::default();
+        for _ in 0..3 {
+            append(&mut log, 1, EntryKind::Noop, "", 1);
+        }
+        log.truncate_after(LogIndex(2));
+        assert_eq!(log.durable(), LogIndex(0));
+        log.on_synced(1);
+        assert_eq!(log.durable(), LogIndex(2));
+    }
+
+    #[test]
+    fn parts_of_another_term_are_void() {
+        let mut log = Log::default();
+        append(&mut log, 1, EntryKind::Part, "lost", 1);
+        append(&mut log, 2, EntryKind::Part, "a", 1);
+        append(&mut log, 2, EntryKind::Part, "b", 1);
+        append(&mut log, 2, EntryKind::Request, "c", 1);
+        append(&mut log, 2, EntryKind::Request, "d", 1);
+        assert_eq!(log.request_payload(LogIndex(2)), None);
+        assert_eq!(log.request_payload(LogIndex(4)).unwrap(), "abc");
+        assert_eq!(log.request_payload(LogIndex(5)).unwrap(), "d");
+    }
+}

@@ -1,0 +1,167 @@
+//! How far a follower has come, as its leader knows it, and what is on the way to it.
+//!
+//! Loss is told from lateness by time of sending (RACK, RFC 8985): what was sent
+//! clearly before something that has arrived, and has not arrived itself, is lost and
+//! is sent again at once. The timeout is only for when nothing comes back at all.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::link::RoundTrip;
+use crate::time::Instant;
+use crate::types::{LogIndex, ReadRound};
+use crate::wire::Acknowledge;
+
+/// The most frames with entries on the way to one follower.
+const FRAMES_IN_FLIGHT_MAX: usize = 96;
+/// The timeout doubles at most this often.
+const BACKOFF_MAX: u32 = 5;
+
+/// The leader's view of one follower, in this term and in that follower's present life.
+#[derive(Debug)]
+pub struct Progress {
+    /// Up to here its log is verified to be the leader's.
+    pub matched: LogIndex,
+    /// Up to here that is on its disk.
+    pub durable: LogIndex,
+    /// The newest round of heartbeats that it has answered.
+    pub round: ReadRound,
+    /// When the newest of the leader's frames that it is known to have heard was sent.
+    pub contact: Instant,
+    /// How many frames with entries were sent to it again.
+    pub retransmitted: u64,
+    /// The first index that was ever sent; all from here to `next` was.
+    first: LogIndex,
+    /// The first index that was never sent.
+    next: LogIndex,
+    /// Frames sent and not yet known to have arrived or to be lost, oldest first.
+    in_flight: VecDeque<Stretch>,
+    /// What must be sent again.
+    lost: VecDeque<(LogIndex, LogIndex)>,
+    backoff: u32,
+}
+
+/// The entries of one frame.
+#[derive(Debug)]
+struct Stretch {
+    first: LogIndex,
+    last: LogIndex,
+    sent_at: Instant,
+}
+
+impl Progress {
+    /// Nothing is known yet; sending begins at `next`. The follower's first
+    /// acknowledgment tells what it lacks before that.
+    pub fn new(next: LogIndex, contact: Instant) -> Self {
+        Self {
+            matched: LogIndex(0),
+            durable: LogIndex(0),
+            round: ReadRound(0),
+            contact,
+            retransmitted: 0,
+            first: next,
+            next,
+            in_flight: VecDeque::new(),
+            lost: VecDeque::new(),
+            backoff: 0,
+        }
+    }
+
+    /// Takes in an acknowledgment, which arrived with the echo of a frame sent at
+    /// `echoed`. `verified` is where the follower's log is known to agree with the
+    /// leader's, by its own word or by its hint.
+    pub fn on_acknowledge(
+        &mut self,
+        acknowledge: &Acknowledge,
+        verified: LogIndex,
+        echoed: Option<Instant>,
+        round_trip: &RoundTrip,
+    ) {
+        self.round = self.round.max(acknowledge.round);
+        self.matched = self.matched.max(acknowledge.matched);
+        // Only what is matched can count as durable: what lies beyond may be the
+        // remains of another leader's log.
+        self.durable = self.durable.max(acknowledge.durable.min(acknowledge.matched));
+        let before = self.in_flight.len();
+        self.in_flight.retain(|sent| !arrived(acknowledge, sent.first, sent.last));
+        self.lost.retain(|&(first, last)| !arrived(acknowledge, first, last));
+        if self.in_flight.len() < before {
+            self.backoff = 0;
+        }
+        self.fetch_what_lies_before(verified);
+        if let Some(echoed) = echoed {
+            self.contact = self.contact.max(echoed);
+            self.declare_lost_before(echoed - round_trip.reordering());
+        }
+    }
+
+    /// The follower lacks entries below the first that was sent: they follow too.
+    fn fetch_what_lies_before(&mut self, verified: LogIndex) {
+        let from = verified.max(self.matched).next();
+        if from < self.first {
+            self.lost.push_front((from, self.first.previous()));
+            self.first = from;
+        }
+    }
+
+    /// Everything sent before `time` that has not arrived is lost.
+    fn declare_lost_before(&mut self, time: Instant) {
+        while self.in_flight.front().is_some_and(|oldest| oldest.sent_at < time) {
+            if let Some(lost) = self.in_flight.pop_front() {
+                self.retransmitted += 1;
+                self.lost.push_back((lost.first, lost.last));
+            }
+        }
+    }
+
+    /// The timeout has passed without an answer.
+    pub fn on_timeout(&mut self, now: Instant, round_trip: &RoundTrip) {
+        self.declare_lost_before(now - round_trip.timeout() + Duration::from_micros(1));
+        self.backoff = (self.backoff + 1).min(BACKOFF_MAX);
+    }
+
+    /// When the oldest frame on the way counts as unanswered.
+    pub fn deadline(&self, round_trip: &RoundTrip) -> Option<Instant> {
+        let oldest = self.in_flight.front()?;
+        Some(oldest.sent_at + round_trip.timeout() * 2_u32.pow(self.backoff))
+    }
+
+    /// The next entries to send, first and last index, or none while the window is full.
+    /// The sender may take fewer; it says how many by [`Self::on_sent`].
+    pub fn next_to_send(&self, last_index: LogIndex) -> Option<(LogIndex, LogIndex)> {
+        // A silent follower is probed with single frames, not with whole windows.
+        let window = if self.backoff >= 2 { 1 } else { FRAMES_IN_FLIGHT_MAX };
+        if self.in_flight.len() >= window {
+            return None;
+        }
+        match self.lost.front() {
+            Some(&(first, last)) => Some((first.max(self.matched.next()), last)),
+            None => (self.next <= last_index).then_some((self.next, last_index)),
+        }
+    }
+
+    /// Entries up to `last` were sent, of those that [`Self::next_to_send`] gave.
+    pub fn on_sent(&mut self, first: LogIndex, last: LogIndex, now: Instant) {
+        match self.lost.front_mut() {
+            Some(range) if range.1 == last => {
+                self.lost.pop_front();
+            }
+            Some(range) => range.0 = last.next(),
+            None => self.next = last.next(),
+        }
+        self.in_flight.push_back(Stretch { first, last, sent_at: now });
+    }
+
+    /// Whether nothing is left to send or to wait for.
+    pub fn is_idle(&self) -> bool {
+        self.in_flight.is_empty() && self.lost.is_empty()
+    }
+}
+
+/// Whether the acknowledgment shows that all of these entries arrived.
+fn arrived(acknowledge: &Acknowledge, first: LogIndex, last: LogIndex) -> bool {
+    last <= acknowledge.matched
+        || acknowledge.received.iter().any(|&(from, to)| {
+            from <= first.max(acknowledge.matched.next()) && last <= to
+        })
+}

@@ -1,0 +1,341 @@
+//! From datagrams to managers: who may say what, and who takes it up.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use super::effects::{ClientPath, Destination};
+use super::election::ElectionManager;
+use super::genesis;
+use super::progress::Progress;
+use super::requests::RequestManager;
+use super::state::{Peer, ReplicaState};
+use super::ReplicaNode;
+use crate::journal::GenesisState;
+use crate::time::Instant;
+use crate::types::{ClusterHash, DirectoryId, LogIndex, ServerId, Term};
+use crate::wire::{self, DropCause, Frame, GenesisHash, Header, Message, Role};
+
+/// No term is ever that high: what says so is not a node of ours.
+const TERM_MAX: Term = Term(1 << 60);
+/// How many former directories of one node are remembered.
+const RETIRED_MAX: usize = 64;
+
+/// A frame of a node that is listed, from its address and of its present life.
+#[derive(Clone, Copy, Debug)]
+struct Sender {
+    id: ServerId,
+    directory: DirectoryId,
+    /// When the newest of this node's frames that the sender had heard was sent.
+    echoed: Option<Instant>,
+}
+
+impl ReplicaNode {
+    /// Takes in one datagram.
+    pub fn on_datagram(&mut self, now: Instant, source: SocketAddr, datagram: &Bytes) {
+        self.effects.now = now;
+        if let Err(cause) = self.take_in(source, datagram) {
+            self.state.count_drop(cause);
+        }
+    }
+
+    fn take_in(&mut self, source: SocketAddr, datagram: &Bytes) -> Result<(), DropCause> {
+        let Frame { header, message } = wire::decode(datagram)?;
+        check_addressing(&header, &self.state)?;
+        if header.sender == ServerId::NONE {
+            let heard_at = self.effects.now;
+            let client = ClientPath { address: source, packet: header.packet, heard_at };
+            return self.on_client_message(client, message);
+        }
+        let sender = self.admit(&header, source, &message)?;
+        self.on_peer_message(sender, message)
+    }
+
+    /// Checks that the frame comes from a listed node as it lives at present, and takes
+    /// note of what its header says.
+    fn admit(
+        &mut self,
+        header: &Header,
+        source: SocketAddr,
+        message: &Message,
+    ) -> Result<Sender, DropCause> {
+        let now = self.effects.now;
+        let last_index = self.state.log.last_index();
+        let peer = self.state.peers.get_mut(&header.sender).ok_or(DropCause::Sender)?;
+        if peer.address != source {
+            return Err(DropCause::Address);
+        }
+        let echoed = header.echo.and_then(|echo| peer.link.on_echo(echo, now));
+        let sender = Sender { id: header.sender, directory: header.directory, echoed };
+        match life_of(header, peer)? {
+            Life::Present => {}
+            Life::New if is_fresh(echoed, now) || peer.life.is_none() || is_next(header, peer) => {
+                begin_life(header, peer, last_index);
+            }
+            // Another directory, in a frame that may be of any age: it may only say who
+            // it is. The answer lets it show that it speaks of the present.
+            Life::New if matches!(message, Message::Introduce(_)) => return Ok(sender),
+            Life::New => return Err(DropCause::Incarnation),
+        }
+        if !peer.link.hear(header.packet, now) {
+            return Err(DropCause::Duplicate);
+        }
+        peer.heard_at = Some(now);
+        Ok(sender)
+    }
+
+    fn on_client_message(&mut self, client: ClientPath, message: Message) -> Result<(), DropCause> {
+        let Self { state, effects: fx, .. } = self;
+        match message {
+            Message::OpenSession(open) => {
+                RequestManager::on_open_session(open, client, state, fx);
+            }
+            Message::Request(request) => {
+                let replication = &mut self.replication;
+                self.requests.on_request(request, client, replication, state, fx);
+            }
+            Message::Read(read) => {
+                self.reads.on_read(read, client, &self.heartbeat, state, fx);
+            }
+            Message::StatusRequest(request) => {
+                let status = Message::Status(self.status(request.nonce, self.effects.now));
+                self.effects.send(Destination::Client(client), status);
+            }
+            _ => return Err(DropCause::Sender),
+        }
+        Ok(())
+    }
+
+    fn on_peer_message(&mut self, sender: Sender, message: Message) -> Result<(), DropCause> {
+        match message {
+            Message::Introduce(_)
+            | Message::GenesisPropose(_)
+            | Message::GenesisAccept(_)
+            | Message::GenesisComplete(_) => {
+                self.on_genesis_message(sender, message);
+                Ok(())
+            }
+            // Nobody takes part in anything before it knows the genesis complete.
+            _ if !self.state.is_born() => Ok(()),
+            Message::VoteRequest(_) | Message::VoteReply(_) | Message::TimeoutNow(_) => {
+                self.on_election_message(sender, message)
+            }
+            Message::Heartbeat(_)
+            | Message::ReplicateOperation(_)
+            | Message::Acknowledge(_)
+            | Message::ReadIndexRequest(_)
+            | Message::ReadIndexReply(_) => self.on_replication_message(sender, message),
+            _ => Err(DropCause::Sender),
+        }
+    }
+
+    fn on_genesis_message(&mut self, sender: Sender, message: Message) {
+        let Self { state, genesis, effects: fx, .. } = self;
+        let Sender { id, directory, echoed } = sender;
+        let fresh = is_fresh(echoed, fx.now);
+        match message {
+            Message::Introduce(introduce) => {
+                genesis.on_introduce(id, directory, introduce, fresh, state, fx);
+            }
+            Message::GenesisPropose(configuration) => {
+                genesis.on_propose(id, directory, configuration, fresh, state, fx);
+            }
+            Message::GenesisAccept(accepted) => {
+                genesis.on_accept(id, directory, accepted, state, fx);
+            }
+            Message::GenesisComplete(configuration) => {
+                genesis::Genesis::on_complete(configuration, fresh, state, fx);
+            }
+            _ => {}
+        }
+    }
+
+    /// Votes are asked for, given and counted among voters only: a wiped disk has a new
+    /// directory id, so it cannot vote.
+    fn on_election_message(&mut self, sender: Sender, message: Message) -> Result<(), DropCause> {
+        if !self.state.is_voting_peer(sender.id) {
+            return Ok(());
+        }
+        match message {
+            Message::VoteRequest(request) if request.term > TERM_MAX => Err(DropCause::Protocol),
+            Message::VoteReply(vote) if vote.voter_term > TERM_MAX => Err(DropCause::Protocol),
+            Message::VoteRequest(request) if request.pre_vote => {
+                let Self { state, effects: fx, .. } = self;
+                ElectionManager::on_pre_vote_request(sender.id, request, state, fx);
+                Ok(())
+            }
+            Message::VoteRequest(request) => {
+                if ElectionManager::heeds(request, &self.state, &self.effects) {
+                    self.heed_term(request.term);
+                    let Self { state, effects: fx, .. } = self;
+                    ElectionManager::on_vote_request(sender.id, request, state, fx);
+                }
+                Ok(())
+            }
+            Message::VoteReply(vote) => {
+                let tally = self.election.on_vote_reply(sender.id, vote, &mut self.state);
+                self.act_on(tally);
+                Ok(())
+            }
+            Message::TimeoutNow(term) => {
+                let state = &self.state;
+                let from_leader = state.leader_id == Some(sender.id) && state.term == term;
+                if from_leader && state.is_voter() {
+                    self.election.stand(true, &mut self.state, &mut self.effects);
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn on_replication_message(&mut self, sender: Sender, message: Message) -> Result<(), DropCause> {
+        match message {
+            Message::Heartbeat(heartbeat) => {
+                if self.follow(sender, heartbeat.term)? {
+                    let state = &mut self.state;
+                    self.heartbeat.on_heartbeat(&heartbeat, sender.echoed, state);
+                    self.replication.learn_commit(heartbeat.commit, state);
+                }
+            }
+            Message::ReplicateOperation(replicate) => {
+                if self.follow(sender, replicate.term)? {
+                    let Self { state, effects: fx, .. } = self;
+                    self.replication.on_replicate(replicate, state, fx);
+                }
+            }
+            Message::Acknowledge(acknowledge) => {
+                if acknowledge.term > self.state.term && self.state.is_voting_peer(sender.id) {
+                    self.check_term(acknowledge.term)?;
+                    self.step_down_to(acknowledge.term);
+                } else if acknowledge.term == self.state.term && self.state.role == Role::Leader {
+                    let Sender { id, echoed, .. } = sender;
+                    self.replication.on_acknowledge(id, &acknowledge, echoed, &mut self.state);
+                }
+            }
+            Message::ReadIndexRequest(request) if request.term == self.state.term => {
+                let Self { state, effects: fx, .. } = self;
+                self.reads.on_read_index_request(sender.id, request, state, fx);
+            }
+            Message::ReadIndexReply(reply) if reply.term == self.state.term => {
+                let Self { state, effects: fx, .. } = self;
+                if state.leader_id == Some(sender.id) && state.role != Role::Leader {
+                    self.replication.learn_commit(reply.index, state);
+                    self.reads.on_read_index_reply(reply, fx);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Takes note of a leader's frame. Returns whether it is of the present term; then it
+    /// is answered at the end of the turn.
+    ///
+    /// It counts as contact only if it is fresh: if the leader has heard what this node
+    /// sent within the last election timeout. Else a bloated queue, or a leader that
+    /// hears nobody, would keep a dead or deaf leader in office.
+    fn follow(&mut self, sender: Sender, term: Term) -> Result<bool, DropCause> {
+        self.check_term(term)?;
+        if !self.state.is_voting_peer(sender.id) {
+            return Ok(false);
+        }
+        self.heed_term(term);
+        let Self { state, effects: fx, .. } = self;
+        self.answer_to = Some(sender.id);
+        if term < state.term {
+            return Ok(false);
+        }
+        let other_leader = state.leader_id.is_some_and(|leader| leader != sender.id);
+        if state.role == Role::Leader || other_leader {
+            self.answer_to = None;
+            return Err(DropCause::Protocol);
+        }
+        let fresh = sender.echoed.is_some_and(|at| fx.now.since(at) < state.election_timeout);
+        if state.role == Role::Candidate && !fresh && !self.election.yields_to_stale_contact() {
+            return Ok(true);
+        }
+        if state.leader_id.is_none() {
+            ::log::info!("node {}: follows node {} in term {term}", state.server_id, sender.id);
+            self.election.give_up(state, fx);
+            state.leader_id = Some(sender.id);
+        }
+        if fresh {
+            state.leader_contact = Some(fx.now);
+            ElectionManager::wait_for_leader(state, fx);
+        }
+        Ok(true)
+    }
+
+    fn heed_term(&mut self, term: Term) {
+        if term > self.state.term {
+            self.step_down_to(term);
+        }
+    }
+
+    fn check_term(&self, term: Term) -> Result<(), DropCause> {
+        if term > TERM_MAX { Err(DropCause::Protocol) } else { Ok(()) }
+    }
+}
+
+/// Checks that the frame is meant for this node of this cluster.
+fn check_addressing(header: &Header, state: &ReplicaState) -> Result<(), DropCause> {
+    if header.cluster != ClusterHash::of(&state.identity.cluster) {
+        return Err(DropCause::Cluster);
+    }
+    if header.destination != ServerId::NONE && header.destination != state.server_id {
+        return Err(DropCause::Destination);
+    }
+    match &state.genesis {
+        GenesisState::Complete(configuration)
+            if header.genesis != GenesisHash::default()
+                && header.genesis != GenesisHash::of(configuration.genesis) =>
+        {
+            Err(DropCause::Genesis)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether a frame belongs to the life of a node that is known, or begins another.
+enum Life {
+    Present,
+    New,
+}
+
+/// Frames of former lives are of the past: an acknowledgment from before a restart says
+/// nothing of what survived it.
+fn life_of(header: &Header, peer: &Peer) -> Result<Life, DropCause> {
+    match peer.life {
+        Some((directory, incarnation)) if directory == header.directory => {
+            match header.incarnation.cmp(&incarnation) {
+                std::cmp::Ordering::Less => Err(DropCause::Incarnation),
+                std::cmp::Ordering::Equal => Ok(Life::Present),
+                std::cmp::Ordering::Greater => Ok(Life::New),
+            }
+        }
+        _ if peer.retired.contains(&header.directory) => Err(DropCause::Incarnation),
+        _ => Ok(Life::New),
+    }
+}
+
+/// Whether the frame is of a later start of the same directory: no frame of the past is.
+fn is_next(header: &Header, peer: &Peer) -> bool {
+    peer.directory() == Some(header.directory)
+}
+
+fn begin_life(header: &Header, peer: &mut Peer, last_index: LogIndex) {
+    if let Some(former) = peer.directory().filter(|former| *former != header.directory) {
+        if peer.retired.len() == RETIRED_MAX {
+            peer.retired.pop_first();
+        }
+        peer.retired.insert(former);
+    }
+    peer.life = Some((header.directory, header.incarnation));
+    peer.link.restart_hearing();
+    peer.progress = Progress::new(last_index.next(), peer.progress.contact);
+}
+
+fn is_fresh(echoed: Option<Instant>, now: Instant) -> bool {
+    echoed.is_some_and(|at| now.since(at) < genesis::FRESH)
+}

@@ -1,0 +1,158 @@
+//! The follower's half of replication.
+
+use std::collections::BTreeMap;
+
+use super::ReplicationManager;
+use crate::entry::Entry;
+use crate::replica::effects::Effects;
+use crate::replica::state::ReplicaState;
+use crate::types::{LogIndex, Term};
+use crate::wire::{Acknowledge, DropCause, RANGES_MAX, ReplicateOperation};
+
+/// The most entries that are held because others before them are missing.
+const HELD_ENTRIES_MAX: usize = 4_096;
+/// The most entries that may wait for this node's own disk.
+const UNSYNCED_ENTRIES_MAX: u64 = 65_536;
+
+/// What has come from the leader of one term.
+#[derive(Debug, Default)]
+pub(super) struct Intake {
+    term: Term,
+    /// Up to here this node's log is verified to be the leader's; never below the
+    /// commit index.
+    matched: LogIndex,
+    /// Entries that arrived before others that precede them: neither executed nor counted.
+    held: BTreeMap<LogIndex, Entry>,
+}
+
+impl ReplicationManager {
+    /// Takes in entries of the leader of this term, and executes those that are next.
+    pub fn on_replicate(
+        &mut self,
+        replicate: ReplicateOperation,
+        state: &mut ReplicaState,
+        fx: &mut Effects,
+    ) {
+        self.attend_to_term(state);
+        let ReplicateOperation { commit, previous_index, previous_term, entries, .. } = replicate;
+        let intake = &mut self.intake;
+        if previous_index > intake.matched
+            && state.log.term_at(previous_index) == Some(previous_term)
+        {
+            intake.matched = previous_index;
+        }
+        for entry in entries {
+            intake.take_in(entry, state, fx);
+        }
+        intake.release_held(state, fx);
+        self.learn_commit(commit, state);
+    }
+
+    /// The leader has committed up to `commit`. This node's log is known to be the
+    /// leader's only as far as it is matched.
+    pub fn learn_commit(&mut self, commit: LogIndex, state: &mut ReplicaState) {
+        self.attend_to_term(state);
+        state.commit_to(commit.min(self.intake.matched));
+    }
+
+    /// How far this node has come. It names as durable only what the journal has
+    /// handed back as synced, so it may be said at once.
+    pub fn acknowledge(&mut self, state: &ReplicaState, fx: &Effects) -> Acknowledge {
+        self.attend_to_term(state);
+        let hint_index = state.log.last_index();
+        Acknowledge {
+            term: state.term,
+            round: crate::types::ReadRound(0),
+            matched: self.intake.matched,
+            durable: self.intake.matched.min(state.log.durable()),
+            hint_index,
+            hint_term: state.log.last_term(),
+            received: self.intake.ranges(),
+            durability_age: state.durability_age(fx.now),
+            free_space_class: 0,
+            configuration_index: state.configuration_index(),
+        }
+    }
+
+    /// What was received is void in another term. What is committed is in the log of
+    /// every later leader, so it is matched from the start.
+    fn attend_to_term(&mut self, state: &ReplicaState) {
+        if self.intake.term != state.term {
+            self.intake =
+                Intake { term: state.term, matched: state.commit, held: BTreeMap::new() };
+        }
+    }
+}
+
+impl Intake {
+    /// Appends the entry if it is the next one, holds it if it lies beyond.
+    fn take_in(&mut self, entry: Entry, state: &mut ReplicaState, fx: &mut Effects) {
+        if entry.index <= self.matched {
+            return;
+        }
+        let is_next = entry.index == self.matched.next();
+        if is_next && has_room(state) {
+            self.append(entry, state, fx);
+        } else if self.held.len() < HELD_ENTRIES_MAX {
+            self.held.insert(entry.index, compact(entry));
+        }
+    }
+
+    /// The entry follows what is matched, and comes from the leader: where this node's
+    /// log says otherwise, it gives way.
+    fn append(&mut self, entry: Entry, state: &mut ReplicaState, fx: &mut Effects) {
+        let previous_chain = state.log.chain_at(self.matched).unwrap_or_default();
+        if entry.chain_after(previous_chain) != entry.chain {
+            state.count_drop(DropCause::Chain);
+            return;
+        }
+        let index = entry.index;
+        if state.log.chain_at(index) != Some(entry.chain) {
+            if state.log.term_at(index) == Some(entry.term) {
+                // One leader does not say two things in one term.
+                state.count_drop(DropCause::Protocol);
+                return;
+            }
+            state.truncate_after(index.previous());
+            state.append(compact(entry), fx);
+        }
+        self.matched = index;
+    }
+
+    fn release_held(&mut self, state: &mut ReplicaState, fx: &mut Effects) {
+        while let Some(first) = self.held.first_entry() {
+            if *first.key() > self.matched.next() || !has_room(state) {
+                return;
+            }
+            let entry = first.remove();
+            self.take_in(entry, state, fx);
+        }
+    }
+
+    /// The ranges of held entries, lowest first.
+    fn ranges(&self) -> Vec<(LogIndex, LogIndex)> {
+        let mut ranges: Vec<(LogIndex, LogIndex)> = Vec::new();
+        for &index in self.held.keys() {
+            match ranges.last_mut() {
+                Some((_, last)) if last.next() == index => *last = index,
+                _ => ranges.push((index, index)),
+            }
+            if ranges.len() > RANGES_MAX {
+                ranges.pop();
+                break;
+            }
+        }
+        ranges
+    }
+}
+
+/// Whether the journal keeps up well enough for one more entry.
+fn has_room(state: &ReplicaState) -> bool {
+    state.log.last_index().0 - state.log.durable().0 < UNSYNCED_ENTRIES_MAX
+}
+
+/// The entry in memory of its own, so that it does not keep its datagram's alive.
+fn compact(entry: Entry) -> Entry {
+    let payload = bytes::Bytes::copy_from_slice(&entry.payload);
+    Entry { payload, ..entry }
+}

@@ -1,0 +1,211 @@
+//! The leader's half of replication.
+
+use std::ops::RangeInclusive;
+
+use super::ReplicationManager;
+use crate::entry::{Entry, EntryKind};
+use crate::operation::{LoggedRequest, Settled};
+use crate::replica::effects::{Destination, Effects, Timer};
+use crate::replica::progress::Progress;
+use crate::replica::state::ReplicaState;
+use crate::time::{Instant, micros};
+use crate::types::{ENTRY_BYTES_MAX, LogIndex, LogTime, ServerId};
+use crate::wire::{
+    Acknowledge, FRAME_BYTES_MAX, Message, REPLICATE_BYTES_FIXED, ReplicateOperation, Role,
+    entry_bytes,
+};
+
+/// The most entries that may be appended before they are committed, and the most that
+/// may wait for this node's own disk: it bounds memory and what a rollback undoes.
+const UNCOMMITTED_ENTRIES_MAX: u64 = 16_384;
+
+/// The cluster's time: it goes on from the last entry's by the leader's own clock.
+#[derive(Debug, Default)]
+pub(super) struct LogClock {
+    time: LogTime,
+    at: Instant,
+}
+
+impl LogClock {
+    fn now(&self, now: Instant) -> LogTime {
+        LogTime(self.time.0 + micros(now.since(self.at)))
+    }
+}
+
+impl ReplicationManager {
+    /// Begins to lead: appends the entry that starts the term. Only when it is
+    /// committed is everything before it known to be committed as well.
+    pub fn lead(&mut self, state: &mut ReplicaState, fx: &mut Effects) {
+        let last = state.log.last_index();
+        let time = state.log.entry(last).map_or(LogTime(0), |entry| entry.time);
+        self.clock = LogClock { time, at: fx.now };
+        for peer in state.peers.values_mut() {
+            peer.progress = Progress::new(last.next(), fx.now);
+        }
+        self.append(EntryKind::Noop, bytes::Bytes::new(), state, fx);
+    }
+
+    /// Whether the log has room for one more request of `length` bytes.
+    pub fn has_room(length: usize, state: &ReplicaState) -> bool {
+        let open = state.commit.min(state.log.durable());
+        let entries = (length / ENTRY_BYTES_MAX + 1) as u64;
+        state.log.last_index().0 - open.0 + entries <= UNCOMMITTED_ENTRIES_MAX
+    }
+
+    /// Appends the request, whole and contiguously, and executes it. Its answer must be
+    /// held back until its last entry, whose index the answer names, is committed.
+    pub fn propose(
+        &mut self,
+        request: &LoggedRequest,
+        state: &mut ReplicaState,
+        fx: &mut Effects,
+    ) -> Settled {
+        let mut rest = bytes::Bytes::from(request.encode());
+        while rest.len() > ENTRY_BYTES_MAX {
+            let part = rest.split_to(ENTRY_BYTES_MAX);
+            self.append(EntryKind::Part, part, state, fx);
+        }
+        self.append(EntryKind::Request, rest, state, fx)
+            .expect("what was just encoded decodes, and a request has an answer")
+    }
+
+    fn append(
+        &mut self,
+        kind: EntryKind,
+        payload: bytes::Bytes,
+        state: &mut ReplicaState,
+        fx: &mut Effects,
+    ) -> Option<Settled> {
+        let entry = Entry::chained(
+            state.log.last_chain(),
+            state.log.last_index().next(),
+            state.term,
+            self.clock.now(fx.now),
+            kind,
+            payload,
+        );
+        state.append(entry, fx)
+    }
+
+    /// The cluster's time, as this leader has it now.
+    pub fn log_time(&self, now: Instant) -> LogTime {
+        self.clock.now(now)
+    }
+
+    /// Sends every follower what it lacks, as far as its window goes.
+    pub fn send_to_all(&mut self, state: &mut ReplicaState, fx: &mut Effects) {
+        let peers: Vec<ServerId> = state.peers.keys().copied().collect();
+        for peer in peers {
+            self.send_window(peer, state, fx);
+        }
+    }
+
+    fn send_window(&mut self, to: ServerId, state: &mut ReplicaState, fx: &mut Effects) {
+        loop {
+            let ReplicaState { peers, log, term, commit, .. } = &mut *state;
+            let Some(peer) = peers.get_mut(&to) else { return };
+            let Some((first, last)) = peer.progress.next_to_send(log.last_index()) else { break };
+            let entries = pack(log, first.0..=last.0);
+            let Some(sent_last) = entries.last().map(|entry| entry.index) else { break };
+            peer.progress.on_sent(first, sent_last, fx.now);
+            let replicate = ReplicateOperation {
+                term: *term,
+                commit: *commit,
+                previous_index: first.previous(),
+                previous_term: log.term_at(first.previous()).unwrap_or_default(),
+                entries,
+            };
+            fx.send(Destination::Peer(to), Message::ReplicateOperation(replicate));
+        }
+        Self::watch_for_silence(to, state, fx);
+    }
+
+    fn watch_for_silence(to: ServerId, state: &ReplicaState, fx: &mut Effects) {
+        let Some(peer) = state.peers.get(&to) else { return };
+        match peer.progress.deadline(peer.link.round_trip()) {
+            Some(deadline) => fx.arm(Timer::Resend(to), deadline.since(fx.now)),
+            None => fx.cancel(Timer::Resend(to)),
+        }
+    }
+
+    /// Takes in how far a follower has come. `echoed` is when the newest of this
+    /// leader's frames that it has heard was sent.
+    pub fn on_acknowledge(
+        &mut self,
+        from: ServerId,
+        acknowledge: &Acknowledge,
+        echoed: Option<Instant>,
+        state: &mut ReplicaState,
+    ) {
+        let ReplicaState { peers, log, .. } = state;
+        let Some(peer) = peers.get_mut(&from) else { return };
+        // Two logs that hold an entry of the same index and term are the same up to it.
+        let agrees = log.term_at(acknowledge.hint_index) == Some(acknowledge.hint_term);
+        let verified =
+            if agrees { acknowledge.hint_index } else { acknowledge.matched.min(log.last_index()) };
+        peer.progress.on_acknowledge(acknowledge, verified, echoed, peer.link.round_trip());
+    }
+
+    /// Nothing came back from a follower in time.
+    pub fn on_silence(&mut self, from: ServerId, state: &mut ReplicaState, fx: &mut Effects) {
+        if state.role != Role::Leader {
+            return;
+        }
+        if let Some(peer) = state.peers.get_mut(&from) {
+            peer.progress.on_timeout(fx.now, peer.link.round_trip());
+        }
+        self.send_window(from, state, fx);
+    }
+
+    /// Commits what is on a majority's disks. Returns whether the commit index moved.
+    ///
+    /// Only an entry of this term is committed by counting; those before it are
+    /// committed with it (Raft, section 5.4.2).
+    pub fn advance_commit(state: &mut ReplicaState) -> bool {
+        let mut durable: Vec<LogIndex> = state
+            .configuration()
+            .members
+            .iter()
+            .map(|(&node, _)| durable_of(node, state))
+            .collect();
+        durable.sort_unstable();
+        let on_a_majority = durable[durable.len() - state.configuration().majority()];
+        let own_term = state.log.term_at(on_a_majority) == Some(state.term);
+        if on_a_majority <= state.commit || !own_term {
+            return false;
+        }
+        state.commit_to(on_a_majority);
+        true
+    }
+
+    /// Whether an entry of this leader's own term is committed, so that its commit
+    /// index covers all that was ever acknowledged.
+    pub fn has_committed_in_term(state: &ReplicaState) -> bool {
+        state.log.term_at(state.commit) == Some(state.term)
+    }
+}
+
+/// How far the log is on the disk of a member: zero while another directory answers
+/// for it than the one whose vote counts.
+fn durable_of(node: ServerId, state: &ReplicaState) -> LogIndex {
+    if node == state.server_id {
+        return if state.is_voter() { state.log.durable() } else { LogIndex(0) };
+    }
+    match state.peers.get(&node) {
+        Some(peer) if state.is_voting_peer(node) => peer.progress.durable,
+        _ => LogIndex(0),
+    }
+}
+
+/// As many of these entries as fit into one frame.
+fn pack(log: &crate::replica::log::Log, indexes: RangeInclusive<u64>) -> Vec<Entry> {
+    let mut room = FRAME_BYTES_MAX - REPLICATE_BYTES_FIXED;
+    let mut entries = Vec::new();
+    for index in indexes {
+        let Some(entry) = log.entry(LogIndex(index)) else { break };
+        let Some(left) = room.checked_sub(entry_bytes(entry)) else { break };
+        room = left;
+        entries.push(entry.clone());
+    }
+    entries
+}

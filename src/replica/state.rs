@@ -1,0 +1,253 @@
+//! The one state that every manager reads and updates.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::link::Link;
+use super::log::Log;
+use super::progress::Progress;
+use super::{Effects, ListedNode, NodeConfig};
+use crate::configuration::Configuration;
+use crate::entry::Entry;
+use crate::journal::{GenesisState, Identity, Record, Recovered};
+use crate::store::Store;
+use crate::time::Instant;
+use crate::types::{DirectoryId, Incarnation, LogIndex, PacketNumber, ServerId, Term};
+use crate::wire::{DropCause, Role};
+
+/// Who this node is, what it takes part in and how it sees the others.
+#[derive(Debug)]
+pub struct ReplicaState {
+    /// This node.
+    pub server_id: ServerId,
+    /// What it is at present.
+    pub role: Role,
+    /// The newest term that it knows of.
+    pub term: Term,
+    /// Who leads in this term, if it knows.
+    pub leader_id: Option<ServerId>,
+    /// The other listed nodes.
+    pub peers: BTreeMap<ServerId, Peer>,
+    /// When, without a leader, this node stands for election.
+    pub election_timer: Instant,
+    /// Who has this node's vote in this term.
+    pub voted_for: Option<ServerId>,
+    /// Who has granted this node a vote, or a pre-vote, in the present election.
+    pub votes_received: BTreeSet<ServerId>,
+
+    /// Whose directory this node lives in.
+    pub identity: Identity,
+    /// How often that directory was started.
+    pub incarnation: Incarnation,
+    /// How far it has come towards a genesis.
+    pub genesis: GenesisState,
+    /// The log, executed to its end.
+    pub log: Log,
+    /// Up to here the log is committed, and revealed.
+    pub commit: LogIndex,
+    /// What executing the log has made.
+    pub store: Store,
+    /// The node is about to stop: it hands leadership over and takes no further writes.
+    pub handing_over: bool,
+    /// When this node last had fresh contact with the leader of its term.
+    pub leader_contact: Option<Instant>,
+
+    /// The shortest wait for a leader, and the longest that contact counts as fresh.
+    pub election_timeout: Duration,
+    /// The time between two heartbeats.
+    pub heartbeat_interval: Duration,
+    /// Frames dropped, by cause.
+    pub dropped: BTreeMap<DropCause, u64>,
+}
+
+/// Another node of the list.
+#[derive(Debug)]
+pub struct Peer {
+    /// Where it is reached.
+    pub address: SocketAddr,
+    /// The directory and incarnation that it was last heard with.
+    pub life: Option<(DirectoryId, Incarnation)>,
+    /// Directories that it had before: their frames are of the past.
+    pub retired: BTreeSet<DirectoryId>,
+    /// The way to it.
+    pub link: Link,
+    /// When it was last heard.
+    pub heard_at: Option<Instant>,
+    /// How far it has come, while this node leads.
+    pub progress: Progress,
+}
+
+impl Peer {
+    fn new(listed: &ListedNode, first_packet: PacketNumber, now: Instant) -> Self {
+        Self {
+            address: listed.address,
+            life: None,
+            retired: BTreeSet::new(),
+            link: Link::new(first_packet),
+            heard_at: None,
+            progress: Progress::new(LogIndex(1), now),
+        }
+    }
+
+    /// The directory that it was last heard with.
+    pub fn directory(&self) -> Option<DirectoryId> {
+        self.life.map(|(directory, _)| directory)
+    }
+}
+
+impl ReplicaState {
+    /// The state that goes on from what a directory held.
+    pub fn recovered(config: &NodeConfig, recovered: Recovered, fx: &mut Effects) -> Self {
+        let server_id = recovered.identity.id;
+        let peers = config
+            .nodes
+            .iter()
+            .filter(|(id, _)| **id != server_id)
+            .map(|(id, listed)| (*id, Peer::new(listed, random_packet(fx), fx.now)))
+            .collect();
+        let configuration = match &recovered.genesis {
+            GenesisState::Complete(configuration) => configuration.clone(),
+            GenesisState::Blank | GenesisState::Accepted(_) => Configuration::unborn(),
+        };
+        let mut state = Self {
+            server_id,
+            role: Role::Follower,
+            term: recovered.term,
+            leader_id: None,
+            peers,
+            election_timer: fx.now,
+            voted_for: recovered.voted_for,
+            votes_received: BTreeSet::new(),
+            identity: recovered.identity,
+            incarnation: recovered.incarnation,
+            genesis: recovered.genesis,
+            log: Log::recovered(recovered.entries),
+            commit: recovered.commit,
+            store: Store::at_genesis(configuration),
+            handing_over: false,
+            leader_contact: None,
+            election_timeout: config.election_timeout,
+            heartbeat_interval: config.heartbeat_interval,
+            dropped: BTreeMap::new(),
+        };
+        state.execute_recovered();
+        state
+    }
+
+    fn execute_recovered(&mut self) {
+        for index in 2..=self.log.last_index().0 {
+            self.execute(LogIndex(index));
+            if index <= self.commit.0 {
+                self.store.commit_to(LogIndex(index));
+            }
+        }
+    }
+
+    /// The node becomes part of the cluster: its log begins. The genesis entry is on the
+    /// disks of all members, so it is committed.
+    pub fn be_born(&mut self, configuration: Configuration) {
+        self.log = Log::recovered(vec![Entry::genesis(&configuration)]);
+        self.store = Store::at_genesis(configuration.clone());
+        self.commit = LogIndex(1);
+        self.genesis = GenesisState::Complete(configuration);
+    }
+
+    /// Whether the node is part of a cluster.
+    pub fn is_born(&self) -> bool {
+        matches!(self.genesis, GenesisState::Complete(_))
+    }
+
+    /// Who counts. It is in force from the moment it stands in the log.
+    pub fn configuration(&self) -> &Configuration {
+        self.store.tentative().configuration()
+    }
+
+    /// Where the configuration in force stands in the log; zero before the birth. It is
+    /// fixed at the genesis: no later entry changes it yet.
+    pub fn configuration_index(&self) -> LogIndex {
+        LogIndex(u64::from(self.is_born()))
+    }
+
+    /// Whether this node's vote counts.
+    pub fn is_voter(&self) -> bool {
+        self.configuration().is_voter(self.server_id, self.identity.directory)
+    }
+
+    /// Whether the vote of the other node, as it was last heard, counts.
+    pub fn is_voting_peer(&self, id: ServerId) -> bool {
+        self.peers
+            .get(&id)
+            .and_then(Peer::directory)
+            .is_some_and(|directory| self.configuration().is_voter(id, directory))
+    }
+
+    /// Whether these nodes are a majority of the voters. Each is a voter.
+    pub fn is_majority(&self, nodes: usize) -> bool {
+        self.is_born() && nodes >= self.configuration().majority()
+    }
+
+    /// Whether the leader was heard freshly within the election timeout.
+    pub fn has_leader_contact(&self, now: Instant) -> bool {
+        self.leader_contact.is_some_and(|at| now.since(at) < self.election_timeout)
+    }
+
+    /// Takes up a higher term, in which this node has not voted. It is obeyed at once;
+    /// each promise made in it waits for the disk.
+    pub fn take_up_term(&mut self, term: Term, fx: &mut Effects) {
+        assert!(term > self.term, "a term never falls");
+        self.term = term;
+        self.voted_for = None;
+        self.leader_id = None;
+        self.leader_contact = None;
+        fx.record(Record::HardState { term, voted_for: None });
+    }
+
+    /// Appends the entry, has it made durable, and executes it. The answer of an
+    /// operation, if it is one, must be held back until the entry is committed.
+    pub fn append(&mut self, entry: Entry, fx: &mut Effects) -> Option<crate::operation::Settled> {
+        let index = entry.index;
+        self.log.append(entry.clone(), fx.batch_sequence(), fx.now);
+        fx.record(Record::Append(entry));
+        self.execute(index)
+    }
+
+    fn execute(&mut self, index: LogIndex) -> Option<crate::operation::Settled> {
+        let request = self
+            .log
+            .request_payload(index)
+            .and_then(|payload| crate::operation::LoggedRequest::decode(payload).ok());
+        let entry = self.log.entry(index).expect("it was just appended");
+        self.store.execute(entry, request.as_ref())
+    }
+
+    /// Removes all entries above the index, and undoes what executing them did.
+    pub fn truncate_after(&mut self, index: LogIndex) {
+        assert!(index >= self.commit, "what is committed is never removed");
+        self.log.truncate_after(index);
+        self.store.roll_back_to(index);
+    }
+
+    /// Reveals the log up to the index, which must be known to be committed.
+    pub fn commit_to(&mut self, index: LogIndex) {
+        if index > self.commit {
+            self.commit = index;
+            self.store.commit_to(index);
+        }
+    }
+
+    /// Counts a dropped frame.
+    pub fn count_drop(&mut self, cause: DropCause) {
+        *self.dropped.entry(cause).or_default() += 1;
+    }
+
+    /// Microseconds that the oldest entry which is not durable has waited.
+    pub fn durability_age(&self, now: Instant) -> u32 {
+        self.log.oldest_unsynced().map_or(0, |at| super::link::age_micros(now, at))
+    }
+}
+
+/// A packet number to start from: random, and far from the largest.
+pub fn random_packet(fx: &mut Effects) -> PacketNumber {
+    PacketNumber(fx.random.u64(1..1 << 62))
+}

@@ -1,0 +1,106 @@
+//! What a node says of itself.
+
+use super::ReplicaNode;
+use super::link::RoundTrip;
+use super::state::{Peer, ReplicaState};
+use crate::journal::GenesisState;
+use crate::time::{Instant, micros};
+use crate::types::ServerId;
+use crate::wire::{NodeStatus, PeerStatus, Role};
+
+impl ReplicaNode {
+    /// How the node is.
+    pub fn status(&self, nonce: u64, now: Instant) -> NodeStatus {
+        let state = &self.state;
+        let committed = state.store.committed();
+        NodeStatus {
+            nonce,
+            id: state.server_id,
+            cluster: state.identity.cluster.clone(),
+            genesis: match &state.genesis {
+                GenesisState::Complete(configuration) => Some(configuration.genesis),
+                GenesisState::Blank | GenesisState::Accepted(_) => None,
+            },
+            directory: state.identity.directory,
+            incarnation: state.incarnation,
+            role: state.role,
+            voter: state.is_voter(),
+            term: state.term,
+            leader_id: state.leader_id,
+            last_index: state.log.last_index(),
+            commit_index: state.commit,
+            durable_index: state.log.durable(),
+            keys: committed.len() as u64,
+            sessions: u32::try_from(committed.sessions().len()).unwrap_or(u32::MAX),
+            uptime: micros(now.since(self.started_at)),
+            dropped: state.dropped.iter().map(|(cause, count)| (cause.code(), *count)).collect(),
+            peers: state
+                .peers
+                .iter()
+                .map(|(id, peer)| peer_status(*id, peer, state, now))
+                .collect(),
+        }
+    }
+
+    /// Whom the node waits for, as a sentence; none when it serves.
+    pub fn waiting_for(&self) -> Option<String> {
+        let state = &self.state;
+        let now = self.effects.now;
+        if !state.is_born() {
+            return Some(self.genesis.waiting_for(state, now));
+        }
+        if state.leader_id.is_some() {
+            return None;
+        }
+        let silent = silent_members(state, now);
+        let term = state.term;
+        Some(if silent.is_empty() {
+            format!("no node leads in term {term} yet: an election is under way")
+        } else {
+            let (nodes, verb) = if silent.len() == 1 { ("node", "is") } else { ("nodes", "are") };
+            format!(
+                "no node leads in term {term}: {nodes} {} {verb} silent, and {} of {} must vote",
+                enumerate(&silent),
+                state.configuration().majority(),
+                state.configuration().members.len(),
+            )
+        })
+    }
+}
+
+fn peer_status(id: ServerId, peer: &Peer, state: &ReplicaState, now: Instant) -> PeerStatus {
+    let round_trip = RoundTrip::smoothed(peer.link.round_trip());
+    let leads = state.role == Role::Leader;
+    PeerStatus {
+        id,
+        address: peer.address,
+        voter: state.is_voting_peer(id),
+        heard_age: peer.heard_at.map(|at| micros(now.since(at))),
+        round_trip: round_trip.map(|time| u32::try_from(time.as_micros()).unwrap_or(u32::MAX)),
+        matched: if leads { peer.progress.matched } else { crate::types::LogIndex(0) },
+        durable: if leads { peer.progress.durable } else { crate::types::LogIndex(0) },
+        retransmitted: peer.progress.retransmitted,
+    }
+}
+
+/// The other members that were not heard for two election timeouts.
+fn silent_members(state: &ReplicaState, now: Instant) -> Vec<ServerId> {
+    let is_silent = |id: &ServerId| {
+        let heard_at = state.peers.get(id).and_then(|peer| peer.heard_at);
+        heard_at.is_none_or(|at| now.since(at) > 2 * state.election_timeout)
+    };
+    let others = state.configuration().members.keys().filter(|id| **id != state.server_id);
+    others.filter(|id| is_silent(id)).copied().collect()
+}
+
+/// "1", "1 and 2", "1, 2 and 3".
+pub fn enumerate(nodes: &[ServerId]) -> String {
+    match nodes {
+        [] => String::new(),
+        [one] => one.to_string(),
+        [others @ .., last] => {
+            let others: Vec<String> = others.iter().map(ToString::to_string).collect();
+            format!("{} and {last}", others.join(", "))
+        }
+    }
+}
