@@ -215,7 +215,8 @@ pub struct LoggedRequest {
     pub not_after: LogTime,
     /// The session has no further operation after this one.
     pub one_shot: bool,
-    /// The digest of the operation's bytes, that of no bytes for a settle.
+    /// The digest of the operation's bytes; of a settle, that of the operation that it
+    /// asks after.
     pub digest: Digest,
     /// What is to be done.
     pub command: Command,

@@ -146,7 +146,6 @@ impl RequestManager {
             Lookup::Kept(settled) => (settled.index, settled),
             Lookup::Forgotten => at(root.index(), Outcome::Forgotten),
             Lookup::OtherOperation => at(root.index(), Outcome::OtherOperation),
-            Lookup::OutsideWindow => at(root.index(), Outcome::OutsideWindow),
         };
         if !state.is_born() {
             return false;
@@ -343,8 +342,7 @@ fn logged(request: &Request, bytes: Bytes) -> Result<LoggedRequest, Invalid> {
             return Err(Invalid::NotAnOperation);
         }
         let mut reader = Reader::new(bytes);
-        let operation =
-            Operation::decode(&mut reader).map_err(|_| Invalid::NotAnOperation)?;
+        let operation = Operation::decode(&mut reader).map_err(|_| Invalid::NotAnOperation)?;
         reader.finish().map_err(|_| Invalid::NotAnOperation)?;
         operation.check()?;
         Command::Execute(operation)

@@ -30,8 +30,8 @@ impl ReplicaNode {
             last_index: state.log.last_index(),
             commit_index: state.commit,
             durable_index: state.log.durable(),
-            keys: committed.len() as u64,
-            sessions: u32::try_from(committed.sessions().len()).unwrap_or(u32::MAX),
+            keys: committed.key_count() as u64,
+            sessions: u32::try_from(committed.sessions().session_count()).unwrap_or(u32::MAX),
             uptime: micros(now.since(self.started_at)),
             dropped: state.dropped.iter().map(|(cause, count)| (cause.code(), *count)).collect(),
             peers: state

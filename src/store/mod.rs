@@ -1,5 +1,73 @@
-//! The replicated state machine. (Interface; the implementation replaces this stub.)
+//! The replicated state machine: what executing the log makes.
+//!
+//! An entry is executed when it is appended and revealed when it is committed. So there
+//! is a committed root, from which everything is answered, and one tentative root for
+//! each entry above it. Roots share what they have in common (persistent maps), so
+//! keeping one for every uncommitted entry costs little, and both revealing and undoing
+//! an execution are exact and need no second one.
 
-/// The store, with a committed and a tentative root.
+mod answer;
+mod sessions;
+mod state;
+
+pub use answer::Answer;
+pub use sessions::{Lookup, SessionTable};
+pub use state::State;
+
+use std::collections::VecDeque;
+
+use crate::configuration::Configuration;
+use crate::entry::Entry;
+use crate::operation::{LoggedRequest, Settled};
+use crate::types::LogIndex;
+
+/// The state at the commit index, and at every index executed above it.
 #[derive(Debug)]
-pub struct Store {}
+pub struct Store {
+    committed: State,
+    /// The roots above the committed one, one for each index, ascending.
+    tentative: VecDeque<State>,
+}
+
+impl Store {
+    /// The state after the genesis entry, whose index is 1.
+    pub fn at_genesis(configuration: Configuration) -> Self {
+        Self { committed: State::at_genesis(configuration), tentative: VecDeque::new() }
+    }
+
+    /// Executes the next entry on the tentative root. `request` is the request that the
+    /// entry completes, if it completes one. The answer, if it is one, depends on state
+    /// that is not committed: it must be held back until the entry is.
+    pub fn execute(&mut self, entry: &Entry, request: Option<&LoggedRequest>) -> Option<Settled> {
+        assert_eq!(entry.index, self.tentative().index().next(), "entries are consecutive");
+        let mut root = self.tentative().clone();
+        let settled = root.execute(entry, request);
+        self.tentative.push_back(root);
+        settled
+    }
+
+    /// Reveals what was executed up to the index.
+    pub fn commit_to(&mut self, index: LogIndex) {
+        while self.committed.index() < index {
+            self.committed = self.tentative.pop_front().expect("what is committed was executed");
+        }
+    }
+
+    /// Undoes what was executed above the index, sessions and configuration included.
+    pub fn roll_back_to(&mut self, index: LogIndex) {
+        assert!(index >= self.committed.index(), "what is committed is never undone");
+        while self.tentative().index() > index {
+            self.tentative.pop_back();
+        }
+    }
+
+    /// The state at the commit index: the only one that anybody outside may see.
+    pub fn committed(&self) -> &State {
+        &self.committed
+    }
+
+    /// The state at the end of the log.
+    pub fn tentative(&self) -> &State {
+        self.tentative.back().unwrap_or(&self.committed)
+    }
+}

@@ -1,12 +1,26 @@
 //! The frame around a message: one datagram, a fixed header, a checksum.
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
 
+use super::DropCause;
+use super::kind::Kind;
 use super::message::Message;
+use crate::codec::{Malformed, Reader};
 use crate::types::{ClusterHash, DirectoryId, GenesisId, Incarnation, PacketNumber, ServerId};
 
 /// The largest datagram that is sent by default, in bytes.
 pub const FRAME_BYTES_MAX: usize = 1_200;
+/// The length of the header, in bytes.
+pub const HEADER_BYTES: usize = 56;
+
+const MAGIC: u16 = u16::from_le_bytes(*b"QR");
+const VERSION: u8 = 1;
+/// The key id of a frame that is not sealed.
+const NOT_SEALED: u16 = 0;
+/// The age that stands for "nothing was heard".
+const NOTHING_HEARD: u32 = u32::MAX;
+const LENGTH_AT: usize = 50;
+const CHECKSUM_AT: usize = 52;
 
 /// What every frame says of its sender and of the way between the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +48,7 @@ pub struct Header {
 pub struct Echo {
     /// That frame's number.
     pub packet: PacketNumber,
-    /// Microseconds between its arrival and the sending of this one, saturating.
+    /// Microseconds between its arrival and the sending of this one, below `u32::MAX`.
     pub age: u32,
 }
 
@@ -58,15 +72,126 @@ pub struct Frame {
     pub message: Message,
 }
 
-/// Appends the frame's bytes to `out`, which is cleared first.
-pub fn encode(_header: &Header, _message: &Message, _out: &mut Vec<u8>) {
-    unimplemented!()
+/// Writes the frame's bytes to `out`, which is cleared first.
+pub fn encode(header: &Header, message: &Message, out: &mut Vec<u8>) {
+    out.clear();
+    put_header(header, Kind::of(message), out);
+    message.put(out);
+    seal(out);
 }
 
-/// The frame that a datagram holds.
+/// Sets the length and the checksum of a frame whose other bytes are complete.
+///
+/// Fuzzing uses it to get past the checksum with bytes that no encoder would write.
+pub fn seal(frame: &mut [u8]) {
+    if frame.len() < HEADER_BYTES {
+        return;
+    }
+    let length = u16::try_from(frame.len() - HEADER_BYTES).unwrap_or(u16::MAX);
+    frame[LENGTH_AT..LENGTH_AT + 2].copy_from_slice(&length.to_le_bytes());
+    frame[CHECKSUM_AT..HEADER_BYTES].fill(0);
+    let checksum = crc32fast::hash(frame);
+    frame[CHECKSUM_AT..HEADER_BYTES].copy_from_slice(&checksum.to_le_bytes());
+}
+
+/// The frame that a datagram holds. It shares the datagram's memory.
 ///
 /// # Errors
 /// The cause for which it must be dropped.
-pub fn decode(_datagram: &Bytes) -> Result<Frame, super::DropCause> {
-    unimplemented!()
+pub fn decode(datagram: &Bytes) -> Result<Frame, DropCause> {
+    let kind = check_envelope(datagram)?;
+    let header = take_header(datagram.slice(..HEADER_BYTES)).map_err(|_| DropCause::Malformed)?;
+    let kind = Kind::from_byte(kind).ok_or(DropCause::Kind)?;
+    let mut reader = Reader::new(datagram.slice(HEADER_BYTES..));
+    let message = Message::take(kind, &mut reader).map_err(|_| DropCause::Malformed)?;
+    skip_fields(reader).map_err(|_| DropCause::Malformed)?;
+    Ok(Frame { header, message })
+}
+
+/// Checks what can be checked without knowing the message. Returns the kind's byte.
+fn check_envelope(datagram: &[u8]) -> Result<u8, DropCause> {
+    let [magic_low, magic_high, version, kind, ..] = *datagram else {
+        return Err(DropCause::Length);
+    };
+    if datagram.len() < HEADER_BYTES {
+        return Err(DropCause::Length);
+    }
+    if u16::from_le_bytes([magic_low, magic_high]) != MAGIC {
+        return Err(DropCause::Magic);
+    }
+    if version != VERSION {
+        return Err(DropCause::Version);
+    }
+    let length = u16::from_le_bytes([datagram[LENGTH_AT], datagram[LENGTH_AT + 1]]);
+    if usize::from(length) != datagram.len() - HEADER_BYTES {
+        return Err(DropCause::Length);
+    }
+    if checksum_of(datagram).to_le_bytes() != datagram[CHECKSUM_AT..HEADER_BYTES] {
+        return Err(DropCause::Checksum);
+    }
+    if datagram[LENGTH_AT - 2..LENGTH_AT] != NOT_SEALED.to_le_bytes() {
+        return Err(DropCause::Key);
+    }
+    Ok(kind)
+}
+
+/// The checksum of a frame, taken as if its checksum field were zero.
+fn checksum_of(frame: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&frame[..CHECKSUM_AT]);
+    hasher.update(&[0; HEADER_BYTES - CHECKSUM_AT]);
+    hasher.update(&frame[HEADER_BYTES..]);
+    hasher.finalize()
+}
+
+fn put_header(header: &Header, kind: Kind, out: &mut Vec<u8>) {
+    out.put_u16_le(MAGIC);
+    out.put_u8(VERSION);
+    out.put_u8(kind as u8);
+    out.put_u32_le(header.cluster.0);
+    out.put_u32_le(header.genesis.0);
+    out.put_u16_le(header.sender.0);
+    out.put_u16_le(header.destination.0);
+    out.put_u64_le(header.directory.0);
+    out.put_u32_le(header.incarnation.0);
+    out.put_u64_le(header.packet.0);
+    out.put_u64_le(header.echo.map_or(0, |echo| echo.packet.0));
+    out.put_u32_le(header.echo.map_or(NOTHING_HEARD, |echo| echo.age.min(NOTHING_HEARD - 1)));
+    out.put_u16_le(NOT_SEALED);
+    out.put_u16_le(0);
+    out.put_u32_le(0);
+}
+
+fn take_header(bytes: Bytes) -> Result<Header, Malformed> {
+    let mut reader = Reader::new(bytes.slice(4..));
+    Ok(Header {
+        cluster: ClusterHash(reader.u32()?),
+        genesis: GenesisHash(reader.u32()?),
+        sender: ServerId(reader.u16()?),
+        destination: ServerId(reader.u16()?),
+        directory: DirectoryId(reader.u64()?),
+        incarnation: Incarnation(reader.u32()?),
+        packet: PacketNumber(reader.u64()?),
+        echo: take_echo(&mut reader)?,
+    })
+}
+
+fn take_echo(reader: &mut Reader) -> Result<Option<Echo>, Malformed> {
+    let packet = PacketNumber(reader.u64()?);
+    match reader.u32()? {
+        NOTHING_HEARD if packet.0 == 0 => Ok(None),
+        NOTHING_HEARD => Err(Malformed),
+        age => Ok(Some(Echo { packet, age })),
+    }
+}
+
+/// Later versions may add fields after the message, each with a tag byte and a length
+/// of two bytes. This one knows none and skips them all.
+fn skip_fields(mut reader: Reader) -> Result<(), Malformed> {
+    while !reader.is_empty() {
+        reader.u8()?;
+        let length = reader.u16()?;
+        reader.bytes(length.into())?;
+    }
+    Ok(())
 }

@@ -3,11 +3,19 @@
 //! The decoder is total. It shares the datagram's memory, allocates nothing that a
 //! length field promises before the bytes are there, and says why it drops a frame.
 
+mod client_codec;
 mod frame;
+mod kind;
 mod message;
+mod peer_codec;
 
-pub use frame::{Echo, FRAME_BYTES_MAX, Frame, GenesisHash, Header, decode, encode};
+pub use client_codec::CLUSTER_NAME_BYTES_MAX;
+pub use frame::{
+    Echo, FRAME_BYTES_MAX, Frame, GenesisHash, HEADER_BYTES, Header, decode, encode, seal,
+};
+pub use kind::Kind;
 pub use message::*;
+pub use peer_codec::{REPLICATE_BYTES_FIXED, entry_bytes};
 
 macro_rules! drop_causes {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $text:literal;)*) => {

@@ -1,0 +1,199 @@
+//! Exactly once: what each session has done, within bounds.
+//!
+//! A session's id carries the commit index at which it was minted. The table keeps an
+//! eviction floor: the highest such index among the sessions that were evicted. An id
+//! that is not in the table and was minted at or below the floor may be one of those:
+//! it is answered [`Outcome::Forgotten`] and never executed. One minted above it is
+//! certainly new, and its first operation registers it. So a late duplicate never runs
+//! twice, and a one-shot command costs a single entry.
+
+use rpds::RedBlackTreeMapSync;
+
+use super::state::Checksum;
+use crate::configuration::Configuration;
+use crate::operation::{Command, LoggedRequest, Outcome, Settled};
+use crate::types::{Digest, LogIndex, Sequence, SessionId};
+
+/// What every session that is not evicted has done. Cloning it is cheap.
+#[derive(Clone, Debug)]
+pub struct SessionTable {
+    sessions: RedBlackTreeMapSync<SessionId, Session>,
+    /// The sessions in the order of eviction: closed ones first, then by last use. No
+    /// two are used at the same index.
+    eviction: RedBlackTreeMapSync<(Openness, LogIndex), SessionId>,
+    evicted_to: LogIndex,
+}
+
+#[derive(Clone, Debug)]
+struct Session {
+    /// The client needs no answer below this any more.
+    floor: Sequence,
+    replies: RedBlackTreeMapSync<Sequence, Kept>,
+    used_at: LogIndex,
+    openness: Openness,
+}
+
+#[derive(Clone, Debug)]
+struct Kept {
+    digest: Digest,
+    settled: Settled,
+}
+
+/// Whether further operations of a session are to be expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Openness {
+    Closed,
+    Open,
+}
+
+/// What the table says of a request without executing it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// It was not executed, and may be.
+    New,
+    /// This came of it.
+    Kept(Settled),
+    /// Its answer, or its whole session, is not kept any more.
+    Forgotten,
+    /// Its sequence was used for another operation.
+    OtherOperation,
+}
+
+/// Whether a request in the log is executed.
+pub(super) enum Admission {
+    /// It is; its answer must be kept.
+    New,
+    /// It was before; this is its first answer.
+    Kept(Settled),
+    /// It is not, and nothing is kept of it.
+    Refused(Outcome),
+}
+
+impl SessionTable {
+    pub(super) fn new() -> Self {
+        Self {
+            sessions: RedBlackTreeMapSync::new_sync(),
+            eviction: RedBlackTreeMapSync::new_sync(),
+            evicted_to: LogIndex(0),
+        }
+    }
+
+    /// How many sessions the table holds.
+    pub fn session_count(&self) -> usize {
+        self.sessions.size()
+    }
+
+    /// What is known of the request. Without a digest, it settles: it asks for whatever
+    /// the sequence did.
+    pub fn find(&self, session: SessionId, sequence: Sequence, digest: Option<Digest>) -> Lookup {
+        let Some(known) = self.sessions.get(&session) else {
+            // The eviction floor: see the head of this file.
+            let perhaps_evicted = session.minted_at <= self.evicted_to;
+            return if perhaps_evicted { Lookup::Forgotten } else { Lookup::New };
+        };
+        if sequence < known.floor {
+            return Lookup::Forgotten;
+        }
+        match known.replies.get(&sequence) {
+            Some(kept) if digest.is_none_or(|digest| digest == kept.digest) => {
+                Lookup::Kept(kept.settled.clone())
+            }
+            Some(_) => Lookup::OtherOperation,
+            None => Lookup::New,
+        }
+    }
+
+    /// Decides whether a request in the log is executed at `index`.
+    ///
+    /// The session is touched only when the answer is New: a late duplicate changes
+    /// nothing, neither the floor nor the order of eviction.
+    pub(super) fn admit(
+        &mut self,
+        request: &LoggedRequest,
+        index: LogIndex,
+        configuration: &Configuration,
+    ) -> Admission {
+        let digest = match request.command {
+            Command::Execute(_) => Some(request.digest),
+            Command::Settle => None,
+        };
+        let known = self.sessions.get(&request.session);
+        // The request itself may raise the floor that its window begins at.
+        let floor = known.map_or(Sequence(0), |known| known.floor);
+        let raised = floor.max(request.floor.min(request.sequence));
+        let window = u64::from(configuration.session_window);
+        let inside = request.sequence.0 - raised.0.min(request.sequence.0) < window;
+        match self.find(request.session, request.sequence, digest) {
+            Lookup::Kept(settled) => Admission::Kept(settled),
+            Lookup::Forgotten => Admission::Refused(Outcome::Forgotten),
+            Lookup::OtherOperation => Admission::Refused(Outcome::OtherOperation),
+            Lookup::New if !inside => Admission::Refused(Outcome::OutsideWindow),
+            Lookup::New => {
+                self.touch(request, raised, index);
+                self.evict_beyond(configuration.session_limit, request.session);
+                Admission::New
+            }
+        }
+    }
+
+    /// Registers the session if it is new, raises its floor, and notes its use.
+    fn touch(&mut self, request: &LoggedRequest, floor: Sequence, index: LogIndex) {
+        let mut session = match self.sessions.get(&request.session) {
+            Some(session) => session.clone(),
+            None => Session {
+                floor,
+                replies: RedBlackTreeMapSync::new_sync(),
+                used_at: index,
+                openness: Openness::Open,
+            },
+        };
+        self.eviction.remove_mut(&(session.openness, session.used_at));
+        session.floor = floor;
+        while let Some((&first, _)) = session.replies.first()
+            && first < floor
+        {
+            session.replies.remove_mut(&first);
+        }
+        session.used_at = index;
+        session.openness = if request.one_shot { Openness::Closed } else { Openness::Open };
+        self.eviction.insert_mut((session.openness, index), request.session);
+        self.sessions.insert_mut(request.session, session);
+    }
+
+    fn evict_beyond(&mut self, limit: u32, spared: SessionId) {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX).max(1);
+        while self.sessions.size() > limit {
+            let victim = self.eviction.iter().find(|(_, session)| **session != spared);
+            let Some((&place, &session)) = victim else { return };
+            self.eviction.remove_mut(&place);
+            self.sessions.remove_mut(&session);
+            self.evicted_to = self.evicted_to.max(session.minted_at);
+        }
+    }
+
+    /// Keeps the answer of a request that was admitted as new.
+    pub(super) fn keep(&mut self, request: &LoggedRequest, settled: Settled) {
+        if let Some(session) = self.sessions.get_mut(&request.session) {
+            let kept = Kept { digest: request.digest, settled };
+            session.replies.insert_mut(request.sequence, kept);
+        }
+    }
+
+    pub(super) fn add_to(&self, sum: &mut Checksum) {
+        sum.add(&self.evicted_to.0.to_le_bytes());
+        for (id, session) in self.sessions.iter() {
+            let closed = u8::from(session.openness == Openness::Closed);
+            for field in [id.minted_at.0, id.random, session.floor.0, session.used_at.0] {
+                sum.add(&field.to_le_bytes());
+            }
+            sum.add(&[closed]);
+            for (sequence, kept) in session.replies.iter() {
+                let mut bytes = Vec::new();
+                kept.settled.encode(&mut bytes);
+                sum.add(&sequence.0.to_le_bytes());
+                sum.add(&kept.digest.0.to_le_bytes());
+                sum.add(&bytes);
+            }
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! The bytes of messages between nodes.
+
+use bytes::{BufMut, Bytes};
+
+use super::frame::{FRAME_BYTES_MAX, HEADER_BYTES};
+use super::kind::Body;
+use super::message::{
+    Acknowledge, Heartbeat, Introduce, RANGES_MAX, ReadIndexReply, ReadIndexRequest,
+    ReplicateOperation, Standing, VoteReply, VoteRequest,
+};
+use crate::codec::{Malformed, Reader};
+use crate::configuration::Configuration;
+use crate::entry::{DATA_VERSION, Entry, EntryKind};
+use crate::types::{
+    ENTRY_BYTES_MAX, GenesisId, LogIndex, LogTime, NODES_MAX, ReadRound, ServerId, Term,
+};
+
+/// The bytes of a frame with a [`ReplicateOperation`] apart from its entries.
+pub const REPLICATE_BYTES_FIXED: usize = HEADER_BYTES + 34;
+/// The bytes of an entry apart from its payload.
+const ENTRY_BYTES_FIXED: usize = 24;
+/// The longest address, as typed, that a list of nodes carries.
+const ADDRESS_BYTES_MAX: usize = 64;
+
+// Whatever the path, the largest entry fits into one frame.
+const _: () =
+    assert!(REPLICATE_BYTES_FIXED + ENTRY_BYTES_FIXED + ENTRY_BYTES_MAX <= FRAME_BYTES_MAX);
+
+/// The bytes that an entry takes in a [`ReplicateOperation`].
+pub fn entry_bytes(entry: &Entry) -> usize {
+    ENTRY_BYTES_FIXED + entry.payload.len()
+}
+
+impl Body for Introduce {
+    fn put(&self, out: &mut Vec<u8>) {
+        let (standing, genesis) = match self.standing {
+            Standing::Blank => (0, GenesisId(0)),
+            Standing::Accepted(genesis) => (1, genesis),
+            Standing::Born(genesis) => (2, genesis),
+        };
+        out.put_u8(standing);
+        out.put_u64_le(genesis.0);
+        put_count(out, self.list.len());
+        for (id, address) in &self.list {
+            out.put_u16_le(id.0);
+            put_text(out, address, ADDRESS_BYTES_MAX);
+        }
+    }
+
+    fn take(reader: &mut Reader) -> Result<Self, Malformed> {
+        let standing = match (reader.u8()?, GenesisId(reader.u64()?)) {
+            (0, GenesisId(0)) => Standing::Blank,
+            (1, genesis) if genesis.0 != 0 => Standing::Accepted(genesis),
+            (2, genesis) if genesis.0 != 0 => Standing::Born(genesis),
+            _ => return Err(Malformed),
+        };
+        let list = take_list(reader, NODES_MAX, |reader| {
+            Ok((ServerId(reader.u16()?), take_text(reader, ADDRESS_BYTES_MAX)?))
+        })?;
+        Ok(Self { standing, list })
+    }
+}
+
+impl Body for Configuration {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.put_slice(&self.encode());
+    }
+
+    fn take(reader: &mut Reader) -> Result<Self, Malformed> {
+        Self::decode(reader)
+    }
+}
+
+impl Body for GenesisId {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.put_u64_le(self.0);
+    }
+
+    fn take(reader: &mut Reader) -> Result<Self, Malformed> {
+        Ok(Self(reader.u64()?))
+    }
+}
+
+impl Body for Term {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.put_u64_le(self.0);
+    }
+
+    fn take(reader: &mut Reader) -> Result<Self, Malformed> {
+        Ok(Self(reader.u64()?))
+    }
+}
+
+impl Body for VoteRequest {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.put_u64_le(self.term.0);
+        out.put_u8(u8::from(self.pre_vote));
+        out.put_u8(u8::from(self.transfer));
+        out.put_u64_le(self.last_index.0);
+        out.put_u64_le(self.last_term.0);
+    }
+
+    fn take(reader: &mut Reader) -> Result<Self, Malformed> {
+        Ok(Self {
+            term: Term(reader.u64()?),
+            pre_vote: reader.bool()?,
+            transfer: reader.bool()?,
+            last_index: LogIndex(reader.u64()?),
+            last_term: Term(reader.u64()?),
+        })
+    }
+}
+
+impl Body for VoteReply {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.put_u64_le(self.term.0);
+        out.put_u8(u8::from(self.pre_vote));
+        out.put_u8(u8::from(self.granted));
+        out.put_u64_le(self.voter_term.0);
+    }
+
+    fn take(reader: &mut Reader) -> Result<Self, Malformed> {
+        Ok(Self {
+            term: Term(reader.u64()?),
+            pre_vote: reader.bool()?,
+            granted: reader.bool()?,
+            voter_term: Term(reader.u64()?),
+        })
+    }
+}
+
+impl Body for Heartbeat {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.put_u64_le(self.term.0);
+        out.put_u64_le(self.round.0);
+        out.put_u64_le(self.commit.0);
+        put_option(out, self.confirmed_age, |out, age| out.put_u32_le(age));
+        out.put_u32_le(self.durability_age);
+        out.put_u64_le(self.configuration_index.0);
+    }
+
+    fn take(reader: &mut Reader) -> Result<Self, Malformed> {
+        Ok(Self {
+            term: Term(reader.u64()?),
+            round: ReadRound(reader.u64()?),
+            commit: LogIndex(reader.u64()?),
+            confirmed_age: take_option(reader, Reader::u32)?,
+            durability_age: reader.u32()?,
+            configuration_index: LogIndex(reader.u64()?),
+        })
+    }
+}
+
+impl Body for ReplicateOperation {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.put_u64_le(self.term.0);
+        out.put_u64_le(self.commit.0);
+        out.put_u64_le(self.previous_index.0);
+        out.put_u64_le(self.previous_term.0);
+        out.put_u16_le(u16::try_from(self.entries.len()).unwrap_or(u16::MAX));
+        for entry in &self.entries {
+            put_entry(out, entry);
+        }
+    }
+
+    fn take(reader: &mut Reader) -> Result<Self, Malformed> {
+        let mut replicate = Self {
+            term: Term(reader.u64()?),
+            commit: LogIndex(reader.u64()?),
+            previous_index: LogIndex(reader.u64()?),
+            previous_term: Term(reader.u64()?),
+            entries: Vec::new(),
+        };
+        let count = u64::from(reader.u16()?);
+        let first = replicate.previous_index.0.checked_add(1).ok_or(Malformed)?;
+        let beyond = first.checked_add(count).ok_or(Malformed)?;
+        for index in first..beyond {
+            replicate.entries.push(take_entry(reader, LogIndex(index))?);
+        }
+        Ok(replicate)
+    }
+}
+
+/// Appends an entry. Its index is not written: it follows from its place.
+fn put_entry(out: &mut Vec<u8>, entry: &Entry) {
+    out.put_u64_le(entry.term.0);
+    out.put_u64_le(entry.time.0);
+    out.put_u8(entry.kind as u8);
+    out.put_u8(entry.version);
+    out.put_u32_le(entry.chain);
+    out.put_u16_le(u16::try_from(entry.payload.len()).unwrap_or(u16::MAX));
+    out.put_slice(&entry.payload);
+}
+
+fn take_entry(reader: &mut Reader, index: LogIndex) -> Result<Entry, Malformed> {
+    let term = Term(reader.u64()?);
+    let time = LogTime(reader.u64()?);
+    let kind = EntryKind::from_byte(reader.u8()?).ok_or(Malformed)?;
+    let version = reader.u8()?;
+    let chain = reader.u32()?;
+    let payload = take_bounded(reader, ENTRY_BYTES_MAX)?;
+    if version != DATA_VERSION {
+        return Err(Malformed);
+    }
+    Ok(Entry { index, term, time, kind, version, payload, chain })
+}
+
+impl Body for Acknowledge {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.put_u64_le(self.term.0);
+        out.put_u64_le(self.round.0);
+        out.put_u64_le(self.matched.0);
+        out.put_u64_le(self.durable.0);
+        out.put_u64_le(self.hint_index.0);
+        out.put_u64_le(self.hint_term.0);
+        put_count(out, self.received.len());
+        for (first, last) in &self.received {
+            out.put_u64_le(first.0);
+            out.put_u64_le(last.0);
+        }
+        out.put_u32_le(self.durability_age);
+        out.put_u8(self.free_space_class);
+        out.put_u64_le(self.configuration_index.0);
+    }
+
+    fn take(reader: &mut Reader) -> Result<Self, Malformed> {
+        Ok(Self {
+            term: Term(reader.u64()?),
+            round: ReadRound(reader.u64()?),
+            matched: LogIndex(reader.u64()?),
+            durable: LogIndex(reader.u64()?),
+            hint_index: LogIndex(reader.u64()?),
+            hint_term: Term(reader.u64()?),
+            received: take_list(reader, RANGES_MAX, |reader| {
+                let (first, last) = (LogIndex(reader.u64()?), LogIndex(reader.u64()?));
+                if first <= last { Ok((first, last)) } else { Err(Malformed) }
+            })?,
+            durability_age: reader.u32()?,
+            free_space_class: reader.u8()?,
+            configuration_index: LogIndex(reader.u64()?),
+        })
+    }
+}
+
+impl Body for ReadIndexRequest {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.put_u64_le(self.term.0);
+        out.put_u64_le(self.batch);
+    }
+
+    fn take(reader: &mut Reader) -> Result<Self, Malformed> {
+        Ok(Self { term: Term(reader.u64()?), batch: reader.u64()? })
+    }
+}
+
+impl Body for ReadIndexReply {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.put_u64_le(self.term.0);
+        out.put_u64_le(self.batch);
+        out.put_u64_le(self.index.0);
+    }
+
+    fn take(reader: &mut Reader) -> Result<Self, Malformed> {
+        Ok(Self { term: Term(reader.u64()?), batch: reader.u64()?, index: LogIndex(reader.u64()?) })
+    }
+}
+
+/// Appends the number of elements that follow, in one byte.
+pub(super) fn put_count(out: &mut Vec<u8>, count: usize) {
+    out.put_u8(u8::try_from(count).unwrap_or(u8::MAX));
+}
+
+/// A count of at most `most`, and as many elements. Nothing is allocated for elements
+/// that are not there.
+pub(super) fn take_list<T>(
+    reader: &mut Reader,
+    most: usize,
+    element: impl Fn(&mut Reader) -> Result<T, Malformed>,
+) -> Result<Vec<T>, Malformed> {
+    let count = usize::from(reader.u8()?);
+    if count > most {
+        return Err(Malformed);
+    }
+    let mut list = Vec::new();
+    for _ in 0..count {
+        list.push(element(reader)?);
+    }
+    Ok(list)
+}
+
+/// Appends a byte that says whether a value follows, and the value.
+pub(super) fn put_option<T>(out: &mut Vec<u8>, value: Option<T>, put: impl Fn(&mut Vec<u8>, T)) {
+    out.put_u8(u8::from(value.is_some()));
+    if let Some(value) = value {
+        put(out, value);
+    }
+}
+
+pub(super) fn take_option<T>(
+    reader: &mut Reader,
+    value: impl Fn(&mut Reader) -> Result<T, Malformed>,
+) -> Result<Option<T>, Malformed> {
+    if reader.bool()? { value(reader).map(Some) } else { Ok(None) }
+}
+
+/// Appends a text with its length in one byte, cut at a character if it is too long.
+pub(super) fn put_text(out: &mut Vec<u8>, text: &str, most: usize) {
+    let end = text.floor_char_boundary(most.min(255));
+    put_count(out, end);
+    out.put_slice(&text.as_bytes()[..end]);
+}
+
+pub(super) fn take_text(reader: &mut Reader, most: usize) -> Result<String, Malformed> {
+    let length = usize::from(reader.u8()?);
+    if length > most {
+        return Err(Malformed);
+    }
+    String::from_utf8(reader.bytes(length)?.to_vec()).map_err(|_| Malformed)
+}
+
+/// A length in two bytes, at most `most`, and as many bytes.
+pub(super) fn take_bounded(reader: &mut Reader, most: usize) -> Result<Bytes, Malformed> {
+    let length = usize::from(reader.u16()?);
+    if length > most { Err(Malformed) } else { reader.bytes(length) }
+}
