@@ -1,0 +1,36 @@
+//! SIGINT and SIGTERM, as something that the poll wakes up for.
+
+use std::io::{self, Read};
+
+use mio::net::UnixStream;
+use mio::{Interest, Registry, Token};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::low_level::pipe;
+
+/// The requests to end the process.
+#[derive(Debug)]
+pub struct Signals {
+    pipe: UnixStream,
+}
+
+impl Signals {
+    /// Takes over both signals, and registers them as `token`.
+    ///
+    /// # Errors
+    /// The system has no more descriptors.
+    pub fn register(registry: &Registry, token: Token) -> io::Result<Self> {
+        let (pipe, handler) = std::os::unix::net::UnixStream::pair()?;
+        pipe.set_nonblocking(true)?;
+        pipe::register(SIGTERM, handler.try_clone()?)?;
+        pipe::register(SIGINT, handler)?;
+        let mut pipe = UnixStream::from_std(pipe);
+        registry.register(&mut pipe, token, Interest::READABLE)?;
+        Ok(Self { pipe })
+    }
+
+    /// How many signals came since this was asked last.
+    pub fn take(&mut self) -> usize {
+        let mut bytes = [0; 64];
+        self.pipe.read(&mut bytes).unwrap_or(0)
+    }
+}
