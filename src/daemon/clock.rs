@@ -70,3 +70,41 @@ impl WakeUp {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mio::{Events, Poll};
+
+    #[test]
+    fn the_poll_wakes_at_the_deadline_and_not_a_millisecond_later() {
+        let clock = Clock::new();
+        let mut poll = Poll::new().unwrap();
+        let mut events = Events::with_capacity(8);
+        let mut wake_up = WakeUp::register(poll.registry(), Token(7)).unwrap();
+        let lateness = (0..20).map(|_| {
+            let deadline = clock.now() + Duration::from_micros(300);
+            wake_up.arm(deadline, clock.now()).unwrap();
+            // Neither a later deadline nor a repeated one may put the wake-up off.
+            wake_up.arm(deadline + Duration::from_secs(60), clock.now()).unwrap();
+            poll.poll(&mut events, Some(Duration::from_secs(5))).unwrap();
+            assert!(events.iter().any(|event| event.token() == Token(7)));
+            assert!(clock.now() >= deadline);
+            clock.now().since(deadline)
+        });
+        // The machine may be busy, but not each time.
+        assert!(lateness.min().is_some_and(|best| best < Duration::from_micros(600)));
+    }
+
+    #[test]
+    fn a_deadline_that_has_passed_wakes_at_once() {
+        let mut poll = Poll::new().unwrap();
+        let mut events = Events::with_capacity(8);
+        let mut wake_up = WakeUp::register(poll.registry(), Token(7)).unwrap();
+        for now in [Instant(9), Instant(9), Instant(10)] {
+            wake_up.arm(Instant(5), now).unwrap();
+            poll.poll(&mut events, Some(Duration::from_secs(5))).unwrap();
+            assert!(!events.is_empty());
+        }
+    }
+}

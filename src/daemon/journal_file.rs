@@ -265,7 +265,7 @@ mod tests {
         let path = directory.path().join(NAME);
         let mut bytes = std::fs::read(&path).unwrap();
         let whole = bytes.len();
-        bytes.extend_from_slice(&bytes[whole - 20..].to_vec());
+        bytes.extend_from_within(whole - 20..);
         std::fs::write(&path, &bytes).unwrap();
 
         let (mut journal, recovered) = open(&directory);

@@ -54,3 +54,33 @@ impl Notices {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn what_has_changed_is_said_at_once_and_waiting_is_repeated() {
+        let (mut reader, writer) = UnixStream::pair().unwrap();
+        let to = StandardError::start(writer).unwrap();
+        let mut notices = Notices::new(to, "node 1".into());
+        let seconds = |seconds| Instant(seconds * 1_000_000);
+        notices.update(seconds(0), Some("waits for 2"));
+        notices.update(seconds(9), Some("waits for 2"));
+        assert_eq!(notices.next_deadline(), Some(seconds(10)));
+        notices.update(seconds(10), Some("waits for 2"));
+        notices.update(seconds(11), None);
+        notices.update(seconds(30), None);
+        assert_eq!(notices.next_deadline(), None);
+        notices.update(seconds(31), Some("waits for 3"));
+        drop(notices);
+
+        let mut said = String::new();
+        reader.read_to_string(&mut said).unwrap();
+        let expected = "quorate: node 1: waits for 2\n".repeat(2)
+            + "quorate: node 1 is ready\nquorate: node 1: waits for 3\n";
+        assert_eq!(said, expected);
+    }
+}

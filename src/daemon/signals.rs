@@ -34,3 +34,24 @@ impl Signals {
         self.pipe.read(&mut bytes).unwrap_or(0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mio::{Events, Poll};
+    use signal_hook::low_level::raise;
+    use std::time::Duration;
+
+    #[test]
+    fn each_signal_is_counted_once() {
+        let mut poll = Poll::new().unwrap();
+        let mut signals = Signals::register(poll.registry(), Token(3)).unwrap();
+        assert_eq!(signals.take(), 0);
+        raise(SIGTERM).unwrap();
+        raise(SIGINT).unwrap();
+        let mut events = Events::with_capacity(8);
+        poll.poll(&mut events, Some(Duration::from_secs(5))).unwrap();
+        assert!(events.iter().any(|event| event.token() == Token(3)));
+        assert_eq!((signals.take(), signals.take()), (2, 0));
+    }
+}

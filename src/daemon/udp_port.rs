@@ -147,7 +147,7 @@ mod tests {
     fn what_cannot_be_sent_is_lost_and_counted() {
         let mut port = port(&Poll::new().unwrap());
         let to = port.local_address().unwrap();
-        port.send(to, &[0; 70_000]);
+        port.send(to, &vec![0; 70_000]);
         port.send("[::1]:9".parse().unwrap(), b"wrong family");
         assert_eq!(port.unsent, 2);
         port.send(to, b"still works");
