@@ -66,7 +66,7 @@ mod tests {
         let (mut reader, writer) = UnixStream::pair().unwrap();
         let to = StandardError::start(writer).unwrap();
         let mut notices = Notices::new(to, "node 1".into());
-        let seconds = |seconds| Instant(seconds * 1_000_000);
+        let seconds = |seconds: u64| Instant(seconds * 1_000_000);
         notices.update(seconds(0), Some("waits for 2"));
         notices.update(seconds(9), Some("waits for 2"));
         assert_eq!(notices.next_deadline(), Some(seconds(10)));
