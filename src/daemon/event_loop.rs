@@ -10,7 +10,7 @@ use mio::{Events, Poll, Token, Waker};
 use super::clock::{Clock, WakeUp};
 use super::data_dir::DataDir;
 use super::error::RunError;
-use super::journal_file::JournalThread;
+use super::journal_thread::JournalThread;
 use super::notices::Notices;
 use super::random_u64;
 use super::signals::Signals;

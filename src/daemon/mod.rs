@@ -11,6 +11,7 @@ mod udp_port;
 mod signals;
 mod data_dir;
 mod journal_file;
+mod journal_thread;
 mod peer_list;
 mod notices;
 mod logging;
@@ -70,8 +71,8 @@ fn run_node(config: RunConfig, standard_error: StandardError) -> Result<(), RunE
     if let GenesisState::Complete(configuration) = &directory.recovered.genesis {
         peer_list::check_members(&nodes, configuration)?;
     }
-    let name = format!("node {id} of cluster {cluster} at {listen}");
-    let notices = Notices::new(standard_error, name);
+    let name = format!("node {id} of cluster {cluster}");
+    let notices = Notices::new(standard_error, name, listen);
     let config = NodeConfig {
         nodes,
         election_timeout: ELECTION_TIMEOUT,

@@ -1,5 +1,6 @@
 //! What the node says to the person who started it: that it serves, or whom it waits for.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::logging::StandardError;
@@ -11,8 +12,9 @@ const REPEAT_AFTER: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Notices {
     to: StandardError,
-    /// The node, its cluster and its address.
+    /// The node and its cluster.
     name: String,
+    address: SocketAddr,
     standing: Standing,
 }
 
@@ -25,9 +27,9 @@ enum Standing {
 }
 
 impl Notices {
-    /// Nothing was said yet about the node called `name`.
-    pub fn new(to: StandardError, name: String) -> Self {
-        Self { to, name, standing: Standing::Starting }
+    /// Nothing was said yet about the node called `name` that is reached at `address`.
+    pub fn new(to: StandardError, name: String, address: SocketAddr) -> Self {
+        Self { to, name, address, standing: Standing::Starting }
     }
 
     /// Says what has changed, and what has not for too long.
@@ -36,7 +38,7 @@ impl Notices {
             (Standing::Ready, None) => {}
             (Standing::Waiting(said), Some(_)) if now.since(said) < REPEAT_AFTER => {}
             (_, None) => {
-                self.to.say(&format!("{} is ready", self.name));
+                self.to.say(&format!("{} is ready at {}", self.name, self.address));
                 self.standing = Standing::Ready;
             }
             (_, Some(whom)) => {
@@ -65,7 +67,8 @@ mod tests {
     fn what_has_changed_is_said_at_once_and_waiting_is_repeated() {
         let (mut reader, writer) = UnixStream::pair().unwrap();
         let to = StandardError::start(writer).unwrap();
-        let mut notices = Notices::new(to, "node 1".into());
+        let address = SocketAddr::from(([127, 0, 0, 1], 9717));
+        let mut notices = Notices::new(to, "node 1".into(), address);
         let seconds = |seconds: u64| Instant(seconds * 1_000_000);
         notices.update(seconds(0), Some("waits for 2"));
         notices.update(seconds(9), Some("waits for 2"));
@@ -80,7 +83,7 @@ mod tests {
         let mut said = String::new();
         reader.read_to_string(&mut said).unwrap();
         let expected = "quorate: node 1: waits for 2\n".repeat(2)
-            + "quorate: node 1 is ready\nquorate: node 1: waits for 3\n";
+            + "quorate: node 1 is ready at 127.0.0.1:9717\nquorate: node 1: waits for 3\n";
         assert_eq!(said, expected);
     }
 }
