@@ -220,8 +220,13 @@ impl EventLoop {
             Err(error) if error.kind() != ErrorKind::Interrupted => return Err(failed(error)),
             _ => {}
         }
-        if self.events.iter().any(|event| event.token() == SOCKET) {
-            self.port.set_readable();
+        for event in &self.events {
+            match event.token() {
+                SOCKET => self.port.set_readable(),
+                SIGNAL => self.signals.set_readable(),
+                // To be awake is all that these ask for.
+                _ => {}
+            }
         }
         Ok(())
     }

@@ -11,6 +11,8 @@ use signal_hook::low_level::pipe;
 #[derive(Debug)]
 pub struct Signals {
     pipe: UnixStream,
+    /// The poll says that something is there.
+    readable: bool,
 }
 
 impl Signals {
@@ -25,11 +27,19 @@ impl Signals {
         pipe::register(SIGINT, handler)?;
         let mut pipe = UnixStream::from_std(pipe);
         registry.register(&mut pipe, token, Interest::READABLE)?;
-        Ok(Self { pipe })
+        Ok(Self { pipe, readable: false })
+    }
+
+    /// The poll says that something is there.
+    pub fn set_readable(&mut self) {
+        self.readable = true;
     }
 
     /// How many signals came since this was asked last.
     pub fn take(&mut self) -> usize {
+        if !std::mem::take(&mut self.readable) {
+            return 0;
+        }
         let mut bytes = [0; 64];
         self.pipe.read(&mut bytes).unwrap_or(0)
     }
@@ -52,6 +62,7 @@ mod tests {
         let mut events = Events::with_capacity(8);
         poll.poll(&mut events, Some(Duration::from_secs(5))).unwrap();
         assert!(events.iter().any(|event| event.token() == Token(3)));
+        signals.set_readable();
         assert_eq!((signals.take(), signals.take()), (2, 0));
     }
 }
