@@ -98,7 +98,7 @@ impl EventLoop {
     pub fn new(
         ground: Ground,
         directory: DataDir,
-        config: NodeConfig,
+        config: &NodeConfig,
         notices: Notices,
     ) -> Result<Self, RunError> {
         let Ground { poll, port, wake_up, signals, waker } = ground;
@@ -188,7 +188,9 @@ impl EventLoop {
         if let Some(sentence) = self.node.contradicted() {
             return Err(RunError::usage(sentence));
         }
-        self.notices.update(now, self.node.waiting_for().as_deref());
+        let state = self.node.state();
+        let waiting_for = self.node.waiting_for();
+        self.notices.update(now, waiting_for.as_deref(), state.leader_id, state.term);
         Ok(())
     }
 

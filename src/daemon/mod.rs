@@ -78,7 +78,7 @@ fn run_node(config: RunConfig, standard_error: StandardError) -> Result<(), RunE
         election_timeout: ELECTION_TIMEOUT,
         heartbeat_interval: HEARTBEAT_INTERVAL,
     };
-    EventLoop::new(ground, directory, config, notices)?.run()
+    EventLoop::new(ground, directory, &config, notices)?.run()
 }
 
 /// Random bits of the system.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::logging::StandardError;
 use crate::time::Instant;
+use crate::types::{ServerId, Term};
 
 const REPEAT_AFTER: Duration = Duration::from_secs(10);
 
@@ -33,17 +34,27 @@ impl Notices {
     }
 
     /// Says what has changed, and what has not for too long.
-    pub fn update(&mut self, now: Instant, waiting_for: Option<&str>) {
-        match (self.standing, waiting_for) {
+    pub fn update(
+        &mut self,
+        now: Instant,
+        waiting_for: Option<&str>,
+        leader: Option<ServerId>,
+        term: Term,
+    ) {
+        let Self { to, name, address, standing } = self;
+        match (*standing, waiting_for) {
             (Standing::Ready, None) => {}
             (Standing::Waiting(said), Some(_)) if now.since(said) < REPEAT_AFTER => {}
             (_, None) => {
-                self.to.say(&format!("{} is ready at {}", self.name, self.address));
-                self.standing = Standing::Ready;
+                let leader = leader.unwrap_or(ServerId::NONE);
+                to.say(&format!(
+                    "{name} is ready at {address}: node {leader} leads in term {term}"
+                ));
+                *standing = Standing::Ready;
             }
             (_, Some(whom)) => {
-                self.to.say(&format!("{}: {whom}", self.name));
-                self.standing = Standing::Waiting(now);
+                to.say(&format!("{name}: {whom}"));
+                *standing = Standing::Waiting(now);
             }
         }
     }
@@ -70,20 +81,23 @@ mod tests {
         let address = SocketAddr::from(([127, 0, 0, 1], 9717));
         let mut notices = Notices::new(to, "node 1".into(), address);
         let seconds = |seconds: u64| Instant(seconds * 1_000_000);
-        notices.update(seconds(0), Some("waits for 2"));
-        notices.update(seconds(9), Some("waits for 2"));
-        assert_eq!(notices.next_deadline(), Some(seconds(10)));
-        notices.update(seconds(10), Some("waits for 2"));
-        notices.update(seconds(11), None);
-        notices.update(seconds(30), None);
-        assert_eq!(notices.next_deadline(), None);
-        notices.update(seconds(31), Some("waits for 3"));
+        let mut update = |at, waiting_for| {
+            notices.update(seconds(at), waiting_for, Some(ServerId(2)), Term(3));
+            notices.next_deadline()
+        };
+        update(0, Some("waits for 2"));
+        assert_eq!(update(9, Some("waits for 2")), Some(seconds(10)));
+        update(10, Some("waits for 2"));
+        update(11, None);
+        assert_eq!(update(30, None), None);
+        update(31, Some("waits for 3"));
         drop(notices);
 
         let mut said = String::new();
         reader.read_to_string(&mut said).unwrap();
         let expected = "quorate: node 1: waits for 2\n".repeat(2)
-            + "quorate: node 1 is ready at 127.0.0.1:9717\nquorate: node 1: waits for 3\n";
+            + "quorate: node 1 is ready at 127.0.0.1:9717: node 2 leads in term 3\n"
+            + "quorate: node 1: waits for 3\n";
         assert_eq!(said, expected);
     }
 }

@@ -72,26 +72,23 @@ impl Replay {
     fn record(&mut self, record: Record) -> Result<(), Contradiction> {
         match record {
             Record::GenesisAccepted(configuration) => self.accept(configuration),
-            Record::GenesisComplete(configuration) => self.complete(configuration),
+            Record::GenesisComplete(configuration) => self.complete(configuration)?,
             Record::HardState { term, voted_for } => {
                 self.recovered.term = term;
                 self.recovered.voted_for = voted_for;
-                Ok(())
             }
-            Record::Append(entry) => self.append(entry),
-            Record::Commit(index) => {
-                self.recovered.commit = self.recovered.commit.max(index);
-                Ok(())
-            }
+            Record::Append(entry) => self.append(entry)?,
+            Record::Commit(index) => self.recovered.commit = self.recovered.commit.max(index),
         }
+        Ok(())
     }
 
-    fn accept(&mut self, configuration: Configuration) -> Result<(), Contradiction> {
-        if matches!(self.recovered.genesis, GenesisState::Complete(_)) {
-            return Err("a genesis accepted after one was complete");
+    /// A late copy of some proposal may be accepted while the completion of another is on
+    /// its way to the disk. The complete one stays.
+    fn accept(&mut self, configuration: Configuration) {
+        if !matches!(self.recovered.genesis, GenesisState::Complete(_)) {
+            self.recovered.genesis = GenesisState::Accepted(configuration);
         }
-        self.recovered.genesis = GenesisState::Accepted(configuration);
-        Ok(())
     }
 
     fn complete(&mut self, configuration: Configuration) -> Result<(), Contradiction> {

@@ -61,7 +61,11 @@ impl ElectionManager {
         if !state.is_voter() {
             return Tally::Pending;
         }
-        log::debug!("node {}: no leader in term {}, asks for pre-votes", state.server_id, state.term);
+        log::debug!(
+            "node {}: no leader in term {}, asks for pre-votes",
+            state.server_id,
+            state.term
+        );
         self.transfer = false;
         self.become_candidate(Stage::PreVote, state);
         state.votes_received.insert(state.server_id);
@@ -79,12 +83,8 @@ impl ElectionManager {
         self.become_candidate(Stage::Vote, state);
         state.voted_for = Some(state.server_id);
         fx.record(Record::HardState { term: state.term, voted_for: state.voted_for });
-        let own_vote = VoteReply {
-            term: state.term,
-            pre_vote: false,
-            granted: true,
-            voter_term: state.term,
-        };
+        let own_vote =
+            VoteReply { term: state.term, pre_vote: false, granted: true, voter_term: state.term };
         fx.promise(Destination::Myself, Message::VoteReply(own_vote));
         Self::wait_for_leader(state, fx);
         self.ask_for_votes(state, fx);

@@ -57,9 +57,9 @@ impl HeartbeatManager {
             term: state.term,
             round: self.round,
             commit: state.commit,
-            confirmed_age: self.complete_as_of.and_then(|at| {
-                u32::try_from(micros(fx.now.since(at))).ok()
-            }),
+            confirmed_age: self
+                .complete_as_of
+                .and_then(|at| u32::try_from(micros(fx.now.since(at))).ok()),
             durability_age: state.durability_age(fx.now),
             configuration_index: state.configuration_index(),
         };

@@ -73,7 +73,8 @@ impl Link {
             self.newest_heard = Some((packet, now));
             return true;
         }
-        let Some(bit) = u32::try_from(newest.0 - packet.0).ok().and_then(|back| 1_u64.checked_shl(back))
+        let Some(bit) =
+            u32::try_from(newest.0 - packet.0).ok().and_then(|back| 1_u64.checked_shl(back))
         else {
             return true;
         };

@@ -161,7 +161,8 @@ impl Progress {
 /// Whether the acknowledgment shows that all of these entries arrived.
 fn arrived(acknowledge: &Acknowledge, first: LogIndex, last: LogIndex) -> bool {
     last <= acknowledge.matched
-        || acknowledge.received.iter().any(|&(from, to)| {
-            from <= first.max(acknowledge.matched.next()) && last <= to
-        })
+        || acknowledge
+            .received
+            .iter()
+            .any(|&(from, to)| from <= first.max(acknowledge.matched.next()) && last <= to)
 }

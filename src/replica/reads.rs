@@ -19,8 +19,8 @@ use crate::store::Answer;
 use crate::time::Instant;
 use crate::types::{LogIndex, ReadRound, ServerId};
 use crate::wire::{
-    About, DeclineReason, Message, PAGES_MAX, Page, Read, ReadId, ReadIndexReply,
-    ReadIndexRequest, Role,
+    About, DeclineReason, Message, PAGES_MAX, Page, Read, ReadId, ReadIndexReply, ReadIndexRequest,
+    Role,
 };
 
 /// The most reads that may wait at once.
@@ -153,11 +153,19 @@ impl ReadManager {
             self.begin_round(heartbeat, state, fx);
             let confirmed = heartbeat.confirm_rounds(state);
             if ReplicationManager::has_committed_in_term(state) {
-                self.answer_proven(|proof| matches!(proof, Proof::Round(round) if round <= confirmed), state, fx);
+                self.answer_proven(
+                    |proof| matches!(proof, Proof::Round(round) if round <= confirmed),
+                    state,
+                    fx,
+                );
             }
         } else {
             self.ask_leader(state, fx);
-            self.answer_proven(|proof| matches!(proof, Proof::Commit(index) if index <= state.commit), state, fx);
+            self.answer_proven(
+                |proof| matches!(proof, Proof::Commit(index) if index <= state.commit),
+                state,
+                fx,
+            );
         }
     }
 

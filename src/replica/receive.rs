@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
+use super::ReplicaNode;
 use super::effects::{ClientPath, Destination};
 use super::election::ElectionManager;
 use super::genesis;
 use super::progress::Progress;
 use super::requests::RequestManager;
 use super::state::{Peer, ReplicaState};
-use super::ReplicaNode;
 use crate::journal::GenesisState;
 use crate::time::Instant;
 use crate::types::{ClusterHash, DirectoryId, LogIndex, ServerId, Term};
@@ -189,7 +189,11 @@ impl ReplicaNode {
         }
     }
 
-    fn on_replication_message(&mut self, sender: Sender, message: Message) -> Result<(), DropCause> {
+    fn on_replication_message(
+        &mut self,
+        sender: Sender,
+        message: Message,
+    ) -> Result<(), DropCause> {
         match message {
             Message::Heartbeat(heartbeat) => {
                 if self.follow(sender, heartbeat.term)? {

@@ -343,8 +343,7 @@ fn logged(request: &Request, bytes: Bytes) -> Result<LoggedRequest, Invalid> {
             return Err(Invalid::NotAnOperation);
         }
         let mut reader = Reader::new(bytes);
-        let operation =
-            Operation::decode(&mut reader).map_err(|_| Invalid::NotAnOperation)?;
+        let operation = Operation::decode(&mut reader).map_err(|_| Invalid::NotAnOperation)?;
         reader.finish().map_err(|_| Invalid::NotAnOperation)?;
         operation.check()?;
         Command::Execute(operation)

@@ -78,8 +78,7 @@ impl ReplicationManager {
     /// every later leader, so it is matched from the start.
     fn attend_to_term(&mut self, state: &ReplicaState) {
         if self.intake.term != state.term {
-            self.intake =
-                Intake { term: state.term, matched: state.commit, held: BTreeMap::new() };
+            self.intake = Intake { term: state.term, matched: state.commit, held: BTreeMap::new() };
         }
     }
 }
