@@ -1,5 +1,6 @@
 //! `quorate run`: a node in the foreground.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use getopts::{Matches, Options};
@@ -39,7 +40,8 @@ pub fn run(args: &[String]) -> u8 {
     let ended = match parse(args) {
         Ok(Some(config)) => daemon::run(config),
         Ok(None) => {
-            print!("{HELP}");
+            // A reader that has seen enough closes the pipe.
+            io::stdout().write_all(HELP.as_bytes()).ok();
             Ok(())
         }
         Err(sentence) => Err(RunError::usage(sentence)),
@@ -47,7 +49,7 @@ pub fn run(args: &[String]) -> u8 {
     match ended {
         Ok(()) => 0,
         Err(error) => {
-            eprintln!("quorate: {error}");
+            writeln!(io::stderr(), "quorate: {error}").ok();
             error.exit_code()
         }
     }
