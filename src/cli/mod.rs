@@ -1,1 +1,5 @@
 //! The command line.
+
+mod run;
+
+pub use run::run;

@@ -1,1 +1,90 @@
 //! The node as a process: sockets, files, threads and the clock.
+//!
+//! Everything that touches the system is here; nothing below imports it. One thread, the
+//! loop, owns the node. Two more may block in its place: one writes the journal, one
+//! writes the log.
+
+mod error;
+mod event_loop;
+mod clock;
+mod udp_port;
+mod signals;
+mod data_dir;
+mod journal_file;
+mod journal_thread;
+mod peer_list;
+mod notices;
+mod logging;
+
+pub use error::RunError;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use data_dir::DataDir;
+use event_loop::{EventLoop, Ground};
+use logging::StandardError;
+use notices::Notices;
+
+use crate::journal::GenesisState;
+use crate::replica::NodeConfig;
+use crate::types::ServerId;
+
+/// What the command line says of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunConfig {
+    /// The node.
+    pub id: ServerId,
+    /// Where it keeps what it must not forget; made when missing.
+    pub data_dir: PathBuf,
+    /// The address to listen on, as typed.
+    pub listen: String,
+    /// The nodes of the cluster as typed: id and address. It may name this one.
+    pub peers: Vec<(ServerId, String)>,
+    /// The cluster's name.
+    pub cluster: String,
+}
+
+const ELECTION_TIMEOUT: Duration = Duration::from_millis(250);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(40);
+
+/// Runs a node in the foreground, until it is told to end.
+///
+/// # Errors
+/// Why the node did not start, or had to stop.
+pub fn run(config: RunConfig) -> Result<(), RunError> {
+    let standard_error = StandardError::start(std::io::stderr())
+        .map_err(|error| RunError::system("a thread", &error))?;
+    standard_error.log_here();
+    log::warn!("frames are not sealed (--insecure-no-key): whoever reaches the port may speak");
+    let ended = run_node(config, standard_error.clone());
+    standard_error.flush_briefly();
+    ended
+}
+
+fn run_node(config: RunConfig, standard_error: StandardError) -> Result<(), RunError> {
+    let RunConfig { id, data_dir, listen, peers, cluster } = config;
+    let ground = Ground::prepare(peer_list::resolve_listen(&listen)?)?;
+    let listen = ground.local_address()?;
+    let nodes = peer_list::resolve_peers(id, listen, &peers)?;
+    let directory = DataDir::open(&data_dir, id, &cluster)?;
+    if let GenesisState::Complete(configuration) = &directory.recovered.genesis {
+        peer_list::check_members(&nodes, configuration)?;
+    }
+    let name = format!("node {id} of cluster {cluster}");
+    let notices = Notices::new(standard_error, name, listen);
+    let config = NodeConfig {
+        nodes,
+        election_timeout: ELECTION_TIMEOUT,
+        heartbeat_interval: HEARTBEAT_INTERVAL,
+    };
+    EventLoop::new(ground, directory, &config, notices)?.run()
+}
+
+/// Random bits of the system.
+fn random_u64() -> u64 {
+    let mut bytes = [0; 8];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .expect("the kernel gives eight random bytes whole, once it has started");
+    u64::from_le_bytes(bytes)
+}

@@ -1,7 +1,15 @@
 //! The journal: what a node must not forget, as bytes.
 //!
 //! Here are only the records and their format; the file itself is written by
-//! `daemon::journal_file` and by the simulator's disk.
+//! `daemon::journal_file` and by the simulator's disk. `docs/disk-format.md` gives the
+//! bytes.
+
+mod format;
+mod recovery;
+mod replay;
+
+pub use format::{FORMAT_VERSION, encode_batch, encode_header, encode_start};
+pub use recovery::{Damage, Recovery, recover};
 
 use crate::configuration::Configuration;
 use crate::entry::Entry;

@@ -1,0 +1,235 @@
+//! The loop: it alone owns the node, and does nothing that could block.
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mio::{Events, Poll, Token, Waker};
+
+use super::clock::{Clock, WakeUp};
+use super::data_dir::DataDir;
+use super::error::RunError;
+use super::journal_thread::JournalThread;
+use super::notices::Notices;
+use super::random_u64;
+use super::signals::Signals;
+use super::udp_port::UdpPort;
+use crate::replica::{Batch, NodeConfig, ReplicaNode};
+use crate::time::Instant;
+
+const SOCKET: Token = Token(0);
+const WAKE_UP: Token = Token(1);
+const SIGNAL: Token = Token(2);
+const SYNCED: Token = Token(3);
+
+/// The most datagrams of one turn: a flood must not keep the timers from firing.
+const BURST_MAX: usize = 1_024;
+
+/// How long a leader may take to hand over before it leaves anyway.
+const LEAVE_WITHIN: Duration = Duration::from_secs(3);
+
+/// A node with its socket, its journal and its clock.
+#[derive(Debug)]
+pub struct EventLoop {
+    poll: Poll,
+    events: Events,
+    port: UdpPort,
+    wake_up: WakeUp,
+    signals: Signals,
+    journal: JournalThread,
+    clock: Clock,
+    notices: Notices,
+    node: ReplicaNode,
+    frame: Vec<u8>,
+    /// The process is to end, at this time at the latest.
+    leave_by: Option<Instant>,
+}
+
+/// What the event loop is made of before there is a node: all that may be refused.
+#[derive(Debug)]
+pub struct Ground {
+    poll: Poll,
+    port: UdpPort,
+    wake_up: WakeUp,
+    signals: Signals,
+    waker: Arc<Waker>,
+}
+
+impl Ground {
+    /// Takes the address, and whatever else the loop needs of the system.
+    ///
+    /// # Errors
+    /// A usage error when the address is in use or not one of this machine.
+    pub fn prepare(listen: SocketAddr) -> Result<Self, RunError> {
+        let denied = |error| RunError::system("what an event loop needs", &error);
+        let poll = Poll::new().map_err(denied)?;
+        let port = UdpPort::bind(listen, poll.registry(), SOCKET)
+            .map_err(|error| cannot_listen(listen, &error))?;
+        let wake_up = WakeUp::register(poll.registry(), WAKE_UP).map_err(denied)?;
+        let signals = Signals::register(poll.registry(), SIGNAL).map_err(denied)?;
+        let waker = Arc::new(Waker::new(poll.registry(), SYNCED).map_err(denied)?);
+        Ok(Self { poll, port, wake_up, signals, waker })
+    }
+
+    /// The address that was taken: with a port even where none was asked for.
+    ///
+    /// # Errors
+    /// The system does not tell.
+    pub fn local_address(&self) -> Result<SocketAddr, RunError> {
+        self.port.local_address().map_err(|error| RunError::system("its own address", &error))
+    }
+}
+
+fn cannot_listen(listen: SocketAddr, error: &io::Error) -> RunError {
+    let why = match error.kind() {
+        ErrorKind::AddrInUse => "another process uses the address; choose another port".into(),
+        ErrorKind::AddrNotAvailable => "this machine does not have the address".into(),
+        _ => error.to_string(),
+    };
+    RunError::usage(format!("cannot listen on {listen}: {why}"))
+}
+
+impl EventLoop {
+    /// Makes the node that goes on from what the directory held.
+    ///
+    /// # Errors
+    /// The system has no more threads.
+    pub fn new(
+        ground: Ground,
+        directory: DataDir,
+        config: &NodeConfig,
+        notices: Notices,
+    ) -> Result<Self, RunError> {
+        let Ground { poll, port, wake_up, signals, waker } = ground;
+        let DataDir { lock, journal, recovered } = directory;
+        let journal = JournalThread::start(journal, lock, waker)
+            .map_err(|error| RunError::system("a thread", &error))?;
+        let clock = Clock::new();
+        let node = ReplicaNode::new(config, recovered, clock.now(), random_u64());
+        let (events, frame, leave_by) = (Events::with_capacity(16), Vec::new(), None);
+        Ok(Self {
+            poll,
+            events,
+            port,
+            wake_up,
+            signals,
+            journal,
+            clock,
+            notices,
+            node,
+            frame,
+            leave_by,
+        })
+    }
+
+    /// Turns until the process is told to end.
+    ///
+    /// # Errors
+    /// For which the node must not go on: the journal failed, or the others contradict
+    /// its list.
+    pub fn run(mut self) -> Result<(), RunError> {
+        loop {
+            let now = self.clock.now();
+            // 1. Datagrams before timers: a heartbeat that waited while this process did
+            //    not run counts before the timer that missed it.
+            self.receive_burst(now);
+            self.node.on_timeout(now);
+            // 2. What came in becomes one set of frames per node, and one batch; the
+            //    frames are on their way before the own disk has the batch.
+            self.finish_turn(now)?;
+            // 3. Say what has changed, and see whether to go on. These follow all changes.
+            self.report(now)?;
+            if self.may_leave(now) {
+                return Ok(());
+            }
+            // 4. Sleep until there is something to do.
+            self.sleep(now)?;
+        }
+    }
+
+    fn receive_burst(&mut self, now: Instant) {
+        for _ in 0..BURST_MAX {
+            let Some((source, datagram)) = self.port.receive() else { return };
+            self.node.on_datagram(now, source, &datagram);
+        }
+    }
+
+    /// Each batch that is durable may give the node more to say.
+    fn finish_turn(&mut self, now: Instant) -> Result<(), RunError> {
+        loop {
+            self.node.end_turn(now);
+            self.send_all();
+            let Some(batch) = self.next_synced()? else { return Ok(()) };
+            self.node.on_synced(now, batch);
+        }
+    }
+
+    fn send_all(&mut self) {
+        while let Some(to) = self.node.poll_send(&mut self.frame) {
+            self.port.send(to, &self.frame);
+        }
+    }
+
+    /// A batch that is durable. Keeps the disk busy with one batch at a time, in order.
+    fn next_synced(&mut self) -> Result<Option<Batch>, RunError> {
+        if self.journal.is_busy() {
+            return self.journal.take_synced();
+        }
+        let Some(batch) = self.node.take_batch() else { return Ok(None) };
+        if batch.records().is_empty() {
+            return Ok(Some(batch));
+        }
+        self.journal.submit(batch);
+        Ok(None)
+    }
+
+    fn report(&mut self, now: Instant) -> Result<(), RunError> {
+        if let Some(sentence) = self.node.contradicted() {
+            return Err(RunError::usage(sentence));
+        }
+        let state = self.node.state();
+        let waiting_for = self.node.waiting_for();
+        self.notices.update(now, waiting_for.as_deref(), state.leader_id, state.term);
+        Ok(())
+    }
+
+    /// The first signal lets a leader hand over; a second one does not wait for that.
+    fn may_leave(&mut self, now: Instant) -> bool {
+        let leave_by = match (self.leave_by, self.signals.take()) {
+            (None, 0) => return false,
+            (None, 1) => {
+                self.node.hand_over(now);
+                self.node.end_turn(now);
+                self.send_all();
+                now + LEAVE_WITHIN
+            }
+            (Some(leave_by), 0) => leave_by,
+            (_, _) => now,
+        };
+        self.leave_by = Some(leave_by);
+        leave_by <= now || self.node.may_stop()
+    }
+
+    fn sleep(&mut self, now: Instant) -> Result<(), RunError> {
+        let failed = |error| RunError::system("the event loop its sleep", &error);
+        let deadlines = [self.node.next_deadline(), self.notices.next_deadline(), self.leave_by];
+        if let Some(deadline) = deadlines.into_iter().flatten().min() {
+            self.wake_up.arm(deadline, now).map_err(failed)?;
+        }
+        let timeout = self.port.is_readable().then_some(Duration::ZERO);
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() != ErrorKind::Interrupted => return Err(failed(error)),
+            _ => {}
+        }
+        for event in &self.events {
+            match event.token() {
+                SOCKET => self.port.set_readable(),
+                SIGNAL => self.signals.set_readable(),
+                // To be awake is all that these ask for.
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}

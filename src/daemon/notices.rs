@@ -1,0 +1,103 @@
+//! What the node says to the person who started it: that it serves, or whom it waits for.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::logging::StandardError;
+use crate::time::Instant;
+use crate::types::{ServerId, Term};
+
+const REPEAT_AFTER: Duration = Duration::from_secs(10);
+
+/// The node's standing, as last said.
+#[derive(Debug)]
+pub struct Notices {
+    to: StandardError,
+    /// The node and its cluster.
+    name: String,
+    address: SocketAddr,
+    standing: Standing,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Starting,
+    Ready,
+    /// Said at this time.
+    Waiting(Instant),
+}
+
+impl Notices {
+    /// Nothing was said yet about the node called `name` that is reached at `address`.
+    pub fn new(to: StandardError, name: String, address: SocketAddr) -> Self {
+        Self { to, name, address, standing: Standing::Starting }
+    }
+
+    /// Says what has changed, and what has not for too long.
+    pub fn update(
+        &mut self,
+        now: Instant,
+        waiting_for: Option<&str>,
+        leader: Option<ServerId>,
+        term: Term,
+    ) {
+        let Self { to, name, address, standing } = self;
+        match (*standing, waiting_for) {
+            (Standing::Ready, None) => {}
+            (Standing::Waiting(said), Some(_)) if now.since(said) < REPEAT_AFTER => {}
+            (_, None) => {
+                let leader = leader.unwrap_or(ServerId::NONE);
+                to.say(&format!(
+                    "{name} is ready at {address}: node {leader} leads in term {term}"
+                ));
+                *standing = Standing::Ready;
+            }
+            (_, Some(whom)) => {
+                to.say(&format!("{name}: {whom}"));
+                *standing = Standing::Waiting(now);
+            }
+        }
+    }
+
+    /// When [`Self::update`] must be called again, at the latest.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        match self.standing {
+            Standing::Waiting(said) => Some(said + REPEAT_AFTER),
+            Standing::Starting | Standing::Ready => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn what_has_changed_is_said_at_once_and_waiting_is_repeated() {
+        let (mut reader, writer) = UnixStream::pair().unwrap();
+        let to = StandardError::start(writer).unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], 9717));
+        let mut notices = Notices::new(to, "node 1".into(), address);
+        let seconds = |seconds: u64| Instant(seconds * 1_000_000);
+        let mut update = |at, waiting_for| {
+            notices.update(seconds(at), waiting_for, Some(ServerId(2)), Term(3));
+            notices.next_deadline()
+        };
+        update(0, Some("waits for 2"));
+        assert_eq!(update(9, Some("waits for 2")), Some(seconds(10)));
+        update(10, Some("waits for 2"));
+        update(11, None);
+        assert_eq!(update(30, None), None);
+        update(31, Some("waits for 3"));
+        drop(notices);
+
+        let mut said = String::new();
+        reader.read_to_string(&mut said).unwrap();
+        let expected = "quorate: node 1: waits for 2\n".repeat(2)
+            + "quorate: node 1 is ready at 127.0.0.1:9717: node 2 leads in term 3\n"
+            + "quorate: node 1: waits for 3\n";
+        assert_eq!(said, expected);
+    }
+}

@@ -1,0 +1,156 @@
+//! The socket.
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use mio::net::UdpSocket;
+use mio::{Interest, Registry, Token};
+use rustix::net::sockopt;
+
+/// Longer datagrams than this are no frames: the rest is cut off, and the frame's length
+/// is then wrong.
+const DATAGRAM_BYTES_MAX: usize = 2_048;
+
+/// A burst of clients must fit into the socket's buffers while the loop does one turn.
+const BUFFER_BYTES: usize = 4 << 20;
+
+/// A UDP socket that never blocks, and never fails: what cannot be sent is lost, as it
+/// might be anywhere on the way.
+#[derive(Debug)]
+pub struct UdpPort {
+    socket: UdpSocket,
+    /// Something may be there to be read. The poll tells so only once, so a burst that is
+    /// left before the socket is empty must be remembered.
+    readable: bool,
+    scratch: Box<[u8; DATAGRAM_BYTES_MAX]>,
+    unsent: u64,
+    last_error: Option<ErrorKind>,
+}
+
+impl UdpPort {
+    /// Binds `address`, and registers the socket as `token`.
+    ///
+    /// # Errors
+    /// The address is in use, or not one of this machine.
+    pub fn bind(address: SocketAddr, registry: &Registry, token: Token) -> io::Result<Self> {
+        let mut socket = UdpSocket::bind(address)?;
+        ask_for_buffers(&socket);
+        registry.register(&mut socket, token, Interest::READABLE)?;
+        Ok(Self {
+            socket,
+            readable: true,
+            scratch: Box::new([0; DATAGRAM_BYTES_MAX]),
+            unsent: 0,
+            last_error: None,
+        })
+    }
+
+    /// The address that the socket has.
+    ///
+    /// # Errors
+    /// The system does not tell.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// The poll says that something is there.
+    pub fn set_readable(&mut self) {
+        self.readable = true;
+    }
+
+    /// Whether something may be left to be read.
+    pub fn is_readable(&self) -> bool {
+        self.readable
+    }
+
+    /// The next datagram, if there is one.
+    ///
+    /// Its memory is its own, and just as long: an entry that stays in the log must not
+    /// hold on to a whole buffer of frames that are long gone.
+    pub fn receive(&mut self) -> Option<(SocketAddr, Bytes)> {
+        match self.socket.recv_from(&mut self.scratch[..]) {
+            Ok((length, source)) => Some((source, Bytes::copy_from_slice(&self.scratch[..length]))),
+            Err(error) => {
+                // Any other error was that of an earlier send, and is told only once.
+                self.readable = error.kind() != ErrorKind::WouldBlock;
+                None
+            }
+        }
+    }
+
+    /// Sends the frame, or loses it.
+    pub fn send(&mut self, to: SocketAddr, frame: &[u8]) {
+        let Err(error) = self.socket.send_to(frame, to) else { return };
+        self.unsent += 1;
+        let kind = error.kind();
+        // A full buffer is no news, and an outage would repeat itself in every line.
+        if kind != ErrorKind::WouldBlock && self.last_error != Some(kind) {
+            self.last_error = Some(kind);
+            let unsent = self.unsent;
+            log::warn!("a frame to {to} could not be sent: {error} ({unsent} lost so far)");
+        }
+    }
+}
+
+fn ask_for_buffers(socket: &UdpSocket) {
+    let asked = sockopt::set_socket_recv_buffer_size(socket, BUFFER_BYTES)
+        .and_then(|()| sockopt::set_socket_send_buffer_size(socket, BUFFER_BYTES))
+        .and_then(|()| sockopt::socket_recv_buffer_size(socket));
+    match asked {
+        Ok(given) if given >= BUFFER_BYTES => {}
+        Ok(given) => log::info!(
+            "the system gives the socket {} KiB of buffer instead of {}: bursts are lost earlier; \
+             raise net.core.rmem_max and net.core.wmem_max to {BUFFER_BYTES}",
+            given >> 10,
+            BUFFER_BYTES >> 10
+        ),
+        Err(error) => log::warn!("the socket keeps its small buffers: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mio::{Events, Poll};
+    use std::time::Duration;
+
+    fn port(poll: &Poll) -> UdpPort {
+        let any = "127.0.0.1:0".parse().unwrap();
+        UdpPort::bind(any, poll.registry(), Token(0)).unwrap()
+    }
+
+    #[test]
+    fn a_burst_that_is_left_early_is_remembered() {
+        let mut poll = Poll::new().unwrap();
+        let (mut here, mut there) = (port(&poll), port(&Poll::new().unwrap()));
+        assert!(here.receive().is_none());
+        assert!(!here.is_readable());
+
+        let to = here.local_address().unwrap();
+        for frame in [b"one".as_slice(), &[7; 3_000], b""] {
+            there.send(to, frame);
+        }
+        poll.poll(&mut Events::with_capacity(8), Some(Duration::from_secs(5))).unwrap();
+        here.set_readable();
+
+        let (source, first) = here.receive().unwrap();
+        assert_eq!((source, first.as_ref()), (there.local_address().unwrap(), b"one".as_slice()));
+        assert!(here.is_readable());
+        assert_eq!(here.receive().unwrap().1.len(), DATAGRAM_BYTES_MAX);
+        assert!(here.receive().unwrap().1.is_empty());
+        assert!(here.receive().is_none());
+        assert!(!here.is_readable());
+    }
+
+    #[test]
+    fn what_cannot_be_sent_is_lost_and_counted() {
+        let mut port = port(&Poll::new().unwrap());
+        let to = port.local_address().unwrap();
+        port.send(to, &vec![0; 70_000]);
+        port.send("[::1]:9".parse().unwrap(), b"wrong family");
+        assert_eq!(port.unsent, 2);
+        port.send(to, b"still works");
+        assert_eq!(port.unsent, 2);
+    }
+}
