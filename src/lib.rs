@@ -15,6 +15,7 @@ pub mod entry;
 pub mod wire;
 pub mod journal;
 pub mod timer_wheel;
+pub mod link;
 
 pub mod store;
 pub mod replica;

@@ -12,7 +12,6 @@ mod effects;
 mod election;
 mod genesis;
 mod heartbeat;
-mod link;
 mod log;
 mod progress;
 mod reads;

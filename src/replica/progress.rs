@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::link::RoundTrip;
+use crate::link::RoundTrip;
 use crate::time::Instant;
 use crate::types::{LogIndex, ReadRound};
 use crate::wire::Acknowledge;

@@ -346,7 +346,7 @@ impl ReadManager {
 impl Pin {
     fn send_pages(&mut self, read: &Read, client: ClientPath, fx: &mut Effects) {
         self.touched = fx.now;
-        self.answer.release_before(read.page);
+        self.answer.release_before(read.arrived);
         let beyond = read.page.saturating_add(read.count.min(PAGES_MAX).into());
         for page in read.page..beyond {
             let Some((bytes, last)) = self.answer.page(page) else { return };

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::effects::{ClientPath, Destination, Outgoing};
-use super::link::age_micros;
+use crate::link::age_micros;
 use super::{ReplicaNode, ReplicaState};
 use crate::journal::GenesisState;
 use crate::types::{ClusterHash, PacketNumber, ServerId};

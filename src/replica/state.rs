@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::link::Link;
+use crate::link::Link;
 use super::log::Log;
 use super::progress::Progress;
 use super::{Effects, ListedNode, NodeConfig};
@@ -243,7 +243,7 @@ impl ReplicaState {
 
     /// Microseconds that the oldest entry which is not durable has waited.
     pub fn durability_age(&self, now: Instant) -> u32 {
-        self.log.oldest_unsynced().map_or(0, |at| super::link::age_micros(now, at))
+        self.log.oldest_unsynced().map_or(0, |at| crate::link::age_micros(now, at))
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a node says of itself.
 
 use super::ReplicaNode;
-use super::link::RoundTrip;
+use crate::link::RoundTrip;
 use super::state::{Peer, ReplicaState};
 use crate::journal::GenesisState;
 use crate::time::{Instant, micros};

@@ -134,6 +134,7 @@ impl Body for Read {
         }
         out.put_u8(u8::from(self.stale));
         out.put_u64_le(self.pin);
+        out.put_u32_le(self.arrived);
         out.put_u32_le(self.page);
         out.put_u16_le(self.count);
     }
@@ -150,6 +151,7 @@ impl Body for Read {
             query,
             stale: reader.bool()?,
             pin: reader.u64()?,
+            arrived: reader.u32()?,
             page: reader.u32()?,
             count: reader.u16()?,
         };

@@ -288,7 +288,9 @@ pub struct Read {
     pub stale: bool,
     /// The pinned state that the first page named; zero to begin.
     pub pin: u64,
-    /// The first page wanted. All before it have arrived.
+    /// All pages before this one have arrived, and will not be asked for again.
+    pub arrived: u32,
+    /// The first page wanted.
     pub page: u32,
     /// How many pages are wanted, at most [`PAGES_MAX`].
     pub count: u16,

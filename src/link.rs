@@ -1,4 +1,4 @@
-//! The way between this node and another: packet numbers, echoes, round trips.
+//! The way between two processes: packet numbers, echoes, round trips.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::wire::Echo;
 /// proves nothing and measures nothing.
 const SENT_TIMES: usize = 4096;
 
-/// Numbers what is sent to one peer, and reads from what it echoes how fresh its
+/// Numbers what is sent to the other side, and reads from what it echoes how fresh its
 /// frames are and how long a round trip takes.
 #[derive(Debug)]
 pub struct Link {
