@@ -216,10 +216,19 @@ mod tests {
         );
     }
 
+    impl JournalFile {
+        /// From now on there is no space left.
+        pub fn fill_disk(&mut self) {
+            self.file = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        }
+    }
+
     #[test]
     fn a_full_disk_is_an_error() {
-        let file = OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let mut journal = JournalFile { file, length: 0, next_batch: 1, buffer: Vec::new() };
+        let directory = tempfile::tempdir().unwrap();
+        JournalFile::create(directory.path(), &identity()).unwrap();
+        let (mut journal, _) = open(&directory);
+        journal.fill_disk();
         let error = journal.append(&[hard_state(1)]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     }

@@ -86,3 +86,92 @@ fn write_batches(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::journal_file::FoundJournal;
+    use crate::journal::Identity;
+    use crate::replica::{ListedNode, NodeConfig, ReplicaNode};
+    use crate::time::Instant;
+    use crate::types::{DirectoryId, ServerId, Term};
+    use mio::{Events, Poll, Token};
+    use std::path::Path;
+    use std::time::Duration;
+
+    /// A cluster of one, which gives itself all the work that there is.
+    struct Fixture {
+        node: ReplicaNode,
+        thread: JournalThread,
+        poll: Poll,
+    }
+
+    fn fixture(directory: &Path, spoil: impl FnOnce(&mut JournalFile)) -> Fixture {
+        let id = ServerId(1);
+        let identity = Identity { cluster: "c".into(), id, directory: DirectoryId(5) };
+        JournalFile::create(directory, &identity).unwrap();
+        let (mut journal, recovered) = FoundJournal::read(directory).unwrap().start().unwrap();
+        spoil(&mut journal);
+        let listed = ListedNode { address: ([127, 0, 0, 1], 9717).into(), typed: String::new() };
+        let config = NodeConfig {
+            nodes: [(id, listed)].into(),
+            election_timeout: Duration::from_millis(250),
+            heartbeat_interval: Duration::from_millis(40),
+        };
+        let poll = Poll::new().unwrap();
+        let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
+        let lock = File::open(directory).unwrap();
+        let thread = JournalThread::start(journal, lock, waker).unwrap();
+        Fixture { node: ReplicaNode::new(&config, recovered, Instant(0), 1), thread, poll }
+    }
+
+    impl Fixture {
+        /// Takes the node's timers as they come, until it leads or its disk fails.
+        fn lead(&mut self) -> Result<(), RunError> {
+            while self.node.waiting_for().is_some() {
+                let now = self.node.next_deadline().unwrap_or_default();
+                self.node.on_timeout(now);
+                self.node.end_turn(now);
+                while let Some(batch) = self.node.take_batch() {
+                    let batch = self.write(batch)?;
+                    self.node.on_synced(now, batch);
+                    self.node.end_turn(now);
+                }
+            }
+            Ok(())
+        }
+
+        fn write(&mut self, batch: Batch) -> Result<Batch, RunError> {
+            let sequence = batch.sequence();
+            assert!(!self.thread.is_busy() && self.thread.take_synced()?.is_none());
+            self.thread.submit(batch);
+            assert!(self.thread.is_busy());
+            let mut events = Events::with_capacity(1);
+            let woken = self.poll.poll(&mut events, Some(Duration::from_secs(5)));
+            assert!(woken.is_ok() && !events.is_empty(), "the thread wakes the loop");
+            let back = self.thread.take_synced()?;
+            assert_eq!(back.as_ref().map(Batch::sequence), Some(sequence));
+            back.ok_or_else(|| RunError::disk("no batch came back"))
+        }
+    }
+
+    #[test]
+    fn what_comes_back_is_in_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut fixture = fixture(directory.path(), |_| {});
+        fixture.lead().unwrap();
+        let found = FoundJournal::read(directory.path()).unwrap();
+        let (_, recovered) = found.start().unwrap();
+        assert_eq!((recovered.term, recovered.voted_for), (Term(1), Some(ServerId(1))));
+        assert_eq!(recovered.entries.len(), 2, "the configuration, and the start of the term");
+    }
+
+    #[test]
+    fn a_failed_write_ends_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut fixture = fixture(directory.path(), JournalFile::fill_disk);
+        let error = fixture.lead().unwrap_err();
+        assert_eq!(error.exit_code(), 5);
+        assert!(error.to_string().contains("No space left"), "{error}");
+    }
+}
