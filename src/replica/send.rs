@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 
 use super::effects::{ClientPath, Destination, Outgoing};
-use crate::link::age_micros;
 use super::{ReplicaNode, ReplicaState};
 use crate::journal::GenesisState;
+use crate::link::age_micros;
 use crate::types::{ClusterHash, PacketNumber, ServerId};
 use crate::wire::{self, Echo, GenesisHash, Header};
 

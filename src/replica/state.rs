@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::link::Link;
 use super::log::Log;
 use super::progress::Progress;
 use super::{Effects, ListedNode, NodeConfig};
 use crate::configuration::Configuration;
 use crate::entry::Entry;
 use crate::journal::{GenesisState, Identity, Record, Recovered};
+use crate::link::Link;
 use crate::store::Store;
 use crate::time::Instant;
 use crate::types::{DirectoryId, Incarnation, LogIndex, PacketNumber, ServerId, Term};

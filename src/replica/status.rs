@@ -1,9 +1,9 @@
 //! What a node says of itself.
 
 use super::ReplicaNode;
-use crate::link::RoundTrip;
 use super::state::{Peer, ReplicaState};
 use crate::journal::GenesisState;
+use crate::link::RoundTrip;
 use crate::time::{Instant, micros};
 use crate::types::ServerId;
 use crate::wire::{NodeStatus, PeerStatus, Role};

@@ -1,0 +1,295 @@
+//! Operations of a client that are not settled yet.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+
+use super::servers::ServerIndex;
+use super::{Answer, AskId, Client, SessionState, Timer};
+use crate::operation::{Operation, Outcome, Settled};
+use crate::time::Instant;
+use crate::types::{Digest, LogTime, Sequence, SessionId};
+use crate::wire::{DeclineReason, Message, PIECE_BYTES, Reply, Request, RequestProgress};
+
+/// How many pieces of one operation may be on their way.
+const PIECES_MAX: u32 = 32;
+/// A piece is lost when one sent this much later has arrived.
+const REORDERED_MAX: u32 = 3;
+
+/// An operation that is not settled yet.
+#[derive(Debug)]
+pub(super) struct PendingOperation {
+    bytes: Bytes,
+    digest: Digest,
+    /// The session that it was sent in, once it was.
+    pub(super) session: Option<SessionId>,
+    target: ServerIndex,
+    /// How often it was sent in vain.
+    attempts: u32,
+    /// How often it was sent elsewhere since anything was heard of it.
+    redirects: u32,
+    first_sent_at: Option<Instant>,
+    give_up_at: Instant,
+    /// Only the outcome is asked for now.
+    settling: bool,
+    pieces: Pieces,
+}
+
+/// How far the pieces of an operation have come at the present target.
+#[derive(Debug, Default)]
+struct Pieces {
+    /// All before this one have arrived.
+    next: u32,
+    /// Bit *i*: piece `next + 1 + i` has arrived.
+    beyond: u64,
+    /// Those sent and not known to have arrived or to be lost.
+    in_flight: BTreeSet<u32>,
+    /// The target has told of a piece: more than one may be on its way.
+    welcome: bool,
+}
+
+impl PendingOperation {
+    pub(super) fn new(operation: &Operation, give_up_at: Instant) -> Self {
+        let mut bytes = Vec::new();
+        operation.encode(&mut bytes);
+        Self {
+            digest: Digest::of(&bytes),
+            bytes: bytes.into(),
+            session: None,
+            target: ServerIndex::default(),
+            attempts: 0,
+            redirects: 0,
+            first_sent_at: None,
+            give_up_at,
+            settling: false,
+            pieces: Pieces::default(),
+        }
+    }
+
+    /// The operation may be sent, in this session.
+    pub(super) fn start(&mut self, session: SessionId, target: ServerIndex) {
+        self.session = Some(session);
+        self.target = target;
+    }
+
+    fn send_to(&mut self, target: ServerIndex) {
+        self.target = target;
+        self.pieces = Pieces::default();
+    }
+
+    fn piece_count(&self) -> u32 {
+        u32::try_from(self.bytes.len().div_ceil(PIECE_BYTES)).unwrap_or(u32::MAX)
+    }
+
+    fn piece(&self, number: u32) -> Bytes {
+        let from = number as usize * PIECE_BYTES;
+        self.bytes.slice(from..self.bytes.len().min(from + PIECE_BYTES))
+    }
+
+    /// The pieces to send now.
+    fn due_pieces(&mut self) -> Vec<u32> {
+        let count = self.piece_count();
+        let window = if self.pieces.welcome { PIECES_MAX } else { 1 };
+        let pieces = &mut self.pieces;
+        let mut due = Vec::new();
+        for number in pieces.next..count.min(pieces.next.saturating_add(64)) {
+            if pieces.in_flight.len() >= window as usize {
+                break;
+            }
+            if !pieces.has(number) && pieces.in_flight.insert(number) {
+                due.push(number);
+            }
+        }
+        due
+    }
+}
+
+impl Pieces {
+    fn has(&self, number: u32) -> bool {
+        has(self.next, self.beyond, number)
+    }
+
+    fn on_progress(&mut self, progress: RequestProgress) {
+        if progress.next_piece < self.next {
+            return;
+        }
+        self.welcome = true;
+        self.next = progress.next_piece;
+        self.beyond = progress.beyond;
+        let highest = progress.next_piece + (64 - progress.beyond.leading_zeros());
+        let (next, beyond) = (self.next, self.beyond);
+        self.in_flight
+            .retain(|&number| !has(next, beyond, number) && number + REORDERED_MAX > highest);
+    }
+}
+
+/// Whether a piece has arrived, when all before `next` have and `beyond` tells of those
+/// after it.
+fn has(next: u32, beyond: u64, number: u32) -> bool {
+    let bit = number.checked_sub(next + 1).and_then(|bit| 1_u64.checked_shl(bit));
+    number < next || bit.is_some_and(|bit| beyond & bit != 0)
+}
+
+impl Client {
+    pub(super) fn send_operation(&mut self, id: AskId) {
+        let Some(operation) = self.operations.get(&id) else { return };
+        let Some(session) = operation.session else { return };
+        let floor = self.floor(session);
+        let Some(operation) = self.operations.get_mut(&id) else { return };
+        let one_shot = self.config.one_shot;
+        let request = |operation: &PendingOperation, piece: u32, bytes: Bytes| Request {
+            session,
+            sequence: Sequence(id.0),
+            floor: floor.min(Sequence(id.0)),
+            not_after: LogTime(0),
+            hops: 0,
+            one_shot,
+            settle: operation.settling,
+            digest: operation.digest,
+            length: if operation.settling { 0 } else { operation.bytes.len() as u32 },
+            piece,
+            bytes,
+        };
+        operation.first_sent_at.get_or_insert(self.now);
+        let target = operation.target;
+        if operation.settling {
+            let settle = request(operation, 0, Bytes::new());
+            self.sends.push_back((target, Message::Request(settle)));
+        } else {
+            for number in operation.due_pieces() {
+                let piece = request(operation, number, operation.piece(number));
+                self.sends.push_back((target, Message::Request(piece)));
+            }
+        }
+        let patience = self.servers.patience(target, operation.attempts);
+        self.timers.arm(Timer::Retry(id), self.now + patience);
+    }
+
+    pub(super) fn on_progress(&mut self, from: ServerIndex, progress: RequestProgress) {
+        let id = AskId(progress.sequence.0);
+        let Some(operation) = self.operations.get_mut(&id) else { return };
+        if operation.session != Some(progress.session) || operation.target != from {
+            return;
+        }
+        operation.pieces.on_progress(progress);
+        operation.redirects = 0;
+        operation.attempts = 0;
+        if !operation.settling {
+            self.send_operation(id);
+        }
+    }
+
+    pub(super) fn on_reply(&mut self, from: ServerIndex, reply: Reply) {
+        let id = AskId(reply.sequence.0);
+        let Some(operation) = self.operations.get(&id) else { return };
+        if operation.session != Some(reply.session) {
+            return;
+        }
+        if reply.settled.outcome == Outcome::OutsideWindow {
+            // Nothing is settled by that: the floor will have risen when it is retried.
+            return;
+        }
+        if let (0, Some(sent_at)) = (operation.attempts, operation.first_sent_at) {
+            self.servers.sample_latency(self.now.since(sent_at));
+        }
+        self.servers.prefer(from);
+        if reply.settled.outcome == Outcome::Forgotten {
+            self.forget_session(reply.session);
+        }
+        self.finish(id, answer_of(reply.settled));
+        self.start_queued();
+    }
+
+    /// The cluster does not know the session any more: what comes next needs another.
+    fn forget_session(&mut self, forgotten: SessionId) {
+        if matches!(self.session, SessionState::Open { id, .. } if id == forgotten) {
+            self.session = SessionState::None;
+        }
+    }
+
+    pub(super) fn on_operation_declined(
+        &mut self,
+        from: ServerIndex,
+        session: SessionId,
+        sequence: Sequence,
+        reason: DeclineReason,
+        leader: Option<ServerIndex>,
+    ) {
+        let id = AskId(sequence.0);
+        let pause = self.pause();
+        let Some(operation) = self.operations.get_mut(&id) else { return };
+        if operation.session != Some(session) || operation.target != from {
+            return;
+        }
+        operation.redirects += 1;
+        match (reason, leader) {
+            (DeclineReason::Invalid(invalid), _) => {
+                self.finish(id, Answer::Refused(invalid.to_string()));
+                self.start_queued();
+            }
+            // Nodes that name each other, or one that is gone, are not asked in a frenzy.
+            (DeclineReason::NotLeader, Some(leader)) if operation.redirects <= 2 => {
+                operation.send_to(leader);
+                self.send_operation(id);
+            }
+            (DeclineReason::Busy, _) => {
+                operation.pieces = Pieces::default();
+                self.timers.arm(Timer::Retry(id), self.now + pause);
+            }
+            (_, leader) => {
+                let next = leader.unwrap_or_else(|| self.servers.after(from));
+                operation.send_to(next);
+                self.timers.arm(Timer::Retry(id), self.now + pause);
+            }
+        }
+    }
+
+    /// Nothing has come for a while: the first time the frame is believed lost, then
+    /// the node.
+    pub(super) fn retry_operation(&mut self, id: AskId) {
+        let quarter = self.config.timeout / 4;
+        let Some(operation) = self.operations.get_mut(&id) else { return };
+        operation.attempts += 1;
+        operation.redirects = 0;
+        operation.settling |= self.now + quarter >= operation.give_up_at;
+        let target = if operation.attempts % 2 == 0 {
+            self.servers.after(operation.target)
+        } else {
+            operation.target
+        };
+        operation.send_to(target);
+        self.send_operation(id);
+    }
+
+    pub(super) fn give_up_operation(&mut self, id: AskId) {
+        let Some(operation) = self.operations.get(&id) else { return };
+        let waited = self.config.timeout.as_secs_f64();
+        let answer = if operation.first_sent_at.is_none() {
+            Answer::NoAnswer(format!("no node opened a session within {waited} s"))
+        } else {
+            Answer::Unknown(format!(
+                "no answer within {waited} s: the operation may have taken effect, or not"
+            ))
+        };
+        self.queue.retain(|queued| *queued != id);
+        self.finish(id, answer);
+        self.start_queued();
+    }
+}
+
+fn answer_of(settled: Settled) -> Answer {
+    match settled.outcome {
+        Outcome::Forgotten => Answer::Unknown(
+            "the cluster does not keep this session any more: the operation may have taken effect"
+                .into(),
+        ),
+        Outcome::Forbidden => Answer::Refused(
+            "not done in time; the cluster has settled that it never will be".into(),
+        ),
+        Outcome::Expired => Answer::Refused("not done: its time had passed".into()),
+        Outcome::OtherOperation => {
+            Answer::Refused("not done: the session used its sequence for another".into())
+        }
+        _ => Answer::Settled(settled),
+    }
+}

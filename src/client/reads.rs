@@ -1,0 +1,197 @@
+//! Reads of a client that are not complete yet.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::servers::ServerIndex;
+use super::{Answer, AskId, Client, Event, Timer};
+use crate::types::LogIndex;
+use crate::wire::{DeclineReason, Message, Page, Query, Read, ReadId};
+
+/// How many pages may be on their way.
+const PAGES_WANTED: u16 = 32;
+/// A page is lost when one this much further has arrived.
+const REORDERED_MAX: u32 = 4;
+/// After this many vain attempts a node that pinned a state is given up.
+const ATTEMPTS_AT_PIN_MAX: u32 = 8;
+
+/// A read that is not complete yet.
+#[derive(Debug)]
+pub(super) struct PendingRead {
+    query: Query,
+    stale: bool,
+    target: ServerIndex,
+    attempts: u32,
+    redirects: u32,
+    pin: Option<Pin>,
+    /// Pages that arrived before others that precede them.
+    held: BTreeMap<u32, (Bytes, bool)>,
+    /// All pages before this one were handed out.
+    next: u32,
+    /// All pages before this one were asked for.
+    asked: u32,
+    /// This page was asked for once more, since later ones had come.
+    asked_again: Option<u32>,
+}
+
+/// The state that the pages come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Pin {
+    number: u64,
+    index: LogIndex,
+    age: Option<u64>,
+}
+
+impl PendingRead {
+    pub(super) fn new(query: Query, stale: bool, target: ServerIndex) -> Self {
+        Self {
+            query,
+            stale,
+            target,
+            attempts: 0,
+            redirects: 0,
+            pin: None,
+            held: BTreeMap::new(),
+            next: 0,
+            asked: 0,
+            asked_again: None,
+        }
+    }
+
+    fn begin_anew(&mut self, target: ServerIndex) {
+        self.target = target;
+        self.pin = None;
+        self.held.clear();
+        self.asked = 0;
+        self.asked_again = None;
+    }
+
+    fn message(&self, read: ReadId, page: u32, count: u16) -> Message {
+        Message::Read(Read {
+            read,
+            query: self.query.clone(),
+            stale: self.stale,
+            pin: self.pin.map_or(0, |pin| pin.number),
+            arrived: self.next,
+            page,
+            count,
+        })
+    }
+}
+
+impl Client {
+    /// Asks for the pages from the first missing one on.
+    pub(super) fn send_read(&mut self, id: AskId) {
+        let read_id = ReadId { client: self.identity, number: id.0 };
+        let Some(read) = self.reads.get_mut(&id) else { return };
+        read.asked = read.next + u32::from(PAGES_WANTED);
+        self.sends.push_back((read.target, read.message(read_id, read.next, PAGES_WANTED)));
+        let patience = self.servers.patience(read.target, read.attempts);
+        self.timers.arm(Timer::Retry(id), self.now + patience);
+    }
+
+    pub(super) fn on_page(&mut self, from: ServerIndex, page: Page) {
+        if page.read.client != self.identity {
+            return;
+        }
+        let id = AskId(page.read.number);
+        let Some(read) = self.reads.get_mut(&id) else { return };
+        let pin = Pin { number: page.pin, index: page.index, age: page.age };
+        let of_this_answer = match read.pin {
+            None => read.target == from || !read.stale,
+            Some(known) => known == pin && read.target == from,
+        };
+        if !of_this_answer || page.page < read.next || page.page >= read.asked {
+            return;
+        }
+        if read.pin.is_none() {
+            (read.pin, read.target) = (Some(pin), from);
+        }
+        (read.attempts, read.redirects) = (0, 0);
+        read.held.insert(page.page, (page.bytes, page.last));
+        self.timers.arm(Timer::GiveUp(id), self.now + self.config.timeout);
+        if !self.hand_out_pages(id) {
+            self.ask_for_more(id);
+        }
+    }
+
+    /// Hands out the pages that are next. Returns whether the answer is complete.
+    fn hand_out_pages(&mut self, id: AskId) -> bool {
+        let Some(read) = self.reads.get_mut(&id) else { return true };
+        while let Some((bytes, last)) = read.held.remove(&read.next) {
+            read.next += 1;
+            self.events.push_back(Event::Bytes(id, bytes));
+            if last {
+                let pin = read.pin.expect("a page has arrived");
+                self.finish(id, Answer::Read { index: pin.index, age: pin.age });
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Keeps pages on their way, and asks again for one that was overtaken.
+    fn ask_for_more(&mut self, id: AskId) {
+        let read_id = ReadId { client: self.identity, number: id.0 };
+        let Some(read) = self.reads.get_mut(&id) else { return };
+        let overtaken = read.held.last_key_value().is_some_and(|(last, _)| {
+            *last >= read.next + REORDERED_MAX && read.asked_again != Some(read.next)
+        });
+        if overtaken {
+            read.asked_again = Some(read.next);
+            self.sends.push_back((read.target, read.message(read_id, read.next, 1)));
+        }
+        let half = u32::from(PAGES_WANTED) / 2;
+        let ends = read.held.values().any(|(_, last)| *last);
+        if !ends && read.asked - read.next <= half {
+            let more = read.message(read_id, read.asked, PAGES_WANTED / 2);
+            read.asked += half;
+            self.sends.push_back((read.target, more));
+        }
+        let patience = self.servers.patience(read.target, 0);
+        self.timers.arm(Timer::Retry(id), self.now + patience);
+    }
+
+    pub(super) fn on_read_declined(&mut self, from: ServerIndex, id: AskId, reason: DeclineReason) {
+        let pause = self.pause();
+        let Some(read) = self.reads.get_mut(&id).filter(|read| read.target == from) else { return };
+        match reason {
+            DeclineReason::Invalid(invalid) => {
+                self.finish(id, Answer::Refused(invalid.to_string()));
+            }
+            DeclineReason::PinGone if read.next > 0 => {
+                let lost = "the node dropped the state that the answer came from; read again";
+                self.finish(id, Answer::NoAnswer(lost.into()));
+            }
+            _ => {
+                let target = if read.stale { from } else { self.servers.after(from) };
+                read.begin_anew(target);
+                self.timers.arm(Timer::Retry(id), self.now + pause);
+            }
+        }
+    }
+
+    /// Nothing has come for a while: the first time the frame is believed lost, then
+    /// the node, unless pages of its answer were handed out already.
+    pub(super) fn retry_read(&mut self, id: AskId) {
+        let Some(read) = self.reads.get_mut(&id) else { return };
+        read.attempts += 1;
+        let bound = read.stale
+            || read.next > 0
+            || (read.pin.is_some() && read.attempts < ATTEMPTS_AT_PIN_MAX);
+        if !bound && read.attempts % 2 == 0 {
+            let target = self.servers.after(read.target);
+            read.begin_anew(target);
+        }
+        self.send_read(id);
+    }
+
+    pub(super) fn give_up_read(&mut self, id: AskId) {
+        let Some(read) = self.reads.get(&id) else { return };
+        let waited = self.config.timeout.as_secs_f64();
+        let address = self.servers.address(read.target);
+        let sentence = format!("no answer within {waited} s, last asked {address}");
+        self.finish(id, Answer::NoAnswer(sentence));
+    }
+}

@@ -1,0 +1,188 @@
+//! The nodes that a client knows, and which of them it asks first.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::ClientConfig;
+use crate::link::{Link, RoundTrip};
+use crate::time::Instant;
+use crate::types::{ClusterHash, DirectoryId, Incarnation, PacketNumber, ServerId};
+use crate::wire::{DropCause, GenesisHash, Header};
+
+/// The most nodes that a client remembers: those given, and those learned.
+const SERVERS_MAX: usize = 64;
+/// The longest wait for an answer before another node is asked.
+const PATIENCE_MAX: Duration = Duration::from_millis(400);
+/// The shortest, unless the measured latency calls for more.
+const PATIENCE_MIN: Duration = Duration::from_millis(15);
+
+/// The nodes that a client knows.
+#[derive(Debug)]
+pub struct Servers {
+    cluster: ClusterHash,
+    /// Random bits that stand in the place of a directory id.
+    process: DirectoryId,
+    genesis: GenesisHash,
+    servers: Vec<Server>,
+    preferred: ServerIndex,
+    /// How long operations take from the first asking to the answer.
+    latency: RoundTrip,
+}
+
+/// A node's place in the list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServerIndex(usize);
+
+#[derive(Debug)]
+struct Server {
+    address: SocketAddr,
+    link: Link,
+    life: Option<(DirectoryId, Incarnation)>,
+}
+
+impl Server {
+    fn new(address: SocketAddr, random: &mut fastrand::Rng) -> Self {
+        let first_packet = PacketNumber(random.u64(1..1 << 62));
+        Self { address, link: Link::new(first_packet), life: None }
+    }
+}
+
+impl Servers {
+    /// Those that the client was given, of which there must be one.
+    pub fn new(config: &ClientConfig, random: &mut fastrand::Rng) -> Self {
+        let servers: Vec<Server> =
+            config.servers.iter().map(|address| Server::new(*address, random)).collect();
+        assert!(!servers.is_empty(), "a client is given at least one server");
+        Self {
+            cluster: config.cluster,
+            process: DirectoryId(random.u64(..)),
+            genesis: GenesisHash::default(),
+            servers,
+            preferred: ServerIndex(0),
+            latency: RoundTrip::default(),
+        }
+    }
+
+    /// The first that was given.
+    pub fn first(&self) -> ServerIndex {
+        ServerIndex(0)
+    }
+
+    /// The one that is believed to lead.
+    pub fn preferred(&self) -> ServerIndex {
+        self.preferred
+    }
+
+    /// The preferred one, and then the others in turn.
+    pub fn nth_choice(&self, n: u32) -> ServerIndex {
+        ServerIndex((self.preferred.0 + n as usize) % self.servers.len())
+    }
+
+    /// The one after this one.
+    pub fn after(&self, server: ServerIndex) -> ServerIndex {
+        ServerIndex((server.0 + 1) % self.servers.len())
+    }
+
+    /// This one leads, as far as is known.
+    pub fn prefer(&mut self, server: ServerIndex) {
+        self.preferred = server;
+    }
+
+    /// This one answers; better than one that does not.
+    pub fn suggest(&mut self, server: ServerIndex) {
+        if self.servers[self.preferred.0].life.is_none() {
+            self.preferred = server;
+        }
+    }
+
+    /// The node at the address, which may be new.
+    pub fn learn(&mut self, address: SocketAddr, random: &mut fastrand::Rng) -> ServerIndex {
+        if let Some(known) = self.position(address) {
+            return known;
+        }
+        if self.servers.len() == SERVERS_MAX {
+            return self.preferred;
+        }
+        self.servers.push(Server::new(address, random));
+        ServerIndex(self.servers.len() - 1)
+    }
+
+    /// Where the node is reached.
+    pub fn address(&self, server: ServerIndex) -> SocketAddr {
+        self.servers[server.0].address
+    }
+
+    fn position(&self, address: SocketAddr) -> Option<ServerIndex> {
+        self.servers.iter().position(|server| server.address == address).map(ServerIndex)
+    }
+
+    /// Checks that a frame is a known node's answer, of this cluster and of the same
+    /// birth as all before, and takes note of what its header says.
+    pub fn admit(
+        &mut self,
+        source: SocketAddr,
+        header: &Header,
+        now: Instant,
+    ) -> Result<ServerIndex, DropCause> {
+        if header.cluster != self.cluster {
+            return Err(DropCause::Cluster);
+        }
+        if header.sender == ServerId::NONE || header.destination != ServerId::NONE {
+            return Err(DropCause::Sender);
+        }
+        if header.genesis != GenesisHash::default() {
+            if self.genesis == GenesisHash::default() {
+                self.genesis = header.genesis;
+            }
+            if header.genesis != self.genesis {
+                return Err(DropCause::Genesis);
+            }
+        }
+        let index = self.position(source).ok_or(DropCause::Address)?;
+        let server = &mut self.servers[index.0];
+        let life = (header.directory, header.incarnation);
+        if server.life != Some(life) {
+            server.life = Some(life);
+            server.link.restart_hearing();
+        }
+        if let Some(echo) = header.echo {
+            server.link.on_echo(echo, now);
+        }
+        server.link.hear(header.packet, now);
+        Ok(index)
+    }
+
+    /// The header of a frame that leaves now, and where it goes.
+    pub fn header(&mut self, to: ServerIndex, now: Instant) -> (SocketAddr, Header) {
+        let server = &mut self.servers[to.0];
+        let header = Header {
+            cluster: self.cluster,
+            genesis: self.genesis,
+            sender: ServerId::NONE,
+            destination: ServerId::NONE,
+            directory: self.process,
+            incarnation: Incarnation(0),
+            packet: server.link.number(now),
+            echo: server.link.echo(now),
+        };
+        (server.address, header)
+    }
+
+    /// The measured round trip to the node.
+    pub fn round_trip(&self, server: ServerIndex) -> &RoundTrip {
+        self.servers[server.0].link.round_trip()
+    }
+
+    /// An operation was answered at its first asking, after this long.
+    pub fn sample_latency(&mut self, took: Duration) {
+        self.latency.sample(took);
+    }
+
+    /// How long to wait for an answer from the node before asking again, after this
+    /// many attempts.
+    pub fn patience(&self, server: ServerIndex, attempts: u32) -> Duration {
+        let once = self.round_trip(server).timeout().max(self.latency.timeout());
+        let rounds = attempts / 2;
+        (once.max(PATIENCE_MIN) * 2_u32.pow(rounds.min(4))).min(PATIENCE_MAX.max(once))
+    }
+}
