@@ -214,7 +214,8 @@ impl ReplicaNode {
                     self.step_down_to(acknowledge.term);
                 } else if acknowledge.term == self.state.term && self.state.role == Role::Leader {
                     let Sender { id, echoed, .. } = sender;
-                    self.replication.on_acknowledge(id, &acknowledge, echoed, &mut self.state);
+                    let Self { state, effects: fx, .. } = self;
+                    self.replication.on_acknowledge(id, &acknowledge, echoed, state, fx);
                 }
             }
             Message::ReadIndexRequest(request) if request.term == self.state.term => {

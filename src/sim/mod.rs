@@ -1,1 +1,83 @@
 //! Whole clusters on virtual time, from a seed.
+//!
+//! The nodes, clients, frames and journal bytes are the daemon's own; only socket, file
+//! and clock are replaced. A seed fixes everything: the same seed gives the same history
+//! to the byte, on any machine.
+
+mod checks;
+mod cluster;
+mod disk;
+mod faults;
+mod network;
+mod trace;
+mod workload;
+
+pub use faults::Profile;
+
+use std::fmt;
+
+/// What one seed's run came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The seed.
+    pub seed: u64,
+    /// How many nodes the cluster had.
+    pub nodes: usize,
+    /// Microseconds of virtual time.
+    pub virtual_time: u64,
+    /// Events handled.
+    pub events: u64,
+    /// Terms in which a leader was seen.
+    pub leaders: u64,
+    /// Entries committed.
+    pub committed: u64,
+    /// Operations of clients, by how they ended: answered, refused, unknown.
+    pub operations: [u64; 3],
+    /// Faults injected, by kind.
+    pub faults: Vec<(&'static str, u64)>,
+    /// A sum over the final states and all that the clients saw.
+    pub checksum: u64,
+}
+
+/// What a run broke, and the way there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The seed.
+    pub seed: u64,
+    /// What must always hold, and did not.
+    pub broken: String,
+    /// The last events before, readably.
+    pub events: Vec<String>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "seed {}: {}", self.seed, self.broken)?;
+        writeln!(f, "the last events:")?;
+        self.events.iter().try_for_each(|event| writeln!(f, "  {event}"))
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Runs one seed.
+///
+/// # Errors
+/// What it broke.
+pub fn run(seed: u64) -> Result<Report, Box<Failure>> {
+    run_with(seed, Profile::draw(seed))
+}
+
+/// Runs one seed with faults of one's own choice.
+///
+/// # Errors
+/// What it broke.
+pub fn run_with(seed: u64, profile: Profile) -> Result<Report, Box<Failure>> {
+    cluster::Cluster::new(seed, profile).run()
+}
+
+/// A source of randomness for one purpose: so that changes in one part of the
+/// simulation do not disturb the others.
+fn random_for(seed: u64, purpose: u64) -> fastrand::Rng {
+    fastrand::Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ purpose << 56)
+}

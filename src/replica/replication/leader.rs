@@ -136,14 +136,27 @@ impl ReplicationManager {
         acknowledge: &Acknowledge,
         echoed: Option<Instant>,
         state: &mut ReplicaState,
+        fx: &mut Effects,
     ) {
-        let ReplicaState { peers, log, .. } = state;
+        let ReplicaState { peers, log, term, commit, .. } = state;
         let Some(peer) = peers.get_mut(&from) else { return };
         // Two logs that hold an entry of the same index and term are the same up to it.
         let agrees = log.term_at(acknowledge.hint_index) == Some(acknowledge.hint_term);
         let verified =
             if agrees { acknowledge.hint_index } else { acknowledge.matched.min(log.last_index()) };
         peer.progress.on_acknowledge(acknowledge, verified, echoed, peer.link.round_trip());
+        let nothing_to_send = peer.progress.next_to_send(log.last_index()).is_none();
+        if acknowledge.matched < verified && peer.progress.is_idle() && nothing_to_send {
+            // The follower has everything and does not know that it is the leader's.
+            let probe = ReplicateOperation {
+                term: *term,
+                commit: *commit,
+                previous_index: verified,
+                previous_term: log.term_at(verified).unwrap_or_default(),
+                entries: Vec::new(),
+            };
+            fx.send(Destination::Peer(from), Message::ReplicateOperation(probe));
+        }
     }
 
     /// Nothing came back from a follower in time.

@@ -1,0 +1,181 @@
+//! What must hold after every step, and of what the clients saw.
+
+use std::collections::BTreeMap;
+
+use crate::history::{self, Operation, Verdict};
+use crate::journal::Recovered;
+use crate::replica::ReplicaNode;
+use crate::types::{DirectoryId, Incarnation, LogIndex, ServerId, Term};
+use crate::wire::{self, Kind, Message, Role};
+
+/// What is known of the run so far, across crashes and restarts.
+#[derive(Debug, Default)]
+pub struct Checks {
+    /// Who led in each term.
+    leaders: BTreeMap<Term, (ServerId, DirectoryId)>,
+    /// Whom each directory voted for in each term.
+    votes: BTreeMap<(DirectoryId, Term), ServerId>,
+    /// The chain value of each committed entry, from index 1: it stands for the entry
+    /// and all before it.
+    committed: Vec<u32>,
+    /// What each node was last seen with.
+    seen: BTreeMap<usize, Seen>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    life: (DirectoryId, Incarnation),
+    term: Term,
+    voted_for: Option<ServerId>,
+    commit: LogIndex,
+    role: Role,
+}
+
+impl Checks {
+    /// Checks a node after its turn. Returns whether it has begun to lead.
+    pub fn node_turned(&mut self, place: usize, node: &ReplicaNode) -> Result<bool, String> {
+        let state = node.state();
+        let now = Seen {
+            life: (state.identity.directory, state.incarnation),
+            term: state.term,
+            voted_for: state.voted_for,
+            commit: state.commit,
+            role: state.role,
+        };
+        let before = self.seen.insert(place, now).filter(|before| before.life == now.life);
+        if let Some(before) = before {
+            check_progress(place, before, now)?;
+        }
+        let known_commit = before.map_or(LogIndex(0), |before| before.commit);
+        if now.commit > known_commit {
+            self.check_commits(place, known_commit, node)?;
+        }
+        let begins = now.role == Role::Leader
+            && before.is_none_or(|before| (before.role, before.term) != (now.role, now.term));
+        if begins {
+            self.check_leader(place, node)?;
+        }
+        Ok(begins)
+    }
+
+    /// State-machine safety and log matching: an index is committed with one entry, on
+    /// all nodes and for ever.
+    fn check_commits(
+        &mut self,
+        place: usize,
+        known: LogIndex,
+        node: &ReplicaNode,
+    ) -> Result<(), String> {
+        let state = node.state();
+        for index in known.0 + 1..=state.commit.0 {
+            let chain = state.log.chain_at(LogIndex(index));
+            let chain =
+                chain.ok_or_else(|| format!("node {}: commits what it has not", place + 1))?;
+            let position = usize::try_from(index - 1).expect("a short log");
+            match self.committed.get(position) {
+                Some(first) if *first != chain => {
+                    return Err(format!(
+                        "state-machine safety: node {} commits another entry at index {index}",
+                        place + 1
+                    ));
+                }
+                Some(_) => {}
+                None => self.committed.push(chain),
+            }
+        }
+        Ok(())
+    }
+
+    /// Election safety and leader completeness.
+    fn check_leader(&mut self, place: usize, node: &ReplicaNode) -> Result<(), String> {
+        let state = node.state();
+        let life = (state.server_id, state.identity.directory);
+        let first = *self.leaders.entry(state.term).or_insert(life);
+        if first != life {
+            return Err(format!(
+                "election safety: nodes {} and {} lead in term {}",
+                first.0,
+                place + 1,
+                state.term
+            ));
+        }
+        let last = LogIndex(self.committed.len() as u64);
+        if last.0 > 0 && state.log.chain_at(last) != self.committed.last().copied() {
+            return Err(format!(
+                "leader completeness: node {} leads in term {} without the committed entry {last}",
+                place + 1,
+                state.term
+            ));
+        }
+        Ok(())
+    }
+
+    /// A node goes on from its disk: nothing that was acknowledged may be missing there
+    /// that it knows to be committed.
+    pub fn node_starts(&mut self, place: usize, recovered: &Recovered) -> Result<(), String> {
+        let consecutive =
+            recovered.entries.iter().zip(1..).all(|(entry, index)| entry.index.0 == index);
+        if consecutive { Ok(()) } else { Err(format!("node {}: its log has a gap", place + 1)) }
+    }
+
+    /// A frame leaves a node: a directory votes for one candidate in a term.
+    pub fn frame_leaves(&mut self, frame: &[u8]) -> Result<(), String> {
+        if frame.get(3) != Some(&(Kind::VoteReply as u8)) {
+            return Ok(());
+        }
+        let decoded = wire::decode(&bytes::Bytes::copy_from_slice(frame));
+        let decoded = decoded.map_err(|cause| format!("a node sends a bad frame: {cause:?}"))?;
+        let (header, Message::VoteReply(vote)) = (decoded.header, decoded.message) else {
+            return Ok(());
+        };
+        if !vote.granted || vote.pre_vote {
+            return Ok(());
+        }
+        let key = (header.directory, vote.term);
+        let first = *self.votes.entry(key).or_insert(header.destination);
+        if first == header.destination {
+            return Ok(());
+        }
+        Err(format!(
+            "node {} votes for nodes {first} and {} in term {}",
+            header.sender, header.destination, vote.term
+        ))
+    }
+
+    /// What the clients saw is linearizable.
+    pub fn history(&self, operations: &[Operation]) -> Result<(), String> {
+        match history::check(operations) {
+            Verdict::Linearizable => Ok(()),
+            verdict => Err(format!("the clients' history: {verdict:?}")),
+        }
+    }
+
+    /// In how many terms a leader was seen.
+    pub fn leaders(&self) -> u64 {
+        self.leaders.len() as u64
+    }
+
+    /// How many entries were committed.
+    pub fn committed(&self) -> u64 {
+        self.committed.len() as u64
+    }
+}
+
+/// What never goes back in one life of a node.
+fn check_progress(place: usize, before: Seen, now: Seen) -> Result<(), String> {
+    let node = place + 1;
+    if now.term < before.term {
+        return Err(format!("node {node}: its term falls from {} to {}", before.term, now.term));
+    }
+    if now.commit < before.commit {
+        return Err(format!(
+            "node {node}: its commit index falls from {} to {}",
+            before.commit, now.commit
+        ));
+    }
+    let vote_changed = before.voted_for.is_some() && now.voted_for != before.voted_for;
+    if now.term == before.term && vote_changed {
+        return Err(format!("node {node}: changes its vote in term {}", now.term));
+    }
+    Ok(())
+}

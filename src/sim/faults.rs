@@ -1,0 +1,155 @@
+//! Which faults a run has, and when.
+
+use std::time::Duration;
+
+use super::random_for;
+
+/// What may go wrong in a run. Each seed draws a part of it: a run with few kinds of
+/// faults reaches states that one with all of them never does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Profile {
+    /// How many nodes: 1, 3 or 5.
+    pub nodes: usize,
+    /// How long faults go on.
+    pub duration: Duration,
+    /// How many operations the clients begin.
+    pub operations: u64,
+    /// The share of frames that are lost.
+    pub loss: f64,
+    /// The share of frames that arrive twice.
+    pub duplication: f64,
+    /// The share of frames of which a copy arrives up to a minute later.
+    pub stragglers: f64,
+    /// The share of frames in which a bit is flipped.
+    pub corruption: f64,
+    /// The least time that a frame takes, and how much more at random.
+    pub delay: (Duration, Duration),
+    /// The mean time that the disk takes for a batch.
+    pub sync: Duration,
+    /// The share of batches for which the disk takes up to a second.
+    pub disk_stalls: f64,
+    /// The mean time between two of the faults below; none: they do not happen.
+    pub interval: Option<Duration>,
+    /// How often each of them happens, relative to the others.
+    pub weights: Weights,
+    /// Once, all nodes lose their power together.
+    pub blackout: bool,
+    /// The disk forgets what it has synced: a run must fail that has this.
+    pub forgetful_disk: bool,
+}
+
+/// How often each kind of fault happens, relative to the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Weights {
+    /// A node loses its power, and comes back.
+    pub crash: u32,
+    /// The nodes are split in two.
+    pub split: u32,
+    /// One direction between two nodes is cut.
+    pub one_way: u32,
+    /// All cuts are mended.
+    pub heal: u32,
+    /// A node does not run for a while.
+    pub pause: u32,
+    /// A node is told to stop, hands over, and is started again.
+    pub stop: u32,
+    /// A node's disk is replaced by a blank one; at most a minority's.
+    pub wipe: u32,
+}
+
+/// A fault that happens at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    Crash,
+    Split,
+    OneWay,
+    Heal,
+    Pause,
+    Stop,
+    Wipe,
+}
+
+impl Profile {
+    /// The faults of a seed.
+    pub fn draw(seed: u64) -> Self {
+        let mut random = random_for(seed, 1);
+        let mut maybe = |most: f64| if random.bool() { random.f64() * most } else { 0.0 };
+        let (loss, duplication) = (maybe(0.4), maybe(0.3));
+        let (stragglers, corruption, disk_stalls) = (maybe(0.02), maybe(0.02), maybe(0.05));
+        let delay = random.u64(50..5_000);
+        let jitter = random.u64(0..20_000);
+        Self {
+            nodes: [1, 3, 3, 3, 3, 3, 5, 5][random.usize(..8)],
+            duration: Duration::from_secs(random.u64(5..25)),
+            operations: random.u64(100..250),
+            loss,
+            duplication,
+            stragglers,
+            corruption,
+            delay: (Duration::from_micros(delay), Duration::from_micros(jitter)),
+            sync: Duration::from_micros(random.u64(100..10_000)),
+            disk_stalls,
+            interval: (random.u8(..8) > 0).then(|| Duration::from_millis(random.u64(200..2_500))),
+            weights: Weights::draw(&mut random),
+            blackout: random.bool(),
+            forgetful_disk: false,
+        }
+    }
+
+    /// No faults at all, on a fast network.
+    pub fn calm(nodes: usize) -> Self {
+        Self {
+            nodes,
+            duration: Duration::from_secs(5),
+            operations: 100,
+            loss: 0.0,
+            duplication: 0.0,
+            stragglers: 0.0,
+            corruption: 0.0,
+            delay: (Duration::from_micros(100), Duration::ZERO),
+            sync: Duration::from_micros(200),
+            disk_stalls: 0.0,
+            interval: None,
+            weights: Weights::default(),
+            blackout: false,
+            forgetful_disk: false,
+        }
+    }
+}
+
+impl Weights {
+    fn draw(random: &mut fastrand::Rng) -> Self {
+        let mut weight = || if random.u8(..3) > 0 { random.u32(1..8) } else { 0 };
+        Self {
+            crash: weight(),
+            split: weight(),
+            one_way: weight(),
+            heal: 4,
+            pause: weight(),
+            stop: weight(),
+            wipe: weight().min(1),
+        }
+    }
+
+    /// Draws the next fault.
+    pub(super) fn pick(&self, random: &mut fastrand::Rng) -> Option<Fault> {
+        let table = [
+            (self.crash, Fault::Crash),
+            (self.split, Fault::Split),
+            (self.one_way, Fault::OneWay),
+            (self.heal, Fault::Heal),
+            (self.pause, Fault::Pause),
+            (self.stop, Fault::Stop),
+            (self.wipe, Fault::Wipe),
+        ];
+        let total: u32 = table.iter().map(|(weight, _)| weight).sum();
+        let mut at = random.u32(..total.max(1));
+        for (weight, fault) in table {
+            if at < weight {
+                return Some(fault);
+            }
+            at -= weight;
+        }
+        None
+    }
+}
