@@ -15,11 +15,18 @@ pub struct Checks {
     leaders: BTreeMap<Term, (ServerId, DirectoryId)>,
     /// Whom each directory voted for in each term.
     votes: BTreeMap<(DirectoryId, Term), ServerId>,
-    /// The chain value of each committed entry, from index 1: it stands for the entry
-    /// and all before it.
-    committed: Vec<u32>,
+    /// Each committed entry, from index 1.
+    committed: Vec<Committed>,
     /// What each node was last seen with.
     seen: BTreeMap<usize, Seen>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Committed {
+    /// Its chain value, which stands for the entry and all before it.
+    chain: u32,
+    /// The term of the node that was first seen to commit it.
+    in_term: Term,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -73,14 +80,14 @@ impl Checks {
                 chain.ok_or_else(|| format!("node {}: commits what it has not", place + 1))?;
             let position = usize::try_from(index - 1).expect("a short log");
             match self.committed.get(position) {
-                Some(first) if *first != chain => {
+                Some(first) if first.chain != chain => {
                     return Err(format!(
                         "state-machine safety: node {} commits another entry at index {index}",
                         place + 1
                     ));
                 }
                 Some(_) => {}
-                None => self.committed.push(chain),
+                None => self.committed.push(Committed { chain, in_term: state.term }),
             }
         }
         Ok(())
@@ -99,8 +106,12 @@ impl Checks {
                 state.term
             ));
         }
-        let last = LogIndex(self.committed.len() as u64);
-        if last.0 > 0 && state.log.chain_at(last) != self.committed.last().copied() {
+        // A node that slept may begin to lead in a term that is long past: what was
+        // committed in later ones it need not have.
+        let earlier = self.committed.iter().rposition(|entry| entry.in_term < state.term);
+        let Some(position) = earlier else { return Ok(()) };
+        let last = LogIndex(position as u64 + 1);
+        if state.log.chain_at(last) != Some(self.committed[position].chain) {
             return Err(format!(
                 "leader completeness: node {} leads in term {} without the committed entry {last}",
                 place + 1,
