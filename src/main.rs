@@ -1,6 +1,7 @@
 //! The program: daemon and tool in one binary.
 
-fn main() -> std::process::ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(2).collect();
-    quorate::cli::run(&arguments).into()
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(quorate::cli::main(std::env::args_os()))
 }

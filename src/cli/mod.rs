@@ -1,5 +1,157 @@
-//! The command line.
+//! The command line: one file for each command, and what they share.
 
+mod args;
+mod asking;
+mod driver;
+mod escape;
+mod exit;
+mod load;
+mod output;
+mod read;
 mod run;
+mod simulate;
+mod status;
+mod survey;
+mod write;
 
-pub use run::run;
+pub use exit::{Exit, Failure, Outcome};
+
+use std::ffi::OsString;
+
+/// A command of the program.
+struct Command {
+    name: &'static str,
+    summary: &'static str,
+    help: &'static str,
+    run: fn(&[String]) -> Outcome,
+}
+
+const COMMANDS: &[Command] = &[
+    Command { name: "run", summary: "run a node", help: run::HELP, run: run::run },
+    Command { name: "put", summary: "set a key", help: write::PUT_HELP, run: write::put },
+    Command { name: "get", summary: "print a key's value", help: read::GET_HELP, run: read::get },
+    Command {
+        name: "delete",
+        summary: "remove a key",
+        help: write::DELETE_HELP,
+        run: write::delete,
+    },
+    Command {
+        name: "cas",
+        summary: "set a key if it is as expected",
+        help: write::CAS_HELP,
+        run: write::compare_and_swap,
+    },
+    Command {
+        name: "incr",
+        summary: "add to a number",
+        help: write::INCR_HELP,
+        run: write::increment,
+    },
+    Command {
+        name: "list",
+        summary: "print keys by prefix",
+        help: read::LIST_HELP,
+        run: read::list,
+    },
+    Command { name: "dump", summary: "print all keys", help: read::DUMP_HELP, run: read::dump },
+    Command { name: "load", summary: "put lines of a file", help: load::HELP, run: load::run },
+    Command {
+        name: "status",
+        summary: "show how the nodes are",
+        help: status::HELP,
+        run: status::run,
+    },
+    Command {
+        name: "simulate",
+        summary: "run simulated clusters from seeds",
+        help: simulate::HELP,
+        run: simulate::run,
+    },
+];
+
+/// Runs the command that the arguments name. Returns the process's exit code.
+pub fn main(arguments: impl Iterator<Item = OsString>) -> u8 {
+    let (outcome, as_json) = match words(arguments) {
+        Ok(words) => {
+            let as_json =
+                words.iter().take_while(|word| *word != "--").any(|word| word == "--json");
+            (dispatch(&words), as_json)
+        }
+        Err(failure) => (Err(failure), false),
+    };
+    match outcome {
+        Ok(exit) => exit as u8,
+        Err(failure) => {
+            if as_json {
+                output::print_line(&failure.to_json().to_string()).ok();
+            } else {
+                output::note(&format!("quorate: {failure}"));
+            }
+            failure.exit as u8
+        }
+    }
+}
+
+fn words(arguments: impl Iterator<Item = OsString>) -> Result<Vec<String>, Failure> {
+    let word = |argument: OsString| {
+        argument.into_string().map_err(|argument| {
+            let shown = argument.to_string_lossy().into_owned();
+            Failure::usage(format!(
+                "'{shown}' is not UTF-8; give such a value through standard input, with -"
+            ))
+        })
+    };
+    arguments.skip(1).map(word).collect()
+}
+
+fn dispatch(words: &[String]) -> Outcome {
+    let Some((name, rest)) = words.split_first() else {
+        output::note(&help());
+        return Err(Failure::usage("no command is given"));
+    };
+    if matches!(name.as_str(), "--help" | "-h" | "help") {
+        return print_help(rest);
+    }
+    if matches!(name.as_str(), "--version" | "-V") {
+        output::print_line(concat!("quorate ", env!("CARGO_PKG_VERSION")))?;
+        return Ok(Exit::Done);
+    }
+    let command = find(name)?;
+    if rest.iter().take_while(|word| *word != "--").any(|word| word == "--help") {
+        output::print_bytes(command.help.as_bytes())?;
+        return Ok(Exit::Done);
+    }
+    (command.run)(rest)
+}
+
+fn find(name: &str) -> Result<&'static Command, Failure> {
+    COMMANDS.iter().find(|command| command.name == name).ok_or_else(|| {
+        let names: Vec<&str> = COMMANDS.iter().map(|command| command.name).collect();
+        Failure::usage(format!("there is no command '{name}'; there are {}", names.join(", ")))
+    })
+}
+
+fn print_help(of: &[String]) -> Outcome {
+    let text = match of.first() {
+        Some(name) => find(name)?.help.to_owned(),
+        None => help(),
+    };
+    output::print_bytes(text.as_bytes())?;
+    Ok(Exit::Done)
+}
+
+fn help() -> String {
+    let mut text = String::from("quorate: a small replicated store for a few machines\n\n");
+    text.push_str("Usage: quorate COMMAND [operands] [flags]\n\n");
+    for command in COMMANDS {
+        text.push_str(&format!("  {:14} {}\n", command.name, command.summary));
+    }
+    text.push_str(
+        "\nquorate COMMAND --help says more. Client flags: --server ADDR:PORT (repeatable, or\n\
+         QUORATE_SERVERS) [127.0.0.1:9717], --cluster NAME, --timeout SECONDS [5], --json.\n\
+         Exit codes: 0 done, 1 negative answer, 2 wrong command line, 3 no answer or unknown,\n\
+         4 refused, 5 disk error.\n",
+    );
+    text
+}

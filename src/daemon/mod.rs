@@ -16,6 +16,7 @@ mod peer_list;
 mod notices;
 mod logging;
 
+pub use clock::Clock;
 pub use error::RunError;
 
 use std::path::PathBuf;
@@ -82,7 +83,7 @@ fn run_node(config: RunConfig, standard_error: StandardError) -> Result<(), RunE
 }
 
 /// Random bits of the system.
-fn random_u64() -> u64 {
+pub fn random_u64() -> u64 {
     let mut bytes = [0; 8];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
         .expect("the kernel gives eight random bytes whole, once it has started");

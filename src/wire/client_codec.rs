@@ -364,6 +364,15 @@ impl ListedValue {
         out.put_slice(&self.value);
     }
 
+    /// How many bytes the value that begins here takes, once all of them are there.
+    pub fn length(bytes: &[u8]) -> Option<usize> {
+        let key_length = usize::from(u16::from_le_bytes(bytes.get(..2)?.try_into().ok()?));
+        let at = 2 + key_length + 8;
+        let value_length = u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?);
+        let length = at + 4 + usize::try_from(value_length).ok()?;
+        (length <= bytes.len()).then_some(length)
+    }
+
     /// Takes one value off the reader.
     ///
     /// # Errors

@@ -1,0 +1,211 @@
+//! From words to flags and operands, the same way for every command.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::Duration;
+
+use getopts::{Matches, Options, ParsingStyle};
+
+use super::exit::Failure;
+use crate::types::ClusterHash;
+use crate::wire::CLUSTER_NAME_BYTES_MAX;
+
+/// The address that is asked, and listened on, unless others are given.
+pub const DEFAULT_ADDRESS: &str = "127.0.0.1:9717";
+/// The cluster's name unless another is given.
+pub const DEFAULT_CLUSTER: &str = "quorate";
+/// Where servers are listed that no flag gives.
+const SERVERS_VARIABLE: &str = "QUORATE_SERVERS";
+/// Stands before an operand that begins with a minus, so that it is not taken for a flag.
+const OPERAND_MARK: char = '\u{1}';
+
+/// What a command line says.
+#[derive(Debug)]
+pub struct Words {
+    matches: Matches,
+    /// What is not a flag, in order.
+    pub operands: Vec<String>,
+}
+
+/// Parses the words after a command's name. Flags may stand before or after operands,
+/// `--` ends them, and a negative number is an operand.
+pub fn parse(mut options: Options, words: &[String]) -> Result<Words, Failure> {
+    options.parsing_style(ParsingStyle::FloatingFrees);
+    options.optflag("", "help", "");
+    let marked = words.iter().map(|word| {
+        let is_number = word
+            .strip_prefix('-')
+            .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()));
+        if is_number { format!("{OPERAND_MARK}{word}") } else { word.clone() }
+    });
+    let matches = options.parse(marked).map_err(|error| Failure::usage(explain(&error)))?;
+    let unmark = |word: &String| word.strip_prefix(OPERAND_MARK).unwrap_or(word).to_owned();
+    let operands = matches.free.iter().map(unmark).collect();
+    Ok(Words { matches, operands })
+}
+
+fn explain(error: &getopts::Fail) -> String {
+    match error {
+        getopts::Fail::UnrecognizedOption(flag) => {
+            format!("there is no flag '{}'; --help lists those that there are", dashed(flag))
+        }
+        getopts::Fail::ArgumentMissing(flag) => format!("{} needs a value", dashed(flag)),
+        getopts::Fail::OptionMissing(flag) => format!("{} is required", dashed(flag)),
+        getopts::Fail::OptionDuplicated(flag) => {
+            format!("{} stands twice; it can be given once", dashed(flag))
+        }
+        getopts::Fail::UnexpectedArgument(flag) => format!("{} takes no value", dashed(flag)),
+    }
+}
+
+fn dashed(flag: &str) -> String {
+    if flag.chars().count() == 1 { format!("-{flag}") } else { format!("--{flag}") }
+}
+
+impl Words {
+    /// Whether the flag stands there.
+    pub fn has(&self, flag: &str) -> bool {
+        self.matches.opt_present(flag)
+    }
+
+    /// The flag's value.
+    pub fn value(&self, flag: &str) -> Option<String> {
+        let value = self.matches.opt_str(flag)?;
+        Some(value.strip_prefix(OPERAND_MARK).unwrap_or(&value).to_owned())
+    }
+
+    /// All values of a flag that may be repeated.
+    pub fn values(&self, flag: &str) -> Vec<String> {
+        self.matches.opt_strs(flag)
+    }
+
+    /// The flag's value as a number, or what stands in for it.
+    pub fn number<T: std::str::FromStr>(&self, flag: &str, otherwise: T) -> Result<T, Failure> {
+        let Some(value) = self.value(flag) else { return Ok(otherwise) };
+        value.parse().map_err(|_| {
+            Failure::usage(format!("--{flag} is '{value}', which is not a number that fits there"))
+        })
+    }
+
+    /// The flag's value as a length of time in seconds, decimals allowed.
+    pub fn seconds(&self, flag: &str, otherwise: f64) -> Result<Duration, Failure> {
+        let seconds: f64 = self.number(flag, otherwise)?;
+        Duration::try_from_secs_f64(seconds)
+            .ok()
+            .filter(|duration| !duration.is_zero() && duration.as_secs() < 1_000_000)
+            .ok_or_else(|| {
+                Failure::usage(format!(
+                    "--{flag} is {seconds}; it must be a time above zero, in seconds"
+                ))
+            })
+    }
+
+    /// Exactly the operands that are expected, by their names.
+    pub fn expect_operands<const N: usize>(
+        &self,
+        names: [&str; N],
+    ) -> Result<[String; N], Failure> {
+        <[String; N]>::try_from(self.operands.clone()).map_err(|operands| {
+            let expected = if N == 0 { "none".to_owned() } else { names.join(" ") };
+            Failure::usage(format!(
+                "found {} operands{}, expected {expected}",
+                operands.len(),
+                if operands.is_empty() {
+                    String::new()
+                } else {
+                    format!(" ({})", operands.join(" "))
+                },
+            ))
+        })
+    }
+}
+
+/// The flags that every client command has.
+#[derive(Clone, Debug)]
+pub struct ClientFlags {
+    /// The nodes to ask.
+    pub servers: Vec<SocketAddr>,
+    /// The cluster's name.
+    pub cluster: String,
+    /// How long one operation may take.
+    pub timeout: Duration,
+    /// Output is for machines.
+    pub json: bool,
+}
+
+impl ClientFlags {
+    /// Adds the flags to a command's own.
+    pub fn add_to(options: &mut Options) {
+        options.optmulti("", "server", "", "ADDR:PORT");
+        options.optopt("", "cluster", "", "NAME");
+        options.optopt("", "timeout", "", "SECONDS");
+        options.optflag("", "json", "");
+    }
+
+    /// Reads the flags. Names of hosts are resolved here, once.
+    pub fn read(words: &Words) -> Result<Self, Failure> {
+        Ok(Self {
+            servers: resolve_all(&listed_servers(words))?,
+            cluster: cluster(words)?,
+            timeout: words.seconds("timeout", 5.0)?,
+            json: words.has("json"),
+        })
+    }
+
+    /// The cluster's name in short.
+    pub fn cluster_hash(&self) -> ClusterHash {
+        ClusterHash::of(&self.cluster)
+    }
+}
+
+/// The cluster's name. It stands in log lines and in the journal's header.
+pub fn cluster(words: &Words) -> Result<String, Failure> {
+    let name = words.value("cluster").unwrap_or_else(|| DEFAULT_CLUSTER.to_owned());
+    let fits = (1..=CLUSTER_NAME_BYTES_MAX).contains(&name.len());
+    if fits && name.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(name);
+    }
+    Err(Failure::usage(format!(
+        "--cluster {name:?}: a name of 1 to {CLUSTER_NAME_BYTES_MAX} ASCII characters without \
+         spaces is expected"
+    )))
+}
+
+fn listed_servers(words: &Words) -> Vec<String> {
+    let given = words.values("server");
+    if !given.is_empty() {
+        return given;
+    }
+    let variable = std::env::var(SERVERS_VARIABLE).unwrap_or_default();
+    let listed: Vec<String> = variable
+        .split(',')
+        .map(str::trim)
+        .filter(|server| !server.is_empty())
+        .map(Into::into)
+        .collect();
+    if listed.is_empty() { vec![DEFAULT_ADDRESS.to_owned()] } else { listed }
+}
+
+fn resolve_all(servers: &[String]) -> Result<Vec<SocketAddr>, Failure> {
+    let mut addresses = Vec::new();
+    for server in servers {
+        let address = resolve(server)?;
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    Ok(addresses)
+}
+
+/// The address that the text names.
+pub fn resolve(server: &str) -> Result<SocketAddr, Failure> {
+    let wrong = |why: String| {
+        Failure::usage(format!(
+            "'{server}' is not the address of a node: {why}; expected ADDR:PORT"
+        ))
+    };
+    server
+        .to_socket_addrs()
+        .map_err(|error| wrong(error.to_string()))?
+        .next()
+        .ok_or_else(|| wrong("the name has no address".into()))
+}

@@ -1,0 +1,183 @@
+//! `quorate load`: lines of keys and values into the store.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, IsTerminal};
+use std::time::Duration;
+
+use bytes::Bytes;
+use getopts::Options;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use super::args::{ClientFlags, parse};
+use super::driver::Driver;
+use super::escape::parse_line;
+use super::exit::{Exit, Failure, Outcome};
+use super::output::{note, print_line};
+use super::survey;
+use crate::client::{Answer, Ask, Event};
+use crate::operation::Operation;
+
+pub const HELP: &str = "\
+Puts the lines of a file, or of standard input, into the store.
+
+Usage: quorate load FILE|- [flags]
+
+Each line is key<TAB>value, with backslash, tab, newline and return written as
+\\\\ \\t \\n \\r: what 'quorate dump' prints. Many lines are on their way at once, and
+of lines with one key the last may not win: dumps have each key once. A load that
+broke off may be run again: putting the same line twice changes nothing.
+
+Exit code 2: a line is malformed; those before it are loaded. Exit code 3: not all
+lines were acknowledged; the sentence says how many were.
+
+Example: quorate load backup.tsv
+";
+
+/// How many lines are on their way at once.
+const OUTSTANDING_MAX: usize = 256;
+
+/// A load under way.
+struct Load {
+    driver: Driver,
+    input: Box<dyn BufRead>,
+    progress: ProgressBar,
+    lines_read: u64,
+    acknowledged: u64,
+    ended: bool,
+}
+
+/// Runs `quorate load`.
+pub fn run(words: &[String]) -> Outcome {
+    let mut options = Options::new();
+    ClientFlags::add_to(&mut options);
+    let words = parse(options, words)?;
+    let flags = ClientFlags::read(&words)?;
+    let [path] = words.expect_operands(["FILE|-"])?;
+    let (input, size) = open(&path)?;
+    let mut load = Load {
+        driver: Driver::new(&flags, 1, false, OUTSTANDING_MAX)?,
+        input,
+        progress: progress_bar(size),
+        lines_read: 0,
+        acknowledged: 0,
+        ended: false,
+    };
+    let loaded = load.run();
+    load.progress.finish_and_clear();
+    match loaded {
+        Ok(()) => report(&flags, load.acknowledged),
+        Err(failure) if failure.exit == Exit::NoAnswer => {
+            let sentence = survey::take(&flags).sentence();
+            Err(Failure::no_answer(format!("{}; {sentence}", failure.sentence)))
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+fn report(flags: &ClientFlags, acknowledged: u64) -> Outcome {
+    if flags.json {
+        print_line(&json!({ "acknowledged": acknowledged }).to_string())?;
+    } else {
+        note(&format!("quorate: {acknowledged} lines acknowledged"));
+    }
+    Ok(Exit::Done)
+}
+
+fn open(path: &str) -> Result<(Box<dyn BufRead>, Option<u64>), Failure> {
+    if path == "-" {
+        return Ok((Box::new(BufReader::new(io::stdin())), None));
+    }
+    let failed = |error| Failure::usage(format!("cannot read {path}: {error}"));
+    let file = File::open(path).map_err(failed)?;
+    let size = file.metadata().map_err(failed)?.len();
+    Ok((Box::new(BufReader::new(file)), Some(size)))
+}
+
+/// A bar with the rate, on a terminal only.
+fn progress_bar(size: Option<u64>) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let (bar, template) = match size {
+        Some(size) => (
+            ProgressBar::new(size),
+            "{bar:30} {percent:>3} %  {bytes}/{total_bytes}  {bytes_per_sec}  {msg}  {eta} left",
+        ),
+        None => (ProgressBar::new_spinner(), "{spinner} {bytes}  {bytes_per_sec}  {msg}"),
+    };
+    let style = ProgressStyle::with_template(template).expect("the template is well formed");
+    bar.with_style(style)
+}
+
+impl Load {
+    fn run(&mut self) -> Result<(), Failure> {
+        loop {
+            while !self.ended && self.driver.client(0).outstanding() < OUTSTANDING_MAX {
+                self.read_line()?;
+            }
+            if self.ended && self.driver.client(0).outstanding() == 0 {
+                return self.take_events();
+            }
+            let until = self.driver.now() + Duration::from_millis(200);
+            self.driver.turn(until)?;
+            self.take_events()?;
+        }
+    }
+
+    fn read_line(&mut self) -> Result<(), Failure> {
+        let mut line = Vec::new();
+        let length = self
+            .input
+            .read_until(b'\n', &mut line)
+            .map_err(|error| Failure::file("read", "the input", &error))?;
+        if length == 0 {
+            self.ended = true;
+            return Ok(());
+        }
+        self.lines_read += 1;
+        self.progress.inc(length as u64);
+        let text = line.strip_suffix(b"\n").unwrap_or(&line);
+        let (key, value) = match parse_line(text) {
+            Ok(parsed) => parsed,
+            Err(why) => return Err(self.malformed(why)),
+        };
+        let operation = Operation::Put { key: key.into(), value: Bytes::from(value) };
+        if let Err(invalid) = operation.check() {
+            return Err(self.malformed(&invalid.to_string()));
+        }
+        let now = self.driver.now();
+        self.driver.client(0).ask(now, Ask::Execute(operation));
+        Ok(())
+    }
+
+    /// The lines before a malformed one are brought to an end.
+    fn malformed(&mut self, why: &str) -> Failure {
+        let line = self.lines_read;
+        self.ended = true;
+        match self.run() {
+            Err(failure) => failure,
+            Ok(()) => Failure::usage(format!(
+                "line {line} is not key<TAB>value: {why}; the {} lines before it are acknowledged",
+                self.acknowledged
+            )),
+        }
+    }
+
+    fn take_events(&mut self) -> Result<(), Failure> {
+        while let Some(event) = self.driver.poll_event(0) {
+            let Event::Done(_, answer) = event else { continue };
+            match answer {
+                Answer::Settled(_) | Answer::Read { .. } => self.acknowledged += 1,
+                Answer::Refused(why) | Answer::Unknown(why) | Answer::NoAnswer(why) => {
+                    return Err(Failure::no_answer(format!(
+                        "{} of the first {} lines acknowledged, then {why}; run it again",
+                        self.acknowledged, self.lines_read
+                    )));
+                }
+            }
+        }
+        self.progress.set_message(format!("{} lines", self.acknowledged));
+        Ok(())
+    }
+}

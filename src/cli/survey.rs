@@ -1,0 +1,173 @@
+//! Asks nodes, and all that they name, how they are.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::args::ClientFlags;
+use crate::daemon::random_u64;
+use crate::types::{DirectoryId, Incarnation, PacketNumber, ServerId};
+use crate::wire::{self, GenesisHash, Header, Message, NodeStatus, Role, StatusRequest};
+
+/// How long a silent node is waited for.
+const PATIENCE: Duration = Duration::from_millis(800);
+/// How often it is asked again meanwhile.
+const INTERVAL: Duration = Duration::from_millis(150);
+
+/// What nodes said of themselves.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// Every node that was given or named, by its address.
+    pub nodes: BTreeMap<SocketAddr, Surveyed>,
+}
+
+/// One node.
+#[derive(Debug, Default)]
+pub struct Surveyed {
+    /// Its id, as it says or others say.
+    pub id: Option<ServerId>,
+    /// What it says of itself; none when it is silent.
+    pub status: Option<NodeStatus>,
+}
+
+/// Asks the given servers, and every peer that these name.
+pub fn take(flags: &ClientFlags) -> Survey {
+    let mut survey = Survey::default();
+    for server in &flags.servers {
+        survey.nodes.entry(*server).or_default();
+    }
+    let any = if flags.servers[0].is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    if let Ok(socket) = UdpSocket::bind(any) {
+        ask_around(&mut survey, &socket, flags).ok();
+    }
+    survey
+}
+
+fn ask_around(survey: &mut Survey, socket: &UdpSocket, flags: &ClientFlags) -> std::io::Result<()> {
+    let nonce = random_u64();
+    let started = Instant::now();
+    let mut next_round = started;
+    let mut buffer = [0; 65_536];
+    while survey.nodes.values().any(|node| node.status.is_none()) {
+        let now = Instant::now();
+        if now >= started + PATIENCE {
+            return Ok(());
+        }
+        if now >= next_round {
+            ask_silent(survey, socket, flags, nonce);
+            next_round = now + INTERVAL;
+        }
+        let wait = next_round.saturating_duration_since(Instant::now());
+        socket.set_read_timeout(Some(wait.max(Duration::from_millis(1))))?;
+        match socket.recv_from(&mut buffer) {
+            Ok((length, from)) => {
+                let datagram = Bytes::copy_from_slice(&buffer[..length]);
+                if survey.take_in(from, &datagram, flags, nonce) {
+                    next_round = Instant::now();
+                }
+            }
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::WouldBlock
+                        | ErrorKind::TimedOut
+                        | ErrorKind::ConnectionRefused
+                        | ErrorKind::Interrupted
+                ) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn ask_silent(survey: &Survey, socket: &UdpSocket, flags: &ClientFlags, nonce: u64) {
+    let header = Header {
+        cluster: flags.cluster_hash(),
+        genesis: GenesisHash::default(),
+        sender: ServerId::NONE,
+        destination: ServerId::NONE,
+        directory: DirectoryId(nonce),
+        incarnation: Incarnation(0),
+        packet: PacketNumber(random_u64() >> 2),
+        echo: None,
+    };
+    let mut frame = Vec::new();
+    wire::encode(&header, &Message::StatusRequest(StatusRequest { nonce }), &mut frame);
+    for (address, node) in &survey.nodes {
+        if node.status.is_none() {
+            // A node that cannot be reached is shown as silent.
+            socket.send_to(&frame, address).ok();
+        }
+    }
+}
+
+impl Survey {
+    /// Takes in an answer. Returns whether it names nodes that were not known.
+    fn take_in(
+        &mut self,
+        from: SocketAddr,
+        datagram: &Bytes,
+        flags: &ClientFlags,
+        nonce: u64,
+    ) -> bool {
+        let Ok(frame) = wire::decode(datagram) else { return false };
+        let Message::Status(status) = frame.message else { return false };
+        let asked = self.nodes.contains_key(&from);
+        if frame.header.cluster != flags.cluster_hash() || status.nonce != nonce || !asked {
+            return false;
+        }
+        let known = self.nodes.len();
+        for peer in &status.peers {
+            let already = self.nodes.values().any(|node| node.id == Some(peer.id));
+            let node = (!already || self.nodes.contains_key(&peer.address))
+                .then(|| self.nodes.entry(peer.address).or_default());
+            if let Some(node) = node {
+                node.id = node.id.or(Some(peer.id));
+            }
+        }
+        // The node may have been known by another address already.
+        self.nodes.retain(|address, node| {
+            *address == from || node.id != Some(status.id) || node.status.is_some()
+        });
+        self.nodes.insert(from, Surveyed { id: Some(status.id), status: Some(status) });
+        self.nodes.len() > known
+    }
+
+    /// Those who answered.
+    pub fn answers(&self) -> impl Iterator<Item = &NodeStatus> {
+        self.nodes.values().filter_map(|node| node.status.as_ref())
+    }
+
+    /// The leader of the newest term, if it answered.
+    pub fn leader(&self) -> Option<&NodeStatus> {
+        self.answers().filter(|status| status.role == Role::Leader).max_by_key(|status| status.term)
+    }
+
+    /// Who answered and what is missing, as a sentence.
+    pub fn sentence(&self) -> String {
+        let total = self.nodes.len();
+        let answered = self.answers().count();
+        let silent: Vec<String> = self
+            .nodes
+            .iter()
+            .filter(|(_, node)| node.status.is_none())
+            .map(|(address, node)| node.id.map_or(address.to_string(), |id| id.to_string()))
+            .collect();
+        let leader = match self.leader() {
+            Some(leader) => format!("node {} leads", leader.id),
+            None => "no leader".to_owned(),
+        };
+        let missing = match silent.as_slice() {
+            [] => String::new(),
+            [one] => format!(": {one} is silent"),
+            [others @ .., last] => format!(": {} and {last} are silent", others.join(", ")),
+        };
+        if answered == 0 {
+            return format!("0 of {total} nodes answered{missing}");
+        }
+        format!("{answered} of {total} nodes answered, {leader}{missing}")
+    }
+}

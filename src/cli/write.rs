@@ -1,0 +1,210 @@
+//! `quorate put`, `delete`, `cas` and `incr`.
+
+use bytes::Bytes;
+use getopts::Options;
+use serde_json::{Map, Value, json};
+
+use super::args::{ClientFlags, Words, parse};
+use super::asking::execute;
+use super::exit::{Exit, Failure, Outcome};
+use super::output::{note, print_bytes, print_line, put_bytes, value_operand};
+use crate::operation::{self, Expected, Operation, Settled};
+use crate::types::LogIndex;
+
+pub const PUT_HELP: &str = "\
+Sets a key to a value.
+
+Usage: quorate put KEY VALUE [flags]
+       quorate put KEY -        the value is read from standard input, byte for byte
+
+A key has 1 to 1,024 bytes, a value 0 to 1,048,576.
+
+Example: quorate put motd 'Hello, world'
+";
+
+pub const DELETE_HELP: &str = "\
+Removes a key.
+
+Usage: quorate delete KEY [flags]
+
+Exit code 1: the key was absent.
+
+Example: quorate delete motd
+";
+
+pub const CAS_HELP: &str = "\
+Sets a key to a value if what stands there is as expected.
+
+Usage: quorate cas KEY NEW --version N     its last write gave it this version
+       quorate cas KEY NEW --value OLD     it has this value
+       quorate cas KEY NEW --absent        there is no such key
+
+With - as NEW the value is read from standard input. Exit code 1: the comparison
+failed; what stands there goes to standard error.
+
+Example: quorate cas lock me --absent
+";
+
+pub const INCR_HELP: &str = "\
+Adds to a number, and prints the total.
+
+Usage: quorate incr KEY [BY] [flags]
+
+BY is 1 unless given, and may be negative. An absent key counts as 0. Numbers are
+signed, of 64 bits. Exit code 4: no number stands there, or the sum does not fit.
+
+Example: quorate incr visits
+         quorate incr stock -5
+";
+
+/// Runs `quorate put`.
+pub fn put(words: &[String]) -> Outcome {
+    let (flags, words) = read_flags(Options::new(), words)?;
+    let [key, value] = words.expect_operands(["KEY", "VALUE"])?;
+    let (key, value) = (Bytes::from(key), Bytes::from(value_operand(&value)?));
+    let settled = execute(&flags, Operation::Put { key: key.clone(), value })?;
+    report(&flags, &key, &settled, json!({ "found": true }))?;
+    Ok(Exit::Done)
+}
+
+/// Runs `quorate delete`.
+pub fn delete(words: &[String]) -> Outcome {
+    let (flags, words) = read_flags(Options::new(), words)?;
+    let [key] = words.expect_operands(["KEY"])?;
+    let key = Bytes::from(key);
+    let settled = execute(&flags, Operation::Delete { key: key.clone() })?;
+    let existed = settled.outcome == operation::Outcome::Deleted { existed: true };
+    report(&flags, &key, &settled, json!({ "found": existed }))?;
+    if !existed && !flags.json {
+        note(&format!("quorate: '{}' was absent", key.escape_ascii()));
+    }
+    Ok(if existed { Exit::Done } else { Exit::Negative })
+}
+
+/// Runs `quorate cas`.
+pub fn compare_and_swap(words: &[String]) -> Outcome {
+    let mut options = Options::new();
+    options.optopt("", "version", "", "N");
+    options.optopt("", "value", "", "OLD");
+    options.optflag("", "absent", "");
+    let (flags, words) = read_flags(options, words)?;
+    let [key, new] = words.expect_operands(["KEY", "NEW"])?;
+    let expected = read_expected(&words)?;
+    let (key, value) = (Bytes::from(key), Bytes::from(value_operand(&new)?));
+    let operation = Operation::CompareAndSwap { key: key.clone(), expected, value };
+    let settled = execute(&flags, operation)?;
+    match &settled.outcome {
+        operation::Outcome::CompareFailed { version, value } => {
+            show_found(&flags, &key, *version, value.as_ref(), &settled)?;
+            Ok(Exit::Negative)
+        }
+        _ => {
+            report(&flags, &key, &settled, json!({ "found": true }))?;
+            Ok(Exit::Done)
+        }
+    }
+}
+
+fn read_expected(words: &Words) -> Result<Expected, Failure> {
+    let version = words.value("version");
+    match (version, words.value("value"), words.has("absent")) {
+        (Some(_), None, false) => Ok(Expected::Version(LogIndex(words.number("version", 0)?))),
+        (None, Some(value), false) => Ok(Expected::Value(Bytes::from(value))),
+        (None, None, true) => Ok(Expected::Absent),
+        _ => Err(Failure::usage("cas takes one of --version N, --value OLD and --absent")),
+    }
+}
+
+/// Shows what stands where the comparison failed.
+fn show_found(
+    flags: &ClientFlags,
+    key: &Bytes,
+    version: Option<LogIndex>,
+    value: Option<&Bytes>,
+    settled: &Settled,
+) -> Result<(), Failure> {
+    if flags.json {
+        let mut object = Map::new();
+        put_bytes(&mut object, "key", key);
+        if let Some(value) = value {
+            put_bytes(&mut object, "value", value);
+        }
+        object.insert("found".into(), version.is_some().into());
+        object.insert("version".into(), version.map_or(Value::Null, |version| version.0.into()));
+        object.insert("index".into(), settled.index.0.into());
+        object.insert("swapped".into(), false.into());
+        return print_line(&Value::Object(object).to_string());
+    }
+    note(&match (version, value) {
+        (None, _) => "quorate: the comparison failed: the key is absent".to_owned(),
+        (Some(version), Some(value)) => format!(
+            "quorate: the comparison failed: version {version} stands there, '{}'",
+            value.escape_ascii()
+        ),
+        (Some(version), None) => format!(
+            "quorate: the comparison failed: version {version} stands there, a long value; \
+             'quorate get' shows it"
+        ),
+    });
+    Ok(())
+}
+
+/// Runs `quorate incr`.
+pub fn increment(words: &[String]) -> Outcome {
+    let (flags, mut words) = read_flags(Options::new(), words)?;
+    if words.operands.len() == 1 {
+        words.operands.push("1".into());
+    }
+    let [key, by] = words.expect_operands(["KEY", "[BY]"])?;
+    let by: i64 = by.parse().map_err(|_| {
+        Failure::usage(format!("'{by}' is not a signed 64-bit number that could be added"))
+    })?;
+    let key = Bytes::from(key);
+    let settled = execute(&flags, Operation::Increment { key: key.clone(), by })?;
+    match settled.outcome {
+        operation::Outcome::Incremented { total } if flags.json => {
+            report(&flags, &key, &settled, json!({ "value": total.to_string(), "found": true }))?;
+        }
+        operation::Outcome::Incremented { total } => print_bytes(format!("{total}\n").as_bytes())?,
+        operation::Outcome::NotANumber => {
+            let key = key.escape_ascii();
+            return Err(Failure::refused(format!(
+                "what stands under '{key}' is not a signed 64-bit number; nothing was changed"
+            )));
+        }
+        _ => {
+            return Err(Failure::refused(format!(
+                "the sum does not fit in a signed 64-bit number; nothing was changed under '{}'",
+                key.escape_ascii()
+            )));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn read_flags(mut options: Options, words: &[String]) -> Result<(ClientFlags, Words), Failure> {
+    ClientFlags::add_to(&mut options);
+    let words = parse(options, words)?;
+    Ok((ClientFlags::read(&words)?, words))
+}
+
+/// With --json prints what came of a write; people are told by silence.
+fn report(
+    flags: &ClientFlags,
+    key: &Bytes,
+    settled: &Settled,
+    fields: Value,
+) -> Result<(), Failure> {
+    if !flags.json {
+        return Ok(());
+    }
+    let mut object = Map::new();
+    put_bytes(&mut object, "key", key);
+    if let Value::Object(fields) = fields {
+        object.extend(fields);
+    }
+    let written = !matches!(settled.outcome, operation::Outcome::Deleted { .. });
+    object.insert("version".into(), if written { settled.index.0.into() } else { Value::Null });
+    object.insert("index".into(), settled.index.0.into());
+    print_line(&Value::Object(object).to_string())
+}
