@@ -85,10 +85,6 @@ impl Driver {
         self.clock.now()
     }
 
-    /// How many clients there are.
-    pub fn count(&self) -> usize {
-        self.members.len()
-    }
 
     /// The client at the place.
     pub fn client(&mut self, place: usize) -> &mut Client {

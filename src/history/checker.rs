@@ -1,0 +1,369 @@
+//! The search for an order of one key's operations that explains all answers.
+//!
+//! This is the algorithm of Wing and Gong with Lowe's memory of configurations: walk the
+//! calls and returns in the order of time; place any operation that has been called and
+//! whose answer fits; go back when an operation returns that could not be placed. Three
+//! things keep it fast. An operation that changes nothing and fits is placed at once, for
+//! good: that never spoils another's place. A configuration is not searched again that
+//! has placed the same answered operations, is in the same state, and has used up at
+//! least the same unknown ones. And an unknown write whose value nobody can have seen is
+//! left out.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use super::{Kind, Operation, Output, Status};
+
+/// How many placements are tried before the search is given up.
+const STEPS_MAX: u64 = 20_000_000;
+
+/// What the search found.
+pub(super) enum Found {
+    /// An order that explains everything.
+    Order,
+    /// There is none; the operation at this place could be placed the least.
+    Misfit(usize),
+    /// Too many orders are possible.
+    TooMany,
+}
+
+/// Searches for an order of these operations, all of one key and none failed.
+pub(super) fn check_key(operations: &[&Operation]) -> Found {
+    Search::new(operations).run()
+}
+
+/// A value's number. Zero is "absent".
+type ValueId = usize;
+const ABSENT: ValueId = 0;
+
+struct Search<'a> {
+    operations: Vec<Item<'a>>,
+    values: Values,
+    events: Events,
+    state: ValueId,
+    /// Placed operations, newest last, with the state before each.
+    placed: Vec<(usize, ValueId)>,
+    known_left: usize,
+    known_hash: u64,
+    unknown_used: Vec<u64>,
+    visited: HashMap<(u64, ValueId), Vec<Vec<u64>>>,
+}
+
+struct Item<'a> {
+    operation: &'a Operation,
+    /// Its place among the operations that were given.
+    position: usize,
+    /// Its bit among the unknown ones.
+    unknown: Option<usize>,
+    /// A random word for the hash of placed operations.
+    word: u64,
+}
+
+impl<'a> Search<'a> {
+    fn new(operations: &[&'a Operation]) -> Self {
+        let hidden = hides_nothing(operations);
+        let mut items: Vec<Item<'a>> = Vec::new();
+        let mut unknown_count = 0;
+        for (position, operation) in operations.iter().copied().enumerate() {
+            let unknown = operation.status == Status::Unknown;
+            let no_effect = operation.kind == Kind::Get;
+            if unknown && (no_effect || (hidden && is_unseen(operation, operations))) {
+                continue;
+            }
+            let bit = unknown.then_some(unknown_count);
+            unknown_count += usize::from(unknown);
+            let word = scramble(position as u64 + 1);
+            items.push(Item { operation, position, unknown: bit, word });
+        }
+        Self {
+            events: Events::new(&items),
+            values: Values::default(),
+            state: ABSENT,
+            placed: Vec::new(),
+            known_left: items.iter().filter(|item| item.unknown.is_none()).count(),
+            known_hash: 0,
+            unknown_used: vec![0; unknown_count.div_ceil(64)],
+            visited: HashMap::new(),
+            operations: items,
+        }
+    }
+
+    fn run(mut self) -> Found {
+        let mut at = self.events.first();
+        let mut furthest = (usize::MAX, 0);
+        let mut steps = 0;
+        while self.known_left > 0 {
+            steps += 1;
+            if steps > STEPS_MAX {
+                return Found::TooMany;
+            }
+            match self.events.get(at) {
+                Some(Event::Call(item)) => {
+                    if self.try_to_place(item) {
+                        at = self.events.first();
+                    } else {
+                        at = self.events.after(at);
+                    }
+                }
+                blocked => {
+                    if let Some(Event::Return(item)) = blocked
+                        && self.known_left < furthest.0
+                    {
+                        furthest = (self.known_left, self.operations[item].position);
+                    }
+                    match self.take_back() {
+                        Some(next) => at = next,
+                        None => return Found::Misfit(furthest.1),
+                    }
+                }
+            }
+        }
+        Found::Order
+    }
+
+    /// Places the operation if its answer fits the state, and that was not tried before.
+    fn try_to_place(&mut self, item: usize) -> bool {
+        let Some(next) = self.values.apply(self.state, self.operations[item].operation) else {
+            return false;
+        };
+        // An unknown operation without effect need not be placed.
+        if self.operations[item].unknown.is_some() && next == self.state {
+            return false;
+        }
+        let before = self.state;
+        self.mark(item);
+        self.state = next;
+        if !self.is_new() {
+            self.mark(item);
+            self.state = before;
+            return false;
+        }
+        self.events.lift(item);
+        self.known_left -= usize::from(self.operations[item].unknown.is_none());
+        self.placed.push((item, before));
+        true
+    }
+
+    /// Toggles the operation in the configuration.
+    fn mark(&mut self, item: usize) {
+        match self.operations[item].unknown {
+            Some(bit) => self.unknown_used[bit / 64] ^= 1 << (bit % 64),
+            None => self.known_hash ^= self.operations[item].word,
+        }
+    }
+
+    /// Whether no configuration was visited that could do all that this one can.
+    fn is_new(&mut self) -> bool {
+        let used = &self.unknown_used;
+        let visited = self.visited.entry((self.known_hash, self.state)).or_default();
+        let covers =
+            |other: &Vec<u64>| other.iter().zip(used).all(|(other, used)| other & !used == 0);
+        if visited.iter().any(covers) {
+            return false;
+        }
+        visited.push(used.clone());
+        true
+    }
+
+    /// Takes back the newest placement that might have been another, and goes on behind
+    /// its call. None when there is none.
+    fn take_back(&mut self) -> Option<usize> {
+        while let Some((item, before)) = self.placed.pop() {
+            let changed = self.state != before;
+            self.mark(item);
+            self.state = before;
+            self.events.put_back(item);
+            self.known_left += usize::from(self.operations[item].unknown.is_none());
+            if changed {
+                return Some(self.events.after(self.events.call_of(item)));
+            }
+        }
+        None
+    }
+}
+
+/// Calls and returns in the order of time, as a list from which placed operations are
+/// taken out and into which they are put back.
+struct Events {
+    list: Vec<Node>,
+    /// Where each operation's call stands.
+    calls: Vec<usize>,
+    returns: Vec<Option<usize>>,
+}
+
+#[derive(Clone, Copy)]
+struct Node {
+    event: Option<Event>,
+    previous: usize,
+    next: usize,
+}
+
+#[derive(Clone, Copy)]
+enum Event {
+    Call(usize),
+    Return(usize),
+}
+
+/// The head of the list, which is also its end.
+const HEAD: usize = 0;
+
+impl Events {
+    fn new(items: &[Item<'_>]) -> Self {
+        // At one instant calls come before returns: such operations overlap.
+        let mut moments: Vec<(u64, u8, usize)> = Vec::new();
+        for (item, Item { operation, unknown, .. }) in items.iter().enumerate() {
+            moments.push((operation.call, 0, item));
+            if let (None, Some(ret)) = (unknown, operation.ret) {
+                moments.push((ret, 1, item));
+            }
+        }
+        moments.sort_unstable();
+        let length = moments.len() + 1;
+        let mut events = Self {
+            list: vec![Node { event: None, previous: length - 1, next: 1 % length }],
+            calls: vec![HEAD; items.len()],
+            returns: vec![None; items.len()],
+        };
+        for (place, (_, is_return, item)) in moments.into_iter().enumerate() {
+            let at = place + 1;
+            let event = if is_return == 1 {
+                events.returns[item] = Some(at);
+                Event::Return(item)
+            } else {
+                events.calls[item] = at;
+                Event::Call(item)
+            };
+            events.list.push(Node { event: Some(event), previous: place, next: (at + 1) % length });
+        }
+        events
+    }
+
+    fn first(&self) -> usize {
+        self.list[HEAD].next
+    }
+
+    fn after(&self, at: usize) -> usize {
+        self.list[at].next
+    }
+
+    fn get(&self, at: usize) -> Option<Event> {
+        self.list[at].event
+    }
+
+    fn call_of(&self, item: usize) -> usize {
+        self.calls[item]
+    }
+
+    fn lift(&mut self, item: usize) {
+        self.unlink(self.calls[item]);
+        if let Some(at) = self.returns[item] {
+            self.unlink(at);
+        }
+    }
+
+    /// Undoes [`Self::lift`]; placements are taken back in the opposite order.
+    fn put_back(&mut self, item: usize) {
+        if let Some(at) = self.returns[item] {
+            self.link(at);
+        }
+        self.link(self.calls[item]);
+    }
+
+    fn unlink(&mut self, at: usize) {
+        let Node { previous, next, .. } = self.list[at];
+        self.list[previous].next = next;
+        self.list[next].previous = previous;
+    }
+
+    fn link(&mut self, at: usize) {
+        let Node { previous, next, .. } = self.list[at];
+        self.list[previous].next = at;
+        self.list[next].previous = at;
+    }
+}
+
+/// The values that the key ever had, by number.
+#[derive(Default)]
+struct Values {
+    numbers: HashMap<Bytes, ValueId>,
+    values: Vec<Bytes>,
+}
+
+impl Values {
+    fn number(&mut self, value: &Bytes) -> ValueId {
+        if let Some(number) = self.numbers.get(value) {
+            return *number;
+        }
+        self.values.push(value.clone());
+        self.numbers.insert(value.clone(), self.values.len());
+        self.values.len()
+    }
+
+    fn value(&self, number: ValueId) -> Option<&Bytes> {
+        self.values.get(number.checked_sub(1)?)
+    }
+
+    /// The state after the operation, if its answer fits the state before it. What is
+    /// not known to have been answered fits wherever it has an effect.
+    fn apply(&mut self, state: ValueId, operation: &Operation) -> Option<ValueId> {
+        let known = operation.status == Status::Ok;
+        let answers = |out: &Output| !known || operation.out == *out;
+        match &operation.kind {
+            Kind::Put { value } => Some(self.number(value)),
+            Kind::Append { value } => {
+                let mut joined = self.value(state).map_or_else(Vec::new, |value| value.to_vec());
+                joined.extend_from_slice(value);
+                Some(self.number(&joined.into()))
+            }
+            Kind::Get => answers(&Output::Value(self.value(state).cloned())).then_some(state),
+            Kind::Delete => answers(&Output::Bool(state != ABSENT)).then_some(ABSENT),
+            Kind::CompareAndSwap { expected, value } => {
+                let fits = self.value(state) == expected.as_ref();
+                let next = if fits { self.number(value) } else { state };
+                answers(&Output::Bool(fits)).then_some(next)
+            }
+            Kind::Increment { by } => {
+                let number = match self.value(state) {
+                    None => Some(0),
+                    Some(value) => {
+                        std::str::from_utf8(value).ok().and_then(|text| text.parse().ok())
+                    }
+                };
+                let total = number.and_then(|number: i64| number.checked_add(*by))?;
+                answers(&Output::Total(total)).then(|| self.number(&Bytes::from(total.to_string())))
+            }
+        }
+    }
+}
+
+/// Whether nothing in the history can tell of a value except by naming it. A failed
+/// comparison, a removal, a sum or an append tell that something stood there, whatever
+/// it was.
+fn hides_nothing(operations: &[&Operation]) -> bool {
+    operations.iter().all(|operation| match operation.kind {
+        Kind::Put { .. } | Kind::Get => true,
+        Kind::CompareAndSwap { .. } => operation.out == Output::Bool(true),
+        Kind::Delete | Kind::Append { .. } | Kind::Increment { .. } => false,
+    })
+}
+
+/// Whether nobody names the value that an unknown operation may have written.
+fn is_unseen(unknown: &Operation, operations: &[&Operation]) -> bool {
+    let (Kind::Put { value } | Kind::CompareAndSwap { value, .. }) = &unknown.kind else {
+        return false;
+    };
+    !operations.iter().any(|operation| {
+        operation.out == Output::Value(Some(value.clone()))
+            || matches!(&operation.kind,
+                Kind::CompareAndSwap { expected, .. } if expected.as_ref() == Some(value))
+    })
+}
+
+/// A word that looks random, the same in every run.
+fn scramble(number: u64) -> u64 {
+    let mut word = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ word >> 31
+}
