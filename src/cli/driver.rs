@@ -85,7 +85,6 @@ impl Driver {
         self.clock.now()
     }
 
-
     /// The client at the place.
     pub fn client(&mut self, place: usize) -> &mut Client {
         &mut self.members[place].client
@@ -104,7 +103,9 @@ impl Driver {
             return Err(Failure::system("waiting for datagrams", &error));
         }
         let ready: Vec<usize> = self.events.iter().map(|event| event.token().0).collect();
-        ready.into_iter().for_each(|place| self.receive_all(place));
+        for place in ready {
+            self.receive_all(place);
+        }
         let now = self.clock.now();
         for member in &mut self.members {
             if member.client.next_deadline().is_some_and(|deadline| deadline <= now) {

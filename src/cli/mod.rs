@@ -17,6 +17,7 @@ mod write;
 pub use exit::{Exit, Failure, Outcome};
 
 use std::ffi::OsString;
+use std::fmt::Write;
 
 /// A command of the program.
 struct Command {
@@ -145,7 +146,7 @@ fn help() -> String {
     let mut text = String::from("quorate: a small replicated store for a few machines\n\n");
     text.push_str("Usage: quorate COMMAND [operands] [flags]\n\n");
     for command in COMMANDS {
-        text.push_str(&format!("  {:14} {}\n", command.name, command.summary));
+        writeln!(text, "  {:14} {}", command.name, command.summary).expect("a String takes it");
     }
     text.push_str(
         "\nquorate COMMAND --help says more. Client flags: --server ADDR:PORT (repeatable, or\n\

@@ -131,7 +131,7 @@ fn run_range((from, to): (u64, u64), words: &Words) -> Outcome {
     bar.finish_and_clear();
     let done = shared.done.load(Ordering::Relaxed);
     let failure =
-        shared.first_failure.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+        shared.first_failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     if let Some(failure) = failure {
         note(&failure.to_string());
         note(&format!(
@@ -173,7 +173,7 @@ fn run_seeds(shared: &Shared, to: u64, bar: &ProgressBar) {
             Err(failure) => {
                 shared.failed.store(true, Ordering::Relaxed);
                 let mut first =
-                    shared.first_failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                    shared.first_failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 if first.as_ref().is_none_or(|first| failure.seed < first.seed) {
                     *first = Some(failure);
                 }

@@ -50,7 +50,7 @@ fn ask_around(survey: &mut Survey, socket: &UdpSocket, flags: &ClientFlags) -> s
     let nonce = random_u64();
     let started = Instant::now();
     let mut next_round = started;
-    let mut buffer = [0; 65_536];
+    let mut buffer = vec![0; 65_536];
     while survey.nodes.values().any(|node| node.status.is_none()) {
         let now = Instant::now();
         if now >= started + PATIENCE {

@@ -191,7 +191,7 @@ impl Client {
         {
             return self.finish(id, Answer::Refused(invalid.to_string()));
         }
-        let target = if stale { self.servers.first() } else { self.servers.preferred() };
+        let target = if stale { ServerIndex::FIRST } else { self.servers.preferred() };
         self.reads.insert(id, PendingRead::new(query, stale, target));
         self.timers.arm(Timer::GiveUp(id), self.now + self.config.timeout);
         self.send_read(id);
@@ -280,12 +280,12 @@ impl Client {
             Message::RequestProgress(progress) => self.on_progress(from, progress),
             Message::Reply(reply) => self.on_reply(from, reply),
             Message::Page(page) => self.on_page(from, page),
-            Message::Declined(declined) => self.on_declined(from, declined),
+            Message::Declined(declined) => self.on_declined(from, &declined),
             _ => {}
         }
     }
 
-    fn on_declined(&mut self, from: ServerIndex, declined: Declined) {
+    fn on_declined(&mut self, from: ServerIndex, declined: &Declined) {
         let leader =
             declined.leader.map(|(_, address)| self.servers.learn(address, &mut self.random));
         if declined.reason == DeclineReason::NotLeader

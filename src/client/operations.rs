@@ -77,6 +77,10 @@ impl PendingOperation {
         self.pieces = Pieces::default();
     }
 
+    fn length(&self) -> u32 {
+        u32::try_from(self.bytes.len()).expect("keys and values are bounded")
+    }
+
     fn piece_count(&self) -> u32 {
         u32::try_from(self.bytes.len().div_ceil(PIECE_BYTES)).unwrap_or(u32::MAX)
     }
@@ -146,7 +150,7 @@ impl Client {
             one_shot,
             settle: operation.settling,
             digest: operation.digest,
-            length: if operation.settling { 0 } else { operation.bytes.len() as u32 },
+            length: if operation.settling { 0 } else { operation.length() },
             piece,
             bytes,
         };

@@ -23,7 +23,7 @@ pub struct Servers {
     /// Random bits that stand in the place of a directory id.
     process: DirectoryId,
     genesis: GenesisHash,
-    servers: Vec<Server>,
+    known: Vec<Server>,
     preferred: ServerIndex,
     /// How long operations take from the first asking to the answer.
     latency: RoundTrip,
@@ -32,6 +32,11 @@ pub struct Servers {
 /// A node's place in the list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ServerIndex(usize);
+
+impl ServerIndex {
+    /// The first that was given.
+    pub const FIRST: Self = Self(0);
+}
 
 #[derive(Debug)]
 struct Server {
@@ -50,22 +55,17 @@ impl Server {
 impl Servers {
     /// Those that the client was given, of which there must be one.
     pub fn new(config: &ClientConfig, random: &mut fastrand::Rng) -> Self {
-        let servers: Vec<Server> =
+        let known: Vec<Server> =
             config.servers.iter().map(|address| Server::new(*address, random)).collect();
-        assert!(!servers.is_empty(), "a client is given at least one server");
+        assert!(!known.is_empty(), "a client is given at least one server");
         Self {
             cluster: config.cluster,
             process: DirectoryId(random.u64(..)),
             genesis: GenesisHash::default(),
-            servers,
-            preferred: ServerIndex(0),
+            known,
+            preferred: ServerIndex::FIRST,
             latency: RoundTrip::default(),
         }
-    }
-
-    /// The first that was given.
-    pub fn first(&self) -> ServerIndex {
-        ServerIndex(0)
     }
 
     /// The one that is believed to lead.
@@ -75,12 +75,12 @@ impl Servers {
 
     /// The preferred one, and then the others in turn.
     pub fn nth_choice(&self, n: u32) -> ServerIndex {
-        ServerIndex((self.preferred.0 + n as usize) % self.servers.len())
+        ServerIndex((self.preferred.0 + n as usize) % self.known.len())
     }
 
     /// The one after this one.
     pub fn after(&self, server: ServerIndex) -> ServerIndex {
-        ServerIndex((server.0 + 1) % self.servers.len())
+        ServerIndex((server.0 + 1) % self.known.len())
     }
 
     /// This one leads, as far as is known.
@@ -90,7 +90,7 @@ impl Servers {
 
     /// This one answers; better than one that does not.
     pub fn suggest(&mut self, server: ServerIndex) {
-        if self.servers[self.preferred.0].life.is_none() {
+        if self.known[self.preferred.0].life.is_none() {
             self.preferred = server;
         }
     }
@@ -100,20 +100,20 @@ impl Servers {
         if let Some(known) = self.position(address) {
             return known;
         }
-        if self.servers.len() == SERVERS_MAX {
+        if self.known.len() == SERVERS_MAX {
             return self.preferred;
         }
-        self.servers.push(Server::new(address, random));
-        ServerIndex(self.servers.len() - 1)
+        self.known.push(Server::new(address, random));
+        ServerIndex(self.known.len() - 1)
     }
 
     /// Where the node is reached.
     pub fn address(&self, server: ServerIndex) -> SocketAddr {
-        self.servers[server.0].address
+        self.known[server.0].address
     }
 
     fn position(&self, address: SocketAddr) -> Option<ServerIndex> {
-        self.servers.iter().position(|server| server.address == address).map(ServerIndex)
+        self.known.iter().position(|server| server.address == address).map(ServerIndex)
     }
 
     /// Checks that a frame is a known node's answer, of this cluster and of the same
@@ -139,7 +139,7 @@ impl Servers {
             }
         }
         let index = self.position(source).ok_or(DropCause::Address)?;
-        let server = &mut self.servers[index.0];
+        let server = &mut self.known[index.0];
         let life = (header.directory, header.incarnation);
         if server.life != Some(life) {
             server.life = Some(life);
@@ -154,7 +154,7 @@ impl Servers {
 
     /// The header of a frame that leaves now, and where it goes.
     pub fn header(&mut self, to: ServerIndex, now: Instant) -> (SocketAddr, Header) {
-        let server = &mut self.servers[to.0];
+        let server = &mut self.known[to.0];
         let header = Header {
             cluster: self.cluster,
             genesis: self.genesis,
@@ -170,7 +170,7 @@ impl Servers {
 
     /// The measured round trip to the node.
     pub fn round_trip(&self, server: ServerIndex) -> &RoundTrip {
-        self.servers[server.0].link.round_trip()
+        self.known[server.0].link.round_trip()
     }
 
     /// An operation was answered at its first asking, after this long.

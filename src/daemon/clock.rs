@@ -19,6 +19,12 @@ pub struct Clock {
     start: std::time::Instant,
 }
 
+impl Default for Clock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Clock {
     /// A clock that shows zero.
     pub fn new() -> Self {

@@ -218,12 +218,12 @@ impl ReplicaNode {
                 let directory = state.identity.directory;
                 self.genesis.on_accept(myself, directory, genesis, state, fx);
             }
-            Message::GenesisComplete(configuration) => self.be_born(configuration),
+            Message::GenesisComplete(configuration) => self.be_born(&configuration),
             other => unreachable!("a node promises itself no {other:?}"),
         }
     }
 
-    fn be_born(&mut self, configuration: Configuration) {
+    fn be_born(&mut self, configuration: &Configuration) {
         let Self { state, effects: fx, .. } = self;
         if state.is_born() {
             return;

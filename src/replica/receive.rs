@@ -92,7 +92,7 @@ impl ReplicaNode {
             }
             Message::Request(request) => {
                 let replication = &mut self.replication;
-                self.requests.on_request(request, client, replication, state, fx);
+                self.requests.on_request(&request, client, replication, state, fx);
             }
             Message::Read(read) => {
                 self.reads.on_read(read, client, &self.heartbeat, state, fx);
@@ -118,7 +118,7 @@ impl ReplicaNode {
             // Nobody takes part in anything before it knows the genesis complete.
             _ if !self.state.is_born() => Ok(()),
             Message::VoteRequest(_) | Message::VoteReply(_) | Message::TimeoutNow(_) => {
-                self.on_election_message(sender, message)
+                self.on_election_message(sender, &message)
             }
             Message::Heartbeat(_)
             | Message::ReplicateOperation(_)
@@ -152,11 +152,11 @@ impl ReplicaNode {
 
     /// Votes are asked for, given and counted among voters only: a wiped disk has a new
     /// directory id, so it cannot vote.
-    fn on_election_message(&mut self, sender: Sender, message: Message) -> Result<(), DropCause> {
+    fn on_election_message(&mut self, sender: Sender, message: &Message) -> Result<(), DropCause> {
         if !self.state.is_voting_peer(sender.id) {
             return Ok(());
         }
-        match message {
+        match *message {
             Message::VoteRequest(request) if request.term > TERM_MAX => Err(DropCause::Protocol),
             Message::VoteReply(vote) if vote.voter_term > TERM_MAX => Err(DropCause::Protocol),
             Message::VoteRequest(request) if request.pre_vote => {
@@ -210,7 +210,7 @@ impl ReplicaNode {
             }
             Message::Acknowledge(acknowledge) => {
                 if acknowledge.term > self.state.term && self.state.is_voting_peer(sender.id) {
-                    self.check_term(acknowledge.term)?;
+                    check_term(acknowledge.term)?;
                     self.step_down_to(acknowledge.term);
                 } else if acknowledge.term == self.state.term && self.state.role == Role::Leader {
                     let Sender { id, echoed, .. } = sender;
@@ -241,7 +241,7 @@ impl ReplicaNode {
     /// sent within the last election timeout. Else a bloated queue, or a leader that
     /// hears nobody, would keep a dead or deaf leader in office.
     fn follow(&mut self, sender: Sender, term: Term) -> Result<bool, DropCause> {
-        self.check_term(term)?;
+        check_term(term)?;
         if !self.state.is_voting_peer(sender.id) {
             return Ok(false);
         }
@@ -277,10 +277,10 @@ impl ReplicaNode {
             self.step_down_to(term);
         }
     }
+}
 
-    fn check_term(&self, term: Term) -> Result<(), DropCause> {
-        if term > TERM_MAX { Err(DropCause::Protocol) } else { Ok(()) }
-    }
+fn check_term(term: Term) -> Result<(), DropCause> {
+    if term > TERM_MAX { Err(DropCause::Protocol) } else { Ok(()) }
 }
 
 /// Checks that the frame is meant for this node of this cluster.

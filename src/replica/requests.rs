@@ -91,17 +91,17 @@ impl RequestManager {
     /// Takes in an operation, or a piece of one.
     pub fn on_request(
         &mut self,
-        request: Request,
+        request: &Request,
         client: ClientPath,
         replication: &mut ReplicationManager,
         state: &mut ReplicaState,
         fx: &mut Effects,
     ) {
         let about = About::Request(request.session, request.sequence);
-        if self.answer_settled(&request, client, state, fx) {
+        if self.answer_settled(request, client, state, fx) {
             return;
         }
-        if let Some(reason) = objection(&request, state) {
+        if let Some(reason) = objection(request, state) {
             fx.send(Destination::Client(client), decline(about, reason, state));
             return;
         }
@@ -109,15 +109,15 @@ impl RequestManager {
             fx.send(Destination::Client(client), decline(about, DeclineReason::Busy, state));
             return;
         }
-        let Some(bytes) = self.assemble(&request, client, state, fx) else { return };
-        match logged(&request, bytes) {
+        let Some(bytes) = self.assemble(request, client, state, fx) else { return };
+        match logged(request, bytes) {
             Err(invalid) => {
                 let reason = DeclineReason::Invalid(invalid);
                 fx.send(Destination::Client(client), decline(about, reason, state));
             }
             Ok(logged) => {
                 let settled = replication.propose(&logged, state, fx);
-                self.hold(settled.index, settled, &request, client);
+                self.hold(settled.index, settled, request, client);
             }
         }
     }

@@ -217,8 +217,7 @@ impl ReplicaState {
             .log
             .request_payload(index)
             .and_then(|payload| crate::operation::LoggedRequest::decode(payload).ok());
-        let entry = self.log.entry(index).expect("it was just appended");
-        self.store.execute(entry, request.as_ref())
+        self.store.execute(self.log.entry(index)?, request.as_ref())
     }
 
     /// Removes all entries above the index, and undoes what executing them did.

@@ -78,8 +78,7 @@ impl Checks {
             let chain = state.log.chain_at(LogIndex(index));
             let chain =
                 chain.ok_or_else(|| format!("node {}: commits what it has not", place + 1))?;
-            let position = usize::try_from(index - 1).expect("a short log");
-            match self.committed.get(position) {
+            match self.committed.get(position_of(LogIndex(index))) {
                 Some(first) if first.chain != chain => {
                     return Err(format!(
                         "state-machine safety: node {} commits another entry at index {index}",
@@ -123,7 +122,7 @@ impl Checks {
 
     /// A node goes on from its disk: nothing that was acknowledged may be missing there
     /// that it knows to be committed.
-    pub fn node_starts(&mut self, place: usize, recovered: &Recovered) -> Result<(), String> {
+    pub fn node_starts(place: usize, recovered: &Recovered) -> Result<(), String> {
         let consecutive =
             recovered.entries.iter().zip(1..).all(|(entry, index)| entry.index.0 == index);
         if consecutive { Ok(()) } else { Err(format!("node {}: its log has a gap", place + 1)) }
@@ -154,7 +153,7 @@ impl Checks {
     }
 
     /// What the clients saw is linearizable.
-    pub fn history(&self, operations: &[Operation]) -> Result<(), String> {
+    pub fn history(operations: &[Operation]) -> Result<(), String> {
         match history::check(operations) {
             Verdict::Linearizable => Ok(()),
             verdict => Err(format!("the clients' history: {verdict:?}")),
@@ -170,6 +169,11 @@ impl Checks {
     pub fn committed(&self) -> u64 {
         self.committed.len() as u64
     }
+}
+
+/// Where the index stands among the committed entries.
+fn position_of(index: LogIndex) -> usize {
+    usize::try_from(index.0 - 1).expect("a simulated log is short")
 }
 
 /// What never goes back in one life of a node.

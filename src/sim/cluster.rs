@@ -114,7 +114,7 @@ impl Cluster {
             self.events_handled += 1;
             match self.handle(event) {
                 Ok(false) => {}
-                Ok(true) => break self.checks.history(self.workload.history()),
+                Ok(true) => break Checks::history(self.workload.history()),
                 Err(broken) => break Err(broken),
             }
         };
@@ -334,7 +334,7 @@ impl Cluster {
         let member = &mut self.nodes[place];
         let recovered =
             member.disk.start().map_err(|damage| format!("a journal is damaged: {damage}"))?;
-        self.checks.node_starts(place, &recovered)?;
+        Checks::node_starts(place, &recovered)?;
         member.life += 1;
         (member.writing, member.wake_at, member.stop_by) = (None, None, None);
         member.node = Some(ReplicaNode::new(&config, recovered, self.now, seed));

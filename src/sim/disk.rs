@@ -32,7 +32,7 @@ impl Disk {
     /// incarnation. Returns what the node goes on from.
     pub fn start(&mut self) -> Result<Recovered, Damage> {
         let recovery = recover(&Bytes::copy_from_slice(&self.bytes))?;
-        self.bytes.truncate(usize::try_from(recovery.end).expect("within the file"));
+        self.cut(recovery.end);
         self.next_batch = recovery.next_batch;
         self.synced = self.bytes.len();
         let mut recovered = recovery.recovered;
@@ -41,6 +41,10 @@ impl Disk {
         encode_start(number, synced, recovered.incarnation, &mut self.bytes);
         self.synced = self.bytes.len();
         Ok(recovered)
+    }
+
+    fn cut(&mut self, end: u64) {
+        self.bytes.truncate(usize::try_from(end).expect("within the file"));
     }
 
     /// Writes a batch. It is not synced yet.

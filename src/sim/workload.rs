@@ -325,12 +325,11 @@ impl Actor {
     }
 
     fn remember(&mut self, record: &Operation, version: u64) {
-        let written = match (&record.kind, &record.out) {
-            (Kind::Put { value }, _) => value,
-            (Kind::CompareAndSwap { value, .. }, Output::Bool(true)) => value,
-            _ => return,
-        };
-        self.known.insert(record.key.clone(), (version, written.clone()));
+        if let (Kind::Put { value }, _) | (Kind::CompareAndSwap { value, .. }, Output::Bool(true)) =
+            (&record.kind, &record.out)
+        {
+            self.known.insert(record.key.clone(), (version, value.clone()));
+        }
     }
 }
 

@@ -181,13 +181,13 @@ impl SessionTable {
 
     pub(super) fn add_to(&self, sum: &mut Checksum) {
         sum.add(&self.evicted_to.0.to_le_bytes());
-        for (id, session) in self.sessions.iter() {
+        for (id, session) in &self.sessions {
             let closed = u8::from(session.openness == Openness::Closed);
             for field in [id.minted_at.0, id.random, session.floor.0, session.used_at.0] {
                 sum.add(&field.to_le_bytes());
             }
             sum.add(&[closed]);
-            for (sequence, kept) in session.replies.iter() {
+            for (sequence, kept) in &session.replies {
                 let mut bytes = Vec::new();
                 kept.settled.encode(&mut bytes);
                 sum.add(&sequence.0.to_le_bytes());

@@ -89,7 +89,7 @@ impl State {
         sum.add(&self.index.0.to_le_bytes());
         sum.add(&self.time.0.to_le_bytes());
         sum.add(&self.configuration.encode());
-        for (key, stored) in self.keys.iter() {
+        for (key, stored) in &self.keys {
             sum.add(key);
             sum.add(&stored.version.0.to_le_bytes());
             sum.add(&stored.value);

@@ -166,7 +166,7 @@ impl Body for Page {
         out.put_u32_le(self.page);
         out.put_u8(u8::from(self.last));
         out.put_u64_le(self.index.0);
-        put_option(out, self.age, |out, age| out.put_u64_le(age));
+        put_option(out, self.age, bytes::BufMut::put_u64_le);
         put_piece(out, &self.bytes);
     }
 
@@ -335,8 +335,8 @@ fn put_peer(out: &mut Vec<u8>, peer: &PeerStatus) {
     out.put_u16_le(peer.id.0);
     put_address(out, peer.address);
     out.put_u8(u8::from(peer.voter));
-    put_option(out, peer.heard_age, |out, age| out.put_u64_le(age));
-    put_option(out, peer.round_trip, |out, time| out.put_u32_le(time));
+    put_option(out, peer.heard_age, bytes::BufMut::put_u64_le);
+    put_option(out, peer.round_trip, bytes::BufMut::put_u32_le);
     out.put_u64_le(peer.matched.0);
     out.put_u64_le(peer.durable.0);
     out.put_u64_le(peer.retransmitted);

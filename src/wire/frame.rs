@@ -100,7 +100,7 @@ pub fn seal(frame: &mut [u8]) {
 /// The cause for which it must be dropped.
 pub fn decode(datagram: &Bytes) -> Result<Frame, DropCause> {
     let kind = check_envelope(datagram)?;
-    let header = take_header(datagram.slice(..HEADER_BYTES)).map_err(|_| DropCause::Malformed)?;
+    let header = take_header(datagram).map_err(|_| DropCause::Malformed)?;
     let kind = Kind::from_byte(kind).ok_or(DropCause::Kind)?;
     let mut reader = Reader::new(datagram.slice(HEADER_BYTES..));
     let message = Message::take(kind, &mut reader).map_err(|_| DropCause::Malformed)?;
@@ -162,8 +162,8 @@ fn put_header(header: &Header, kind: Kind, out: &mut Vec<u8>) {
     out.put_u32_le(0);
 }
 
-fn take_header(bytes: Bytes) -> Result<Header, Malformed> {
-    let mut reader = Reader::new(bytes.slice(4..));
+fn take_header(datagram: &Bytes) -> Result<Header, Malformed> {
+    let mut reader = Reader::new(datagram.slice(4..HEADER_BYTES));
     Ok(Header {
         cluster: ClusterHash(reader.u32()?),
         genesis: GenesisHash(reader.u32()?),

@@ -134,7 +134,7 @@ impl Body for Heartbeat {
         out.put_u64_le(self.term.0);
         out.put_u64_le(self.round.0);
         out.put_u64_le(self.commit.0);
-        put_option(out, self.confirmed_age, |out, age| out.put_u32_le(age));
+        put_option(out, self.confirmed_age, bytes::BufMut::put_u32_le);
         out.put_u32_le(self.durability_age);
         out.put_u64_le(self.configuration_index.0);
     }
@@ -305,7 +305,10 @@ pub(super) fn take_option<T>(
 
 /// Appends a text with its length in one byte, cut at a character if it is too long.
 pub(super) fn put_text(out: &mut Vec<u8>, text: &str, most: usize) {
-    let end = text.floor_char_boundary(most.min(255));
+    let mut end = text.len().min(most).min(255);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
     put_count(out, end);
     out.put_slice(&text.as_bytes()[..end]);
 }

@@ -42,7 +42,7 @@ impl ReplicationManager {
             intake.matched = previous_index;
         }
         for entry in entries {
-            intake.take_in(entry, state, fx);
+            intake.take_in(&entry, state, fx);
         }
         intake.release_held(state, fx);
         self.learn_commit(commit, state);
@@ -85,7 +85,7 @@ impl ReplicationManager {
 
 impl Intake {
     /// Appends the entry if it is the next one, holds it if it lies beyond.
-    fn take_in(&mut self, entry: Entry, state: &mut ReplicaState, fx: &mut Effects) {
+    fn take_in(&mut self, entry: &Entry, state: &mut ReplicaState, fx: &mut Effects) {
         if entry.index <= self.matched {
             return;
         }
@@ -99,7 +99,7 @@ impl Intake {
 
     /// The entry follows what is matched, and comes from the leader: where this node's
     /// log says otherwise, it gives way.
-    fn append(&mut self, entry: Entry, state: &mut ReplicaState, fx: &mut Effects) {
+    fn append(&mut self, entry: &Entry, state: &mut ReplicaState, fx: &mut Effects) {
         let previous_chain = state.log.chain_at(self.matched).unwrap_or_default();
         if entry.chain_after(previous_chain) != entry.chain {
             state.count_drop(DropCause::Chain);
@@ -124,7 +124,7 @@ impl Intake {
                 return;
             }
             let entry = first.remove();
-            self.take_in(entry, state, fx);
+            self.take_in(&entry, state, fx);
         }
     }
 
@@ -151,7 +151,7 @@ fn has_room(state: &ReplicaState) -> bool {
 }
 
 /// The entry in memory of its own, so that it does not keep its datagram's alive.
-fn compact(entry: Entry) -> Entry {
+fn compact(entry: &Entry) -> Entry {
     let payload = bytes::Bytes::copy_from_slice(&entry.payload);
-    Entry { payload, ..entry }
+    Entry { payload, ..entry.clone() }
 }

@@ -96,11 +96,11 @@ impl ReplicationManager {
     pub fn send_to_all(&mut self, state: &mut ReplicaState, fx: &mut Effects) {
         let peers: Vec<ServerId> = state.peers.keys().copied().collect();
         for peer in peers {
-            self.send_window(peer, state, fx);
+            Self::send_window(peer, state, fx);
         }
     }
 
-    fn send_window(&mut self, to: ServerId, state: &mut ReplicaState, fx: &mut Effects) {
+    fn send_window(to: ServerId, state: &mut ReplicaState, fx: &mut Effects) {
         loop {
             let ReplicaState { peers, log, term, commit, .. } = &mut *state;
             let Some(peer) = peers.get_mut(&to) else { return };
@@ -167,7 +167,7 @@ impl ReplicationManager {
         if let Some(peer) = state.peers.get_mut(&from) {
             peer.progress.on_timeout(fx.now, peer.link.round_trip());
         }
-        self.send_window(from, state, fx);
+        Self::send_window(from, state, fx);
     }
 
     /// Commits what is on a majority's disks. Returns whether the commit index moved.
