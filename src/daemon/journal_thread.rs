@@ -19,6 +19,9 @@ pub struct JournalThread {
     to_write: Sender<Batch>,
     written: Receiver<io::Result<Batch>>,
     is_busy: bool,
+    /// Kept here too: a waker that is dropped takes back the event it has raised, and
+    /// a failed thread's last one must be heard.
+    _waker: Arc<Waker>,
 }
 
 impl JournalThread {
@@ -28,13 +31,14 @@ impl JournalThread {
     /// # Errors
     /// The system has no more threads.
     pub fn start(journal: JournalFile, lock: File, waker: Arc<Waker>) -> io::Result<Self> {
+        let kept_waker = Arc::clone(&waker);
         let (to_write, batches) = channel();
         let (results, written) = channel();
         thread::Builder::new().name("journal".into()).spawn(move || {
             let _lock = lock;
             write_batches(journal, &batches, &results, &waker);
         })?;
-        Ok(Self { to_write, written, is_busy: false })
+        Ok(Self { to_write, written, is_busy: false, _waker: kept_waker })
     }
 
     /// Whether a batch is on its way. Only one at a time may be: what gathers meanwhile
