@@ -21,6 +21,15 @@ pub struct Checks {
     seen: BTreeMap<usize, Seen>,
 }
 
+/// Something that a node has just done, and that it must not forget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TurningPoint {
+    /// It has begun to lead.
+    Leads,
+    /// It has committed entries as leader.
+    Commits,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Committed {
     /// Its chain value, which stands for the entry and all before it.
@@ -39,8 +48,12 @@ struct Seen {
 }
 
 impl Checks {
-    /// Checks a node after its turn. Returns whether it has begun to lead.
-    pub fn node_turned(&mut self, place: usize, node: &ReplicaNode) -> Result<bool, String> {
+    /// Checks a node after its turn. Returns what it has done that matters.
+    pub fn node_turned(
+        &mut self,
+        place: usize,
+        node: &ReplicaNode,
+    ) -> Result<Option<TurningPoint>, String> {
         let state = node.state();
         let now = Seen {
             life: (state.identity.directory, state.incarnation),
@@ -61,8 +74,10 @@ impl Checks {
             && before.is_none_or(|before| (before.role, before.term) != (now.role, now.term));
         if begins {
             self.check_leader(place, node)?;
+            return Ok(Some(TurningPoint::Leads));
         }
-        Ok(begins)
+        let commits = now.role == Role::Leader && now.commit > known_commit;
+        Ok(commits.then_some(TurningPoint::Commits))
     }
 
     /// State-machine safety and log matching: an index is committed with one entry, on
@@ -128,23 +143,24 @@ impl Checks {
         if consecutive { Ok(()) } else { Err(format!("node {}: its log has a gap", place + 1)) }
     }
 
-    /// A frame leaves a node: a directory votes for one candidate in a term.
-    pub fn frame_leaves(&mut self, frame: &[u8]) -> Result<(), String> {
+    /// A frame leaves a node: a directory votes for one candidate in a term. Returns
+    /// whether the frame gives a vote.
+    pub fn frame_leaves(&mut self, frame: &[u8]) -> Result<bool, String> {
         if frame.get(3) != Some(&(Kind::VoteReply as u8)) {
-            return Ok(());
+            return Ok(false);
         }
         let decoded = wire::decode(&bytes::Bytes::copy_from_slice(frame));
         let decoded = decoded.map_err(|cause| format!("a node sends a bad frame: {cause:?}"))?;
         let (header, Message::VoteReply(vote)) = (decoded.header, decoded.message) else {
-            return Ok(());
+            return Ok(false);
         };
         if !vote.granted || vote.pre_vote {
-            return Ok(());
+            return Ok(false);
         }
         let key = (header.directory, vote.term);
         let first = *self.votes.entry(key).or_insert(header.destination);
         if first == header.destination {
-            return Ok(());
+            return Ok(true);
         }
         Err(format!(
             "node {} votes for nodes {first} and {} in term {}",

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::checks::Checks;
+use super::checks::{Checks, TurningPoint};
 use super::disk::Disk;
 use super::faults::Fault;
 use super::network::{Endpoint, Network};
@@ -72,6 +72,7 @@ enum Event {
     Restart(usize),
     WakeClients,
     Fault,
+    Ambush { place: usize, life: u64 },
     Blackout,
     Calm,
     Look,
@@ -89,7 +90,7 @@ impl Cluster {
             events: BTreeMap::new(),
             next_event: 0,
             network: Network::new(random_for(seed, 3)),
-            workload: Workload::new(random_for(seed, 4), profile.nodes, profile.operations),
+            workload: Workload::new(random_for(seed, 4), &profile),
             checks: Checks::default(),
             trace: Trace::default(),
             faults_cease_at: Instant(0) + profile.duration,
@@ -171,7 +172,8 @@ impl Cluster {
                 self.schedule_next_fault();
             }
             Event::Blackout if !self.calm => self.black_out(),
-            Event::Fault | Event::Blackout => {}
+            Event::Ambush { place, life } if !self.calm => self.ambush(place, life),
+            Event::Fault | Event::Ambush { .. } | Event::Blackout => {}
             Event::Calm => self.calm_down(),
             Event::Look => return self.look(),
         }
@@ -262,7 +264,9 @@ impl Cluster {
         while let Some(to) =
             self.nodes[place].node.as_mut().and_then(|node| node.poll_send(&mut frame))
         {
-            self.checks.frame_leaves(&frame)?;
+            if self.checks.frame_leaves(&frame)? {
+                self.maybe_ambush(place, self.profile.ambush);
+            }
             if let Some(to) = Endpoint::at(to) {
                 self.transmit(from, to, &frame);
             }
@@ -283,14 +287,20 @@ impl Cluster {
     /// Checks the node after its turn, and sees when it wants to be woken.
     fn after_turn(&mut self, place: usize) -> Result<(), String> {
         let Some(node) = &self.nodes[place].node else { return Ok(()) };
-        if self.checks.node_turned(place, node)? {
-            let term = node.state().term;
-            self.trace.add(self.now, trace::Event::Leads(place, term.0));
+        let (term, may_stop) = (node.state().term, node.may_stop());
+        match self.checks.node_turned(place, node)? {
+            Some(TurningPoint::Leads) => {
+                self.trace.add(self.now, trace::Event::Leads(place, term.0));
+                self.maybe_ambush(place, self.profile.ambush);
+            }
+            Some(TurningPoint::Commits) => self.maybe_ambush(place, self.profile.ambush / 20.0),
+            None => {}
         }
-        if self.nodes[place].stop_by.is_some_and(|by| by <= self.now || node.may_stop()) {
+        if self.nodes[place].stop_by.is_some_and(|by| by <= self.now || may_stop) {
             self.stop(place);
             return Ok(());
         }
+        let Some(node) = &self.nodes[place].node else { return Ok(()) };
         let deadline =
             [node.next_deadline(), self.nodes[place].stop_by].into_iter().flatten().min();
         if let Some(deadline) = deadline {
@@ -393,6 +403,30 @@ impl Cluster {
             Fault::Wipe => self.wipe(place),
         }
         Ok(())
+    }
+
+    fn maybe_ambush(&mut self, place: usize, chance: f64) {
+        if !self.calm && self.random.f64() < chance {
+            let after = Duration::from_micros(self.random.u64(..20_000));
+            let life = self.nodes[place].life;
+            self.schedule(after, Event::Ambush { place, life });
+        }
+    }
+
+    /// The node loses its power at a bad moment, for a very short time or for long enough
+    /// that the others, perhaps just now able to hear each other again, do without it.
+    fn ambush(&mut self, place: usize, life: u64) {
+        if self.nodes[place].life != life {
+            return;
+        }
+        self.count("ambush");
+        self.lose_power(place);
+        let longest = if self.random.bool() { 30 } else { 3_000 };
+        let down = Duration::from_millis(self.random.u64(1..longest));
+        self.schedule(down, Event::Restart(place));
+        if self.random.bool() {
+            self.network.heal();
+        }
     }
 
     fn count(&mut self, kind: &'static str) {

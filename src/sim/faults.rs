@@ -32,6 +32,11 @@ pub struct Profile {
     pub interval: Option<Duration>,
     /// How often each of them happens, relative to the others.
     pub weights: Weights,
+    /// The share of turning points at which the node loses its power soon after: a vote
+    /// given, a term begun as leader; and a twentieth of it after each commit as leader.
+    pub ambush: f64,
+    /// The share of values that take several entries.
+    pub large_values: f64,
     /// Once, all nodes lose their power together.
     pub blackout: bool,
     /// The disk forgets what it has synced: a run must fail that has this.
@@ -76,6 +81,7 @@ impl Profile {
         let mut maybe = |most: f64| if random.bool() { random.f64() * most } else { 0.0 };
         let (loss, duplication) = (maybe(0.4), maybe(0.3));
         let (stragglers, corruption, disk_stalls) = (maybe(0.02), maybe(0.02), maybe(0.05));
+        let (ambush, large_values) = (maybe(0.5), 0.05 + maybe(0.5));
         let delay = random.u64(50..5_000);
         let jitter = random.u64(0..20_000);
         Self {
@@ -91,6 +97,8 @@ impl Profile {
             disk_stalls,
             interval: (random.u8(..8) > 0).then(|| Duration::from_millis(random.u64(200..2_500))),
             weights: Weights::draw(&mut random),
+            ambush,
+            large_values,
             blackout: random.bool(),
             forgetful_disk: false,
         }
@@ -111,6 +119,8 @@ impl Profile {
             disk_stalls: 0.0,
             interval: None,
             weights: Weights::default(),
+            ambush: 0.0,
+            large_values: 0.1,
             blackout: false,
             forgetful_disk: false,
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::Profile;
 use super::disk::CLUSTER;
 use super::network::Endpoint;
 use crate::client::{Answer, Ask, AskId, Client, ClientConfig, Event};
@@ -30,6 +31,7 @@ pub struct Workload {
     random: fastrand::Rng,
     servers: usize,
     operations_left: u64,
+    large_values: f64,
     clients: Vec<Actor>,
     next_address: u16,
     /// One record for each operation, each under a client of its own: only then may
@@ -60,8 +62,9 @@ struct Pending {
 }
 
 impl Workload {
-    /// Clients of a cluster with this many nodes.
-    pub fn new(mut random: fastrand::Rng, servers: usize, operations: u64) -> Self {
+    /// The clients of a cluster.
+    pub fn new(mut random: fastrand::Rng, profile: &Profile) -> Self {
+        let servers = profile.nodes;
         let mut next_address = 0;
         let clients = (0..CLIENTS).map(|_| {
             next_address += 1;
@@ -71,7 +74,8 @@ impl Workload {
         Self {
             random,
             servers,
-            operations_left: operations,
+            operations_left: profile.operations,
+            large_values: profile.large_values,
             clients,
             next_address,
             history: Vec::new(),
@@ -102,7 +106,7 @@ impl Workload {
         self.operations_left -= 1;
         let record = self.history.len();
         let actor = &mut self.clients[place];
-        let (ask, key, kind) = actor.draw(record, &mut self.random);
+        let (ask, key, kind) = actor.draw(record, self.large_values, &mut self.random);
         self.history.push(Operation {
             client: record as u64,
             kind,
@@ -231,10 +235,10 @@ impl Actor {
     }
 
     /// The next operation: what to ask, about which key, and how the history tells it.
-    fn draw(&self, record: usize, random: &mut fastrand::Rng) -> (Ask, Bytes, Kind) {
+    fn draw(&self, record: usize, large: f64, random: &mut fastrand::Rng) -> (Ask, Bytes, Kind) {
         let number = random.u8(..KEYS);
         let key = Bytes::from(format!("key-{number}"));
-        let value = draw_value(record, random);
+        let value = draw_value(record, large, random);
         let reads = if self.one_shot { 5..10 } else { 0..10 };
         match random.u8(reads) {
             0..=3 => {
@@ -334,11 +338,11 @@ impl Actor {
 }
 
 /// A value that no other operation writes. Some take several entries.
-fn draw_value(record: usize, random: &mut fastrand::Rng) -> Bytes {
+fn draw_value(record: usize, large: f64, random: &mut fastrand::Rng) -> Bytes {
     let mut value = format!("value-{record}-");
-    let length = match random.u8(..12) {
-        0 => random.usize(..20_000),
-        1 => random.usize(..3_000),
+    let length = match random.f64() {
+        draw if draw < large / 4.0 => random.usize(..20_000),
+        draw if draw < large => random.usize(..3_000),
         _ => 0,
     };
     value.extend(std::iter::repeat_n('x', length));
