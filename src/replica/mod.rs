@@ -283,10 +283,10 @@ impl ReplicaNode {
         ElectionManager::wait_for_leader(state, fx);
     }
 
-    /// Hands leadership over, if this node has it, and takes no further writes.
+    /// If this node leads, it hands leadership over and takes no further writes.
     pub fn hand_over(&mut self, now: Instant) {
         self.effects.now = now;
-        self.state.handing_over = true;
+        self.state.handing_over = self.state.role == Role::Leader;
         self.hand_over_if_asked();
     }
 
@@ -310,10 +310,17 @@ impl ReplicaNode {
         }
     }
 
-    /// Whether nothing keeps the node from stopping: another leads, or none can.
+    /// Whether nothing keeps the node from stopping. Who led stays until another leads,
+    /// since the successor may need its vote, unless so few are heard that none can.
     pub fn may_stop(&self) -> bool {
-        let alone = !self.state.is_born() || self.state.configuration().members.len() == 1;
-        alone || self.state.leader_id.is_some_and(|leader| leader != self.state.server_id)
+        let state = &self.state;
+        let alone = !state.is_born() || state.configuration().members.len() == 1;
+        if alone || !state.handing_over {
+            return true;
+        }
+        let succeeded = state.leader_id.is_some_and(|leader| leader != state.server_id);
+        let silent = status::silent_members(state, self.effects.now).len();
+        succeeded || !state.is_majority(state.configuration().members.len() - silent)
     }
 
     /// Why the node must not go on, as a sentence: most listed nodes contradict its list.

@@ -52,7 +52,9 @@ impl ReplicaNode {
         if state.leader_id.is_some() {
             return None;
         }
-        let silent = silent_members(state, now);
+        // Who has only just started cannot tell silence from a pause.
+        let started = now.since(self.started_at) <= 2 * state.election_timeout;
+        let silent = if started { Vec::new() } else { silent_members(state, now) };
         let term = state.term;
         Some(if silent.is_empty() {
             format!("no node leads in term {term} yet: an election is under way")
@@ -84,7 +86,7 @@ fn peer_status(id: ServerId, peer: &Peer, state: &ReplicaState, now: Instant) ->
 }
 
 /// The other members that were not heard for two election timeouts.
-fn silent_members(state: &ReplicaState, now: Instant) -> Vec<ServerId> {
+pub fn silent_members(state: &ReplicaState, now: Instant) -> Vec<ServerId> {
     let is_silent = |id: &ServerId| {
         let heard_at = state.peers.get(id).and_then(|peer| peer.heard_at);
         heard_at.is_none_or(|at| now.since(at) > 2 * state.election_timeout)
