@@ -24,9 +24,13 @@ pub struct Checks {
 /// Something that a node has just done, and that it must not forget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TurningPoint {
+    /// It has given its vote.
+    Votes,
     /// It has begun to lead.
     Leads,
-    /// It has committed entries as leader.
+    /// It has, as leader, committed the first entry of its term.
+    Serves,
+    /// It has, as leader, committed more entries.
     Commits,
 }
 
@@ -76,8 +80,11 @@ impl Checks {
             self.check_leader(place, node)?;
             return Ok(Some(TurningPoint::Leads));
         }
-        let commits = now.role == Role::Leader && now.commit > known_commit;
-        Ok(commits.then_some(TurningPoint::Commits))
+        if now.role != Role::Leader || now.commit == known_commit {
+            return Ok(None);
+        }
+        let served = state.log.term_at(known_commit) == Some(now.term);
+        Ok(Some(if served { TurningPoint::Commits } else { TurningPoint::Serves }))
     }
 
     /// State-machine safety and log matching: an index is committed with one entry, on

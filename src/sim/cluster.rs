@@ -265,7 +265,7 @@ impl Cluster {
             self.nodes[place].node.as_mut().and_then(|node| node.poll_send(&mut frame))
         {
             if self.checks.frame_leaves(&frame)? {
-                self.maybe_ambush(place, self.profile.ambush);
+                self.maybe_ambush(place, TurningPoint::Votes);
             }
             if let Some(to) = Endpoint::at(to) {
                 self.transmit(from, to, &frame);
@@ -288,13 +288,11 @@ impl Cluster {
     fn after_turn(&mut self, place: usize) -> Result<(), String> {
         let Some(node) = &self.nodes[place].node else { return Ok(()) };
         let (term, may_stop) = (node.state().term, node.may_stop());
-        match self.checks.node_turned(place, node)? {
-            Some(TurningPoint::Leads) => {
+        if let Some(point) = self.checks.node_turned(place, node)? {
+            if point == TurningPoint::Leads {
                 self.trace.add(self.now, trace::Event::Leads(place, term.0));
-                self.maybe_ambush(place, self.profile.ambush);
             }
-            Some(TurningPoint::Commits) => self.maybe_ambush(place, self.profile.ambush / 20.0),
-            None => {}
+            self.maybe_ambush(place, point);
         }
         if self.nodes[place].stop_by.is_some_and(|by| by <= self.now || may_stop) {
             self.stop(place);
@@ -405,28 +403,46 @@ impl Cluster {
         Ok(())
     }
 
-    fn maybe_ambush(&mut self, place: usize, chance: f64) {
-        if !self.calm && self.random.f64() < chance {
+    fn maybe_ambush(&mut self, place: usize, point: TurningPoint) {
+        let share = if point == TurningPoint::Commits { 0.05 } else { 1.0 };
+        if !self.calm && self.random.f64() < self.profile.ambush * share {
             let after = Duration::from_micros(self.random.u64(..20_000));
             let life = self.nodes[place].life;
             self.schedule(after, Event::Ambush { place, life });
         }
     }
 
-    /// The node loses its power at a bad moment, for a very short time or for long enough
-    /// that the others, perhaps just now able to hear each other again, do without it.
+    /// Something happens at a bad moment: the node, or another, loses its power, or the
+    /// node is cut off. The others may just now be able to hear each other again.
     fn ambush(&mut self, place: usize, life: u64) {
         if self.nodes[place].life != life {
             return;
         }
         self.count("ambush");
+        if self.random.bool() {
+            self.network.heal();
+        }
+        let other = self.random.usize(..self.nodes.len());
+        match self.random.u8(..4) {
+            0 => self.isolate(place),
+            1 => self.lose_power_for_a_while(other),
+            _ => self.lose_power_for_a_while(place),
+        }
+    }
+
+    fn isolate(&mut self, place: usize) {
+        for other in (0..self.nodes.len()).filter(|other| *other != place) {
+            self.network.cut(place, other);
+            self.network.cut(other, place);
+        }
+    }
+
+    /// For a very short time, or for long enough that the others do without it.
+    fn lose_power_for_a_while(&mut self, place: usize) {
         self.lose_power(place);
         let longest = if self.random.bool() { 30 } else { 3_000 };
         let down = Duration::from_millis(self.random.u64(1..longest));
         self.schedule(down, Event::Restart(place));
-        if self.random.bool() {
-            self.network.heal();
-        }
     }
 
     fn count(&mut self, kind: &'static str) {
@@ -435,9 +451,7 @@ impl Cluster {
 
     fn crash(&mut self, place: usize) {
         self.count("crash");
-        self.lose_power(place);
-        let down = Duration::from_millis(self.random.u64(1..3_000));
-        self.schedule(down, Event::Restart(place));
+        self.lose_power_for_a_while(place);
     }
 
     fn lose_power(&mut self, place: usize) {

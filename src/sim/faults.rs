@@ -32,8 +32,8 @@ pub struct Profile {
     pub interval: Option<Duration>,
     /// How often each of them happens, relative to the others.
     pub weights: Weights,
-    /// The share of turning points at which the node loses its power soon after: a vote
-    /// given, a term begun as leader; and a twentieth of it after each commit as leader.
+    /// The share of turning points that a fault follows at once: a vote given, a term
+    /// begun, a first commit in it. Other commits are ambushed a twentieth as often.
     pub ambush: f64,
     /// The share of values that take several entries.
     pub large_values: f64,
