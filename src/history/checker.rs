@@ -15,8 +15,9 @@ use bytes::Bytes;
 
 use super::{Kind, Operation, Output, Status};
 
-/// How many placements are tried before the search is given up.
-const STEPS_MAX: u64 = 20_000_000;
+/// How many events and remembered configurations are looked at before the search is
+/// given up: some seconds' work.
+const STEPS_MAX: u64 = 50_000_000;
 
 /// What the search found.
 pub(super) enum Found {
@@ -48,6 +49,7 @@ struct Search<'a> {
     known_hash: u64,
     unknown_used: Vec<u64>,
     visited: HashMap<(u64, ValueId), Vec<Vec<u64>>>,
+    steps: u64,
 }
 
 struct Item<'a> {
@@ -85,6 +87,7 @@ impl<'a> Search<'a> {
             known_hash: 0,
             unknown_used: vec![0; unknown_count.div_ceil(64)],
             visited: HashMap::new(),
+            steps: 0,
             operations: items,
         }
     }
@@ -92,10 +95,9 @@ impl<'a> Search<'a> {
     fn run(mut self) -> Found {
         let mut at = self.events.first();
         let mut furthest = (usize::MAX, 0);
-        let mut steps = 0;
         while self.known_left > 0 {
-            steps += 1;
-            if steps > STEPS_MAX {
+            self.steps += 1;
+            if self.steps > STEPS_MAX {
                 return Found::TooMany;
             }
             match self.events.get(at) {
@@ -157,6 +159,7 @@ impl<'a> Search<'a> {
     fn is_new(&mut self) -> bool {
         let used = &self.unknown_used;
         let visited = self.visited.entry((self.known_hash, self.state)).or_default();
+        self.steps += visited.len() as u64;
         let covers =
             |other: &Vec<u64>| other.iter().zip(used).all(|(other, used)| other & !used == 0);
         if visited.iter().any(covers) {

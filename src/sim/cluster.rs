@@ -406,7 +406,8 @@ impl Cluster {
     fn maybe_ambush(&mut self, place: usize, point: TurningPoint) {
         let share = if point == TurningPoint::Commits { 0.05 } else { 1.0 };
         if !self.calm && self.random.f64() < self.profile.ambush * share {
-            let after = Duration::from_micros(self.random.u64(..20_000));
+            let latest = if self.random.bool() { 1 } else { 20_000 };
+            let after = Duration::from_micros(self.random.u64(..latest));
             let life = self.nodes[place].life;
             self.schedule(after, Event::Ambush { place, life });
         }
