@@ -85,7 +85,6 @@ impl Driver {
         self.clock.now()
     }
 
-
     /// The client at the place.
     pub fn client(&mut self, place: usize) -> &mut Client {
         &mut self.members[place].client

@@ -17,13 +17,20 @@ use super::{Kind, Operation, Output, Status};
 
 /// How many placements are tried before the search is given up.
 const STEPS_MAX: u64 = 20_000_000;
+/// How many values are told that the key had where an operation was tried in vain.
+pub const STATES_MAX: usize = 8;
 
 /// What the search found.
 pub(super) enum Found {
     /// An order that explains everything.
     Order,
-    /// There is none; the operation at this place could be placed the least.
-    Misfit(usize),
+    /// There is none: however the others are placed, one has no place.
+    Misfit {
+        /// The place of that operation among those that were given.
+        position: usize,
+        /// What the key had wherever it was tried, in the order of trying.
+        states: Vec<Option<Bytes>>,
+    },
     /// Too many orders are possible.
     TooMany,
 }
@@ -58,6 +65,8 @@ struct Item<'a> {
     unknown: Option<usize>,
     /// A random word for the hash of placed operations.
     word: u64,
+    /// The states that its answer did not fit, as far as they are told.
+    refused_by: Vec<ValueId>,
 }
 
 impl<'a> Search<'a> {
@@ -74,7 +83,7 @@ impl<'a> Search<'a> {
             let bit = unknown.then_some(unknown_count);
             unknown_count += usize::from(unknown);
             let word = scramble(position as u64 + 1);
-            items.push(Item { operation, position, unknown: bit, word });
+            items.push(Item { operation, position, unknown: bit, word, refused_by: Vec::new() });
         }
         Self {
             events: Events::new(&items),
@@ -110,11 +119,11 @@ impl<'a> Search<'a> {
                     if let Some(Event::Return(item)) = blocked
                         && self.known_left < furthest.0
                     {
-                        furthest = (self.known_left, self.operations[item].position);
+                        furthest = (self.known_left, item);
                     }
                     match self.take_back() {
                         Some(next) => at = next,
-                        None => return Found::Misfit(furthest.1),
+                        None => return self.misfit(furthest.1),
                     }
                 }
             }
@@ -122,9 +131,19 @@ impl<'a> Search<'a> {
         Found::Order
     }
 
+    fn misfit(&self, item: usize) -> Found {
+        let Item { position, refused_by, .. } = &self.operations[item];
+        let states = refused_by.iter().map(|state| self.values.value(*state).cloned()).collect();
+        Found::Misfit { position: *position, states }
+    }
+
     /// Places the operation if its answer fits the state, and that was not tried before.
     fn try_to_place(&mut self, item: usize) -> bool {
         let Some(next) = self.values.apply(self.state, self.operations[item].operation) else {
+            let refused_by = &mut self.operations[item].refused_by;
+            if refused_by.len() < STATES_MAX && !refused_by.contains(&self.state) {
+                refused_by.push(self.state);
+            }
             return false;
         };
         // An unknown operation without effect need not be placed.
