@@ -2,6 +2,7 @@
 
 mod args;
 mod asking;
+mod check_history;
 mod driver;
 mod escape;
 mod exit;
@@ -62,6 +63,12 @@ const COMMANDS: &[Command] = &[
         summary: "show how the nodes are",
         help: status::HELP,
         run: status::run,
+    },
+    Command {
+        name: "check-history",
+        summary: "check what clients saw for linearizability",
+        help: check_history::HELP,
+        run: check_history::run,
     },
     Command {
         name: "simulate",

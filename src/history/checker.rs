@@ -3,11 +3,11 @@
 //! This is the algorithm of Wing and Gong with Lowe's memory of configurations: walk the
 //! calls and returns in the order of time; place any operation that has been called and
 //! whose answer fits; go back when an operation returns that could not be placed. Three
-//! things keep it fast. An operation that changes nothing and fits is placed at once, for
-//! good: that never spoils another's place. A configuration is not searched again that
-//! has placed the same answered operations, is in the same state, and has used up at
-//! least the same unknown ones. And an unknown write whose value nobody can have seen is
-//! left out.
+//! things keep it fast. An operation whose answer tells that it changed nothing is placed
+//! at once where it fits, for good: that never spoils another's place. A configuration is
+//! not searched again that has placed the same answered operations, is in the same state,
+//! and has used up at least the same unknown ones. And an unknown write whose value
+//! nobody can have seen is left out.
 
 use std::collections::HashMap;
 
@@ -18,13 +18,20 @@ use super::{Kind, Operation, Output, Status};
 /// How many events and remembered configurations are looked at before the search is
 /// given up: some seconds' work.
 const STEPS_MAX: u64 = 50_000_000;
+/// How many values are told that the key had where an operation was tried in vain.
+pub const STATES_MAX: usize = 8;
 
 /// What the search found.
 pub(super) enum Found {
     /// An order that explains everything.
     Order,
-    /// There is none; the operation at this place could be placed the least.
-    Misfit(usize),
+    /// There is none: however the others are placed, one has no place.
+    Misfit {
+        /// The place of that operation among those that were given.
+        position: usize,
+        /// What the key had wherever it was tried, in the order of trying.
+        states: Vec<Option<Bytes>>,
+    },
     /// Too many orders are possible.
     TooMany,
 }
@@ -60,6 +67,8 @@ struct Item<'a> {
     unknown: Option<usize>,
     /// A random word for the hash of placed operations.
     word: u64,
+    /// The states that its answer did not fit, as far as they are told.
+    refused_by: Vec<ValueId>,
 }
 
 impl<'a> Search<'a> {
@@ -76,7 +85,7 @@ impl<'a> Search<'a> {
             let bit = unknown.then_some(unknown_count);
             unknown_count += usize::from(unknown);
             let word = scramble(position as u64 + 1);
-            items.push(Item { operation, position, unknown: bit, word });
+            items.push(Item { operation, position, unknown: bit, word, refused_by: Vec::new() });
         }
         Self {
             events: Events::new(&items),
@@ -112,11 +121,11 @@ impl<'a> Search<'a> {
                     if let Some(Event::Return(item)) = blocked
                         && self.known_left < furthest.0
                     {
-                        furthest = (self.known_left, self.operations[item].position);
+                        furthest = (self.known_left, item);
                     }
                     match self.take_back() {
                         Some(next) => at = next,
-                        None => return Found::Misfit(furthest.1),
+                        None => return self.misfit(furthest.1),
                     }
                 }
             }
@@ -124,9 +133,19 @@ impl<'a> Search<'a> {
         Found::Order
     }
 
+    fn misfit(&self, item: usize) -> Found {
+        let Item { position, refused_by, .. } = &self.operations[item];
+        let states = refused_by.iter().map(|state| self.values.value(*state).cloned()).collect();
+        Found::Misfit { position: *position, states }
+    }
+
     /// Places the operation if its answer fits the state, and that was not tried before.
     fn try_to_place(&mut self, item: usize) -> bool {
         let Some(next) = self.values.apply(self.state, self.operations[item].operation) else {
+            let refused_by = &mut self.operations[item].refused_by;
+            if refused_by.len() < STATES_MAX && !refused_by.contains(&self.state) {
+                refused_by.push(self.state);
+            }
             return false;
         };
         // An unknown operation without effect need not be placed.
@@ -173,12 +192,14 @@ impl<'a> Search<'a> {
     /// its call. None when there is none.
     fn take_back(&mut self) -> Option<usize> {
         while let Some((item, before)) = self.placed.pop() {
-            let changed = self.state != before;
+            // A put of what stands there already may be what a later answer needs.
+            let tells_nothing = self.operations[item].operation.out == Output::None;
+            let may_wait = self.state != before || tells_nothing;
             self.mark(item);
             self.state = before;
             self.events.put_back(item);
             self.known_left += usize::from(self.operations[item].unknown.is_none());
-            if changed {
+            if may_wait {
                 return Some(self.events.after(self.events.call_of(item)));
             }
         }

@@ -1,10 +1,14 @@
 //! Client-side histories, and whether they are linearizable.
 
 mod checker;
+#[cfg(feature = "daemon")]
+pub mod json_lines;
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+
+pub use checker::STATES_MAX;
 
 /// One operation as its client saw it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +97,9 @@ pub enum Verdict {
     NotLinearizable {
         /// Its place in the history.
         position: usize,
+        /// What its key had wherever it could have stood; none: absent. At most
+        /// [`STATES_MAX`] are told.
+        states: Vec<Option<Bytes>>,
     },
     /// The search was given up: too many orders are possible.
     Undecided {
@@ -114,8 +121,8 @@ pub fn check(operations: &[Operation]) -> Verdict {
         let of_key: Vec<&Operation> = positions.iter().map(|at| &operations[*at]).collect();
         match checker::check_key(&of_key) {
             checker::Found::Order => {}
-            checker::Found::Misfit(at) => {
-                return Verdict::NotLinearizable { position: positions[at] };
+            checker::Found::Misfit { position, states } => {
+                return Verdict::NotLinearizable { position: positions[position], states };
             }
             checker::Found::TooMany => undecided = undecided.or(Some(key.clone())),
         }
