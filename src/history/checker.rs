@@ -3,11 +3,11 @@
 //! This is the algorithm of Wing and Gong with Lowe's memory of configurations: walk the
 //! calls and returns in the order of time; place any operation that has been called and
 //! whose answer fits; go back when an operation returns that could not be placed. Three
-//! things keep it fast. An operation that changes nothing and fits is placed at once, for
-//! good: that never spoils another's place. A configuration is not searched again that
-//! has placed the same answered operations, is in the same state, and has used up at
-//! least the same unknown ones. And an unknown write whose value nobody can have seen is
-//! left out.
+//! things keep it fast. An operation whose answer says that it changed nothing is placed
+//! as soon as it fits, for good: that never spoils another's place. A configuration is not
+//! searched again that has placed the same answered operations, is in the same state, and
+//! has used up at least the same unknown ones. And an unknown write whose value nobody can
+//! have seen is left out.
 
 use std::collections::HashMap;
 
@@ -170,12 +170,14 @@ impl<'a> Search<'a> {
     /// its call. None when there is none.
     fn take_back(&mut self) -> Option<usize> {
         while let Some((item, before)) = self.placed.pop() {
-            let changed = self.state != before;
+            // A put of the value that stands there changes nothing here, but may elsewhere.
+            let is_put = matches!(self.operations[item].operation.kind, Kind::Put { .. });
+            let might_be_another = is_put || self.state != before;
             self.mark(item);
             self.state = before;
             self.events.put_back(item);
             self.known_left += usize::from(self.operations[item].unknown.is_none());
-            if changed {
+            if might_be_another {
                 return Some(self.events.after(self.events.call_of(item)));
             }
         }

@@ -2,3 +2,4 @@
 
 mod timer_wheel;
 mod store;
+mod history;
