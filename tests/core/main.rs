@@ -1,0 +1,5 @@
+//! The parts of the core that stand alone, each against a simple twin or a script.
+
+mod timer_wheel;
+mod store;
+mod history;
