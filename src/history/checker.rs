@@ -13,6 +13,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
+use super::values::{ABSENT, ValueId, Values};
 use super::{Kind, Operation, Output, Status};
 
 /// How many events and remembered configurations are looked at before the search is
@@ -40,10 +41,6 @@ pub(super) enum Found {
 pub(super) fn check_key(operations: &[&Operation]) -> Found {
     Search::new(operations).run()
 }
-
-/// A value's number. Zero is "absent".
-type ValueId = usize;
-const ABSENT: ValueId = 0;
 
 struct Search<'a> {
     operations: Vec<Item<'a>>,
@@ -304,60 +301,6 @@ impl Events {
         let Node { previous, next, .. } = self.list[at];
         self.list[previous].next = at;
         self.list[next].previous = at;
-    }
-}
-
-/// The values that the key ever had, by number.
-#[derive(Default)]
-struct Values {
-    numbers: HashMap<Bytes, ValueId>,
-    values: Vec<Bytes>,
-}
-
-impl Values {
-    fn number(&mut self, value: &Bytes) -> ValueId {
-        if let Some(number) = self.numbers.get(value) {
-            return *number;
-        }
-        self.values.push(value.clone());
-        self.numbers.insert(value.clone(), self.values.len());
-        self.values.len()
-    }
-
-    fn value(&self, number: ValueId) -> Option<&Bytes> {
-        self.values.get(number.checked_sub(1)?)
-    }
-
-    /// The state after the operation, if its answer fits the state before it. What is
-    /// not known to have been answered fits wherever it has an effect.
-    fn apply(&mut self, state: ValueId, operation: &Operation) -> Option<ValueId> {
-        let known = operation.status == Status::Ok;
-        let answers = |out: &Output| !known || operation.out == *out;
-        match &operation.kind {
-            Kind::Put { value } => Some(self.number(value)),
-            Kind::Append { value } => {
-                let mut joined = self.value(state).map_or_else(Vec::new, |value| value.to_vec());
-                joined.extend_from_slice(value);
-                Some(self.number(&joined.into()))
-            }
-            Kind::Get => answers(&Output::Value(self.value(state).cloned())).then_some(state),
-            Kind::Delete => answers(&Output::Bool(state != ABSENT)).then_some(ABSENT),
-            Kind::CompareAndSwap { expected, value } => {
-                let fits = self.value(state) == expected.as_ref();
-                let next = if fits { self.number(value) } else { state };
-                answers(&Output::Bool(fits)).then_some(next)
-            }
-            Kind::Increment { by } => {
-                let number = match self.value(state) {
-                    None => Some(0),
-                    Some(value) => {
-                        std::str::from_utf8(value).ok().and_then(|text| text.parse().ok())
-                    }
-                };
-                let total = number.and_then(|number: i64| number.checked_add(*by))?;
-                answers(&Output::Total(total)).then(|| self.number(&Bytes::from(total.to_string())))
-            }
-        }
     }
 }
 
