@@ -39,7 +39,8 @@ impl FoundJournal {
         &self.recovery.recovered.identity
     }
 
-    /// Makes durable what was read, and that the node is started.
+    /// Makes durable what was read, and that the node is started. docs/guarantees.md:
+    /// "Nothing read at start is relied on before it is written and synced again".
     ///
     /// # Errors
     /// The disk's.

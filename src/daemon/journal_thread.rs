@@ -75,6 +75,8 @@ impl JournalThread {
     }
 }
 
+/// docs/guarantees.md: "An error from write or fdatasync ends the process", so nothing is
+/// written after one.
 fn write_batches(
     mut journal: JournalFile,
     batches: &Receiver<Batch>,

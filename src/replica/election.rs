@@ -148,8 +148,9 @@ impl ElectionManager {
 
     /// Answers a request for a vote that is heeded and not of a later term.
     ///
-    /// At most one vote is granted in a term, it is durable before it is said, and only
-    /// a log that lacks nothing of this node's gets it (Raft, sections 5.2 and 5.4.1).
+    /// docs/guarantees.md: "A directory votes once in a term, and its vote leaves only
+    /// after it is durable." And only a log that lacks nothing of this node's gets it
+    /// (Raft, sections 5.2 and 5.4.1).
     pub fn on_vote_request(
         from: ServerId,
         request: VoteRequest,

@@ -79,8 +79,8 @@ impl Progress {
     ) {
         self.round = self.round.max(acknowledge.round);
         self.matched = self.matched.max(acknowledge.matched);
-        // Only what is matched can count as durable: what lies beyond may be the
-        // remains of another leader's log.
+        // docs/guarantees.md: "Durable counts only up to what is matched: what lies beyond
+        // may be the remains of another leader's log."
         self.durable = self.durable.max(acknowledge.durable.min(acknowledge.matched));
         let before = self.in_flight.len();
         self.in_flight.retain(|sent| !arrived(acknowledge, sent.first, sent.last));

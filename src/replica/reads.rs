@@ -1,9 +1,9 @@
 //! Linearizable reads, at the leader and at followers, and stale ones.
 //!
-//! A linearizable read waits until a round of heartbeats that was begun after the read
-//! arrived is answered by a majority in this term: so this leader still led when the
-//! read arrived, and its commit index covers all that was acknowledged before, provided
-//! that it has committed an entry of its own term. A follower asks the leader for that
+//! docs/guarantees.md: "A read waits for a round of heartbeats that began after it arrived
+//! and that a majority answered in this term". So this leader still led when the read
+//! arrived, and its commit index covers all that was acknowledged before, provided that
+//! it has committed an entry of its own term. A follower asks the leader for that
 //! index and waits until its own commit index has reached it. Answers come from the
 //! committed state alone.
 

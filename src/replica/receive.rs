@@ -150,8 +150,8 @@ impl ReplicaNode {
         }
     }
 
-    /// Votes are asked for, given and counted among voters only: a wiped disk has a new
-    /// directory id, so it cannot vote.
+    /// Votes are asked for, given and counted among voters only. docs/guarantees.md: "A
+    /// wiped disk cannot vote", since it has another directory id.
     fn on_election_message(&mut self, sender: Sender, message: &Message) -> Result<(), DropCause> {
         if !self.state.is_voting_peer(sender.id) {
             return Ok(());
@@ -237,9 +237,9 @@ impl ReplicaNode {
     /// Takes note of a leader's frame. Returns whether it is of the present term; then it
     /// is answered at the end of the turn.
     ///
-    /// It counts as contact only if it is fresh: if the leader has heard what this node
-    /// sent within the last election timeout. Else a bloated queue, or a leader that
-    /// hears nobody, would keep a dead or deaf leader in office.
+    /// docs/guarantees.md: "A frame is contact only if it is fresh: it must echo what its
+    /// receiver sent within the last election timeout." Else a bloated queue, or a leader
+    /// that hears nobody, would keep a dead or deaf leader in office.
     fn follow(&mut self, sender: Sender, term: Term) -> Result<bool, DropCause> {
         check_term(term)?;
         if !self.state.is_voting_peer(sender.id) {

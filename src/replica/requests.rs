@@ -159,8 +159,9 @@ impl RequestManager {
         true
     }
 
-    /// Holds the answer back until the index is committed. Who asks again waits in the
-    /// place of its former self.
+    /// Holds the answer back. docs/guarantees.md: "Every answer that depends on state waits
+    /// until that state is committed". Who asks again waits in the place of its former
+    /// self.
     fn hold(&mut self, index: LogIndex, settled: Settled, request: &Request, client: ClientPath) {
         let reply = reply_to(request, settled);
         let waiters = self.waiters.entry(index).or_default();

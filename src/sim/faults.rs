@@ -81,7 +81,7 @@ impl Profile {
         let mut maybe = |most: f64| if random.bool() { random.f64() * most } else { 0.0 };
         let (loss, duplication) = (maybe(0.4), maybe(0.3));
         let (stragglers, corruption, disk_stalls) = (maybe(0.02), maybe(0.02), maybe(0.05));
-        let (ambush, large_values) = (maybe(0.9), 0.05 + maybe(0.6));
+        let (ambush, large_values) = (maybe(0.9), 0.05 + maybe(0.9));
         let delay = random.u64(50..5_000);
         let jitter = random.u64(0..20_000);
         Self {

@@ -1,4 +1,5 @@
-//! Exactly once: what each session has done, within bounds.
+//! What each session has done, within bounds. docs/guarantees.md: "Each operation takes
+//! effect once".
 //!
 //! A session's id carries the commit index at which it was minted. The table keeps an
 //! eviction floor: the highest such index among the sessions that were evicted. An id

@@ -1,15 +1,78 @@
-//! Whole clusters on virtual time.
+//! Whole clusters on virtual time. The many seeds are run by `quorate simulate --seeds`;
+//! here is what must hold of the simulator itself.
 
-use quorate::sim;
+use std::collections::BTreeMap;
+
+use quorate::sim::{self, Failure, Profile, Report};
+
+/// Enough seeds that every kind of fault happens in some of them.
+const SEEDS: u64 = 40;
 
 #[test]
-fn first_seeds() {
-    let from: u64 = std::env::var("FROM").ok().and_then(|v| v.parse().ok()).unwrap_or(0);
-    let to: u64 = std::env::var("TO").ok().and_then(|v| v.parse().ok()).unwrap_or(20);
-    for seed in from..to {
-        match sim::run(seed) {
-            Ok(report) => println!("{report:?}"),
-            Err(failure) => panic!("{failure}"),
+fn a_seed_is_one_history() {
+    for seed in [3, 4] {
+        assert_eq!(pass(sim::run(seed)), pass(sim::run(seed)));
+    }
+    assert_ne!(pass(sim::run(3)).checksum, pass(sim::run(4)).checksum);
+}
+
+#[test]
+fn the_first_seeds_pass_and_see_every_kind_of_fault() {
+    let mut faults: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut operations = [0; 3];
+    for seed in 0..SEEDS {
+        let report = pass(sim::run(seed));
+        for (kind, count) in report.faults {
+            *faults.entry(kind).or_default() += count;
+        }
+        for (sum, count) in operations.iter_mut().zip(report.operations) {
+            *sum += count;
         }
     }
+    let kinds = [
+        "lost frames",
+        "repeated frames",
+        "stragglers",
+        "corrupted frames",
+        "crash",
+        "split",
+        "cut one way",
+        "pause",
+        "stop",
+        "wipe",
+        "blackout",
+        "ambush",
+    ];
+    for kind in kinds {
+        assert!(faults.get(kind).is_some_and(|count| *count > 0), "no {kind} in {faults:?}");
+    }
+    let [answered, refused, unknown] = operations;
+    assert!(answered > 2 * (refused + unknown), "most operations are answered: {operations:?}");
+    assert!(refused > 0 && unknown > 0, "and some are not: {operations:?}");
+}
+
+#[test]
+fn without_faults_one_leader_answers_everything() {
+    for nodes in [1, 3, 5] {
+        let profile = Profile::calm(nodes);
+        let asked = profile.operations;
+        let report = pass(sim::run_with(7, profile));
+        assert_eq!(report.leaders, 1, "{report:?}");
+        // Some clients crash, and some give up before the cluster is born.
+        assert!(report.operations[0] * 10 > asked * 9, "{report:?}");
+    }
+}
+
+/// The canary: a disk that forgets what it has synced must be found out, or the checks
+/// check nothing.
+#[test]
+fn a_disk_that_forgets_is_found_out() {
+    let forgets = |seed| Profile { forgetful_disk: true, ..Profile::draw(seed) };
+    let broken = (0..SEEDS).filter_map(|seed| sim::run_with(seed, forgets(seed)).err());
+    assert!(broken.count() > 0);
+}
+
+#[track_caller]
+fn pass(result: Result<Report, Box<Failure>>) -> Report {
+    result.unwrap_or_else(|failure| panic!("{failure}"))
 }

@@ -172,8 +172,9 @@ impl ReplicationManager {
 
     /// Commits what is on a majority's disks. Returns whether the commit index moved.
     ///
-    /// Only an entry of this term is committed by counting; those before it are
-    /// committed with it (Raft, section 5.4.2).
+    /// docs/guarantees.md: "Only an entry of the leader's own term is committed by
+    /// counting"; those before it may be on a majority and still be overwritten by a
+    /// leader of a term between (Raft, section 5.4.2).
     pub fn advance_commit(state: &mut ReplicaState) -> bool {
         let mut durable: Vec<LogIndex> = state
             .configuration()
@@ -199,7 +200,8 @@ impl ReplicationManager {
 }
 
 /// How far the log is on the disk of a member: zero while another directory answers
-/// for it than the one whose vote counts.
+/// for it than the one whose vote counts. docs/guarantees.md: "Acknowledged means durable
+/// on a majority's disks".
 fn durable_of(node: ServerId, state: &ReplicaState) -> LogIndex {
     if node == state.server_id {
         return if state.is_voter() { state.log.durable() } else { LogIndex(0) };
