@@ -134,6 +134,8 @@ const REORDERING_MIN: Duration = Duration::from_micros(250);
 impl RoundTrip {
     /// Takes in one measured round trip.
     pub fn sample(&mut self, measured: Duration) {
+        // What was paused meanwhile tells nothing of the way.
+        let measured = measured.min(TIMEOUT_MAX);
         let Some(smoothed) = self.smoothed else {
             self.smoothed = Some(measured);
             self.variation = measured / 2;

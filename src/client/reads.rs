@@ -164,6 +164,9 @@ impl Client {
                 let lost = "the node dropped the state that the answer came from; read again";
                 self.finish(id, Answer::NoAnswer(lost.into()));
             }
+            // A late answer to an earlier asking: pages of this answer were handed out, and
+            // those of another state must not follow them.
+            _ if read.next > 0 => {}
             _ => {
                 let target = if read.stale { from } else { self.servers.after(from) };
                 read.begin_anew(target);

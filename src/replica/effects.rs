@@ -24,7 +24,10 @@ pub struct Effects {
     /// The node's own source of randomness, seeded at its start.
     pub random: fastrand::Rng,
     timers: TimerWheel<Timer>,
-    sends: VecDeque<Outgoing>,
+    /// Heartbeats, votes, acknowledgments and the like, which nothing else may delay.
+    urgent: VecDeque<Outgoing>,
+    /// Entries, and all that goes to clients.
+    bulk: VecDeque<Outgoing>,
     records: Vec<Record>,
     promises: Vec<Outgoing>,
     batches_taken: u64,
@@ -109,7 +112,8 @@ impl Effects {
             now,
             random: fastrand::Rng::with_seed(seed),
             timers: TimerWheel::new(now),
-            sends: VecDeque::new(),
+            urgent: VecDeque::new(),
+            bulk: VecDeque::new(),
             records: Vec::new(),
             promises: Vec::new(),
             batches_taken: 0,
@@ -118,7 +122,15 @@ impl Effects {
 
     /// Sends the message at once.
     pub fn send(&mut self, to: Destination, message: Message) {
-        self.sends.push_back(Outgoing { to, message });
+        self.queue(Outgoing { to, message });
+    }
+
+    fn queue(&mut self, outgoing: Outgoing) {
+        let is_entries = matches!(outgoing.message, Message::ReplicateOperation(_));
+        match outgoing.to {
+            Destination::Peer(_) if !is_entries => self.urgent.push_back(outgoing),
+            _ => self.bulk.push_back(outgoing),
+        }
     }
 
     /// Sends the message once everything recorded so far is durable.
@@ -163,7 +175,7 @@ impl Effects {
 
     /// The next message to send.
     pub(super) fn pop_send(&mut self) -> Option<Outgoing> {
-        self.sends.pop_front()
+        self.urgent.pop_front().or_else(|| self.bulk.pop_front())
     }
 
     /// Whether something must be written before the next promises may be kept.
@@ -191,7 +203,7 @@ impl Effects {
             if outgoing.to == Destination::Myself {
                 to_myself.push(outgoing.message);
             } else {
-                self.sends.push_back(outgoing);
+                self.queue(outgoing);
             }
         }
         to_myself

@@ -31,6 +31,8 @@ pub struct Genesis {
     heard: BTreeMap<ServerId, Heard>,
     /// As coordinator: who has durably accepted the genesis that this node proposes.
     accepted_by: BTreeSet<ServerId>,
+    /// That a genesis is complete is on its way to the disk.
+    completing: bool,
 }
 
 /// What another node said of itself.
@@ -48,7 +50,7 @@ impl Genesis {
     pub fn new(config: &NodeConfig) -> Self {
         let typed = |listed: &ListedNode| listed.typed.clone();
         let list = config.nodes.iter().map(|(id, listed)| (*id, typed(listed))).collect();
-        Self { list, heard: BTreeMap::new(), accepted_by: BTreeSet::new() }
+        Self { list, heard: BTreeMap::new(), accepted_by: BTreeSet::new(), completing: false }
     }
 
     /// Introduces this node to the others, and moves the birth on if it coordinates it.
@@ -112,7 +114,7 @@ impl Genesis {
     /// As coordinator, which is the lowest listed node: proposes the birth once all
     /// others are known to be unborn and to have the same list.
     pub fn coordinate(&mut self, state: &mut ReplicaState, fx: &mut Effects) {
-        if state.is_born() || self.coordinator() != Some(state.server_id) {
+        if state.is_born() || self.completing || self.coordinator() != Some(state.server_id) {
             return;
         }
         let Some(members) = self.unborn_members(state, fx.now) else { return };
@@ -190,7 +192,7 @@ impl Genesis {
             && same_nodes
             && configuration.is_voter(from, directory)
             && configuration.is_voter(state.server_id, state.identity.directory);
-        if state.is_born() || !legitimate {
+        if state.is_born() || self.completing || !legitimate {
             return;
         }
         accept(from, configuration, state, fx);
@@ -211,13 +213,15 @@ impl Genesis {
         }
         self.accepted_by.insert(from);
         if accepted.members.keys().all(|member| self.accepted_by.contains(member)) {
-            complete(accepted.clone(), fx);
+            let accepted = accepted.clone();
+            self.complete(accepted, fx);
         }
     }
 
     /// The genesis is complete. A member must have accepted it; a directory that is not
     /// a member becomes a learner.
     pub fn on_complete(
+        &mut self,
         configuration: Configuration,
         fresh: bool,
         state: &ReplicaState,
@@ -230,7 +234,18 @@ impl Genesis {
         if state.is_born() || !fresh || !listed || (member && !accepted) {
             return;
         }
-        complete(configuration, fx);
+        self.complete(configuration, fx);
+    }
+
+    /// Makes durable that the genesis is complete. The node is born when that is done,
+    /// and accepts no other meanwhile.
+    fn complete(&mut self, configuration: Configuration, fx: &mut Effects) {
+        if self.completing {
+            return;
+        }
+        self.completing = true;
+        fx.record(Record::GenesisComplete(configuration.clone()));
+        fx.promise(Destination::Myself, Message::GenesisComplete(configuration));
     }
 
     /// Whom the birth waits for, as a sentence.
@@ -298,12 +313,6 @@ fn accept(
     if coordinator != state.server_id {
         fx.promise(Destination::Peer(coordinator), message);
     }
-}
-
-/// Makes durable that the genesis is complete. The node is born when that is done.
-fn complete(configuration: Configuration, fx: &mut Effects) {
-    fx.record(Record::GenesisComplete(configuration.clone()));
-    fx.promise(Destination::Myself, Message::GenesisComplete(configuration));
 }
 
 /// Whether two lists name the same nodes, at the same addresses as far as both were typed.

@@ -84,6 +84,8 @@ pub struct ReplicaNode {
     client_packet: PacketNumber,
     /// The commit index that the journal was last told.
     recorded_commit: LogIndex,
+    /// The last heartbeat was due long before it was sent.
+    overslept: bool,
     started_at: Instant,
 }
 
@@ -109,6 +111,7 @@ impl ReplicaNode {
             answer_to: None,
             client_packet: state::random_packet(&mut effects),
             effects,
+            overslept: false,
             started_at: now,
         }
     }
@@ -124,7 +127,8 @@ impl ReplicaNode {
     fn fire(&mut self, timer: Timer, deadline: Instant) {
         let Self { state, effects: fx, .. } = self;
         // Who wakes up so late may have been dead: it knows nothing of what others said
-        // meanwhile, and draws no conclusion from their silence.
+        // meanwhile, and draws no conclusion from their silence. But only once: a leader
+        // that is late every time is as good as silent itself.
         let overslept = fx.now.since(deadline) > state.election_timeout / 2;
         match timer {
             Timer::Genesis => {
@@ -139,7 +143,9 @@ impl ReplicaNode {
             }
             Timer::VoteResend => self.election.ask_for_votes(state, fx),
             Timer::Heartbeat => {
-                if HeartbeatManager::check_quorum(state, fx.now) == Quorum::Lost && !overslept {
+                let excused = overslept && !self.overslept;
+                self.overslept = overslept;
+                if HeartbeatManager::check_quorum(state, fx.now) == Quorum::Lost && !excused {
                     ::log::warn!("node {}: no majority hears it, steps down", state.server_id);
                     self.step_down();
                 } else {
@@ -197,6 +203,9 @@ impl ReplicaNode {
         self.effects.now = now;
         let durable_before = self.state.log.durable();
         self.state.log.on_synced(batch.sequence());
+        if self.state.role != Role::Leader {
+            self.replication.on_synced(&mut self.state, &mut self.effects);
+        }
         if self.state.log.durable() > durable_before {
             self.answer_to = HeartbeatManager::leader_to_answer(&self.state);
         }

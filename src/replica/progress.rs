@@ -104,6 +104,16 @@ impl Progress {
         }
     }
 
+    /// Everything was reported as received, and yet the next entry is missing: the
+    /// follower could not use it and has dropped it. `last` is the log's last index.
+    pub fn send_again_what_was_dropped(&mut self, acknowledge: &Acknowledge, last: LogIndex) {
+        let next = self.matched.next();
+        let is_held = acknowledge.received.iter().any(|&(first, _)| first == next);
+        if acknowledge.matched == self.matched && next <= last && !is_held && self.first <= next {
+            self.lost.push_back((next, last));
+        }
+    }
+
     /// Everything sent before `time` that has not arrived is lost.
     fn declare_lost_before(&mut self, time: Instant) {
         while self.in_flight.front().is_some_and(|oldest| oldest.sent_at < time) {

@@ -27,6 +27,9 @@ use crate::wire::{
 const WAITING_MAX: usize = 65_536;
 /// The most answers that are pinned at once, and how long one is without being asked for.
 const PINS_MAX: usize = 64;
+/// The most pages of one turn: a burst of small reads must not hold the loop. Clients ask
+/// again for what does not come.
+const PAGES_PER_TURN_MAX: u32 = 512;
 const PIN_IDLE_MAX: Duration = Duration::from_secs(10);
 /// How long a read waits for its proof: its client asks again long before.
 const WAIT_MAX: Duration = Duration::from_secs(5);
@@ -43,6 +46,17 @@ pub struct ReadManager {
     /// As follower: the number of the newest batch that the leader was asked for.
     batch: u64,
     pins: BTreeMap<ReadId, Pin>,
+    /// How many further pages this turn may send.
+    pages: PageBudget,
+}
+
+#[derive(Debug)]
+struct PageBudget(u32);
+
+impl Default for PageBudget {
+    fn default() -> Self {
+        Self(PAGES_PER_TURN_MAX)
+    }
 }
 
 #[derive(Debug)]
@@ -95,7 +109,11 @@ impl ReadManager {
         state: &ReplicaState,
         fx: &mut Effects,
     ) {
-        if read.pin != 0 {
+        if read.pin == 0 && read.page > 0 {
+            // What it wants to go on with is unknown here, and an answer begins at its
+            // beginning: pages of two states must not come together.
+            refuse(&read, client, DeclineReason::PinGone, state, fx);
+        } else if read.pin != 0 {
             self.send_further_pages(&read, client, state, fx);
         } else if !state.is_born() {
             refuse(&read, client, DeclineReason::NotBorn, state, fx);
@@ -149,6 +167,7 @@ impl ReadManager {
         state: &ReplicaState,
         fx: &mut Effects,
     ) {
+        self.pages = PageBudget::default();
         if state.role == Role::Leader {
             self.begin_round(heartbeat, state, fx);
             let confirmed = heartbeat.confirm_rounds(state);
@@ -277,7 +296,7 @@ impl ReadManager {
     ) {
         if let Some(pin) = self.pins.get_mut(&read.read) {
             // The same read was asked for twice: it keeps the state of its first answer.
-            return pin.send_pages(read, client, fx);
+            return pin.send_pages(read, client, &mut self.pages, fx);
         }
         let committed = state.store.committed();
         let mut answer = Answer::new(committed.clone(), read.query.clone());
@@ -293,7 +312,7 @@ impl ReadManager {
         }
         let number = fx.random.u64(1..);
         let mut pin = Pin { number, answer, index, age, touched: fx.now };
-        pin.send_pages(read, client, fx);
+        pin.send_pages(read, client, &mut self.pages, fx);
         self.pins.insert(read.read, pin);
         self.keep_sweeping(fx);
     }
@@ -306,7 +325,7 @@ impl ReadManager {
         fx: &mut Effects,
     ) {
         match self.pins.get_mut(&read.read).filter(|pin| pin.number == read.pin) {
-            Some(pin) => pin.send_pages(read, client, fx),
+            Some(pin) => pin.send_pages(read, client, &mut self.pages, fx),
             None => refuse(read, client, DeclineReason::PinGone, state, fx),
         }
     }
@@ -344,12 +363,22 @@ impl ReadManager {
 }
 
 impl Pin {
-    fn send_pages(&mut self, read: &Read, client: ClientPath, fx: &mut Effects) {
+    fn send_pages(
+        &mut self,
+        read: &Read,
+        client: ClientPath,
+        budget: &mut PageBudget,
+        fx: &mut Effects,
+    ) {
         self.touched = fx.now;
         self.answer.release_before(read.arrived);
         let beyond = read.page.saturating_add(read.count.min(PAGES_MAX).into());
         for page in read.page..beyond {
+            if budget.0 == 0 {
+                return;
+            }
             let Some((bytes, last)) = self.answer.page(page) else { return };
+            budget.0 -= 1;
             let message = Message::Page(Page {
                 read: read.read,
                 pin: self.number,

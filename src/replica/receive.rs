@@ -144,7 +144,7 @@ impl ReplicaNode {
                 genesis.on_accept(id, directory, accepted, state, fx);
             }
             Message::GenesisComplete(configuration) => {
-                genesis::Genesis::on_complete(configuration, fresh, state, fx);
+                genesis.on_complete(configuration, fresh, state, fx);
             }
             _ => {}
         }
@@ -280,7 +280,7 @@ impl ReplicaNode {
 }
 
 fn check_term(term: Term) -> Result<(), DropCause> {
-    if term > TERM_MAX { Err(DropCause::Protocol) } else { Ok(()) }
+    if (1..=TERM_MAX.0).contains(&term.0) { Ok(()) } else { Err(DropCause::Protocol) }
 }
 
 /// Checks that the frame is meant for this node of this cluster.
@@ -319,8 +319,12 @@ fn life_of(header: &Header, peer: &Peer) -> Result<Life, DropCause> {
                 std::cmp::Ordering::Greater => Ok(Life::New),
             }
         }
-        _ if peer.retired.contains(&header.directory) => Err(DropCause::Incarnation),
-        _ => Ok(Life::New),
+        // A node that was started on a wrong directory and then on its own again is as
+        // welcome as one that lost its disk: a later start is not of the past.
+        _ => match peer.retired.get(&header.directory) {
+            Some(incarnation) if header.incarnation <= *incarnation => Err(DropCause::Incarnation),
+            _ => Ok(Life::New),
+        },
     }
 }
 
@@ -330,12 +334,13 @@ fn is_next(header: &Header, peer: &Peer) -> bool {
 }
 
 fn begin_life(header: &Header, peer: &mut Peer, last_index: LogIndex) {
-    if let Some(former) = peer.directory().filter(|former| *former != header.directory) {
+    if let Some((former, incarnation)) = peer.life.filter(|life| life.0 != header.directory) {
         if peer.retired.len() == RETIRED_MAX {
             peer.retired.pop_first();
         }
-        peer.retired.insert(former);
+        peer.retired.insert(former, incarnation);
     }
+    peer.retired.remove(&header.directory);
     peer.life = Some((header.directory, header.incarnation));
     peer.link.restart_hearing();
     peer.progress = Progress::new(last_index.next(), peer.progress.contact);

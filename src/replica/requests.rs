@@ -39,11 +39,15 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub struct RequestManager {
     assemblies: BTreeMap<(SessionId, Sequence), Assembly>,
+    /// How long the operations in pieces will be together.
     assembly_bytes: usize,
     /// Who waits for which index, with the answer to give when it is committed.
-    waiters: BTreeMap<LogIndex, Vec<Waiter>>,
+    waiters: BTreeMap<LogIndex, BTreeMap<Asker, Waiter>>,
     waiting: usize,
 }
+
+/// Who asked for what.
+type Asker = (SessionId, Sequence, SocketAddr);
 
 /// An operation of which some pieces have arrived.
 #[derive(Debug)]
@@ -117,7 +121,7 @@ impl RequestManager {
             }
             Ok(logged) => {
                 let settled = replication.propose(&logged, state, fx);
-                self.hold(settled.index, settled, request, client);
+                self.hold(settled.index, settled, request, client, state, fx);
             }
         }
     }
@@ -154,7 +158,7 @@ impl RequestManager {
             let reply = reply_to(request, settled);
             fx.send(Destination::Client(client), Message::Reply(reply));
         } else {
-            self.hold(index, settled, request, client);
+            self.hold(index, settled, request, client, state, fx);
         }
         true
     }
@@ -162,19 +166,25 @@ impl RequestManager {
     /// Holds the answer back. docs/guarantees.md: "Every answer that depends on state waits
     /// until that state is committed". Who asks again waits in the place of its former
     /// self.
-    fn hold(&mut self, index: LogIndex, settled: Settled, request: &Request, client: ClientPath) {
-        let reply = reply_to(request, settled);
+    fn hold(
+        &mut self,
+        index: LogIndex,
+        settled: Settled,
+        request: &Request,
+        client: ClientPath,
+        state: &ReplicaState,
+        fx: &mut Effects,
+    ) {
+        let asker = (request.session, request.sequence, client.address);
         let waiters = self.waiters.entry(index).or_default();
-        let same = |waiter: &&mut Waiter| {
-            waiter.client.address == client.address
-                && waiter.reply.session == reply.session
-                && waiter.reply.sequence == reply.sequence
-        };
-        if let Some(waiter) = waiters.iter_mut().find(same) {
+        if let Some(waiter) = waiters.get_mut(&asker) {
             waiter.client = client;
-        } else {
-            waiters.push(Waiter { client, reply });
+        } else if self.waiting < WAITERS_MAX {
+            waiters.insert(asker, Waiter { client, reply: reply_to(request, settled) });
             self.waiting += 1;
+        } else {
+            let about = About::Request(request.session, request.sequence);
+            fx.send(Destination::Client(client), decline(about, DeclineReason::Busy, state));
         }
     }
 
@@ -184,7 +194,7 @@ impl RequestManager {
             if *first.key() > state.commit {
                 return;
             }
-            for waiter in first.remove() {
+            for waiter in first.remove().into_values() {
                 self.waiting -= 1;
                 fx.send(Destination::Client(waiter.client), Message::Reply(waiter.reply));
             }
@@ -194,7 +204,8 @@ impl RequestManager {
     /// The node no longer leads: what is pending may or may not be committed by
     /// another. Whoever waits is told to ask there.
     pub fn dismiss(&mut self, state: &ReplicaState, fx: &mut Effects) {
-        for waiter in std::mem::take(&mut self.waiters).into_values().flatten() {
+        let waiters = std::mem::take(&mut self.waiters).into_values();
+        for waiter in waiters.flat_map(BTreeMap::into_values) {
             let about = About::Request(waiter.reply.session, waiter.reply.sequence);
             let declined = decline(about, not_leader(state), state);
             fx.send(Destination::Client(waiter.client), declined);
@@ -219,20 +230,16 @@ impl RequestManager {
         }
         let key = (request.session, request.sequence);
         let full = self.assemblies.len() >= ASSEMBLIES_MAX
-            || self.assembly_bytes + PIECE_BYTES > ASSEMBLY_BYTES_MAX;
+            || self.assembly_bytes + length > ASSEMBLY_BYTES_MAX;
         if full && !self.assemblies.contains_key(&key) {
             let about = About::Request(request.session, request.sequence);
             let busy = decline(about, DeclineReason::Busy, state);
             fx.send(Destination::Client(client), busy);
             return None;
         }
-        let assembly = self.assemblies.entry(key).or_insert_with(|| Assembly {
-            digest: request.digest,
-            length,
-            pieces: BTreeMap::new(),
-            bytes: 0,
-            next_piece: 0,
-            touched: fx.now,
+        let assembly = self.assemblies.entry(key).or_insert_with(|| {
+            self.assembly_bytes += length;
+            Assembly::begin(request.digest, length, fx.now)
         });
         if assembly.digest != request.digest || assembly.length != length {
             let invalid = DeclineReason::Invalid(Invalid::NotAnOperation);
@@ -240,7 +247,7 @@ impl RequestManager {
             fx.send(Destination::Client(client), decline(about, invalid, state));
             return None;
         }
-        self.assembly_bytes += assembly.add(request, fx.now);
+        assembly.add(request, fx.now);
         fx.send(Destination::Client(client), Message::RequestProgress(assembly.progress(key)));
         if !fx.is_armed(Timer::Sweep) {
             fx.arm(Timer::Sweep, SWEEP_INTERVAL);
@@ -260,7 +267,7 @@ impl RequestManager {
         self.assemblies.retain(|_, assembly| {
             let keep = now.since(assembly.touched) < ASSEMBLY_IDLE_MAX;
             if !keep {
-                dropped += assembly.bytes;
+                dropped += assembly.length;
             }
             keep
         });
@@ -272,23 +279,25 @@ impl RequestManager {
 }
 
 impl Assembly {
-    /// Adds the piece. Returns how many bytes that are new.
-    fn add(&mut self, request: &Request, now: Instant) -> usize {
+    fn begin(digest: Digest, length: usize, now: Instant) -> Self {
+        Self { digest, length, pieces: BTreeMap::new(), bytes: 0, next_piece: 0, touched: now }
+    }
+
+    fn add(&mut self, request: &Request, now: Instant) {
         self.touched = now;
         if request.piece >= self.pieces_expected() || self.pieces.contains_key(&request.piece) {
-            return 0;
+            return;
         }
         let last = request.piece + 1 == self.pieces_expected();
         let expected = if last { (self.length - 1) % PIECE_BYTES + 1 } else { PIECE_BYTES };
         if request.bytes.len() != expected {
-            return 0;
+            return;
         }
         self.pieces.insert(request.piece, Bytes::copy_from_slice(&request.bytes));
         while self.pieces.contains_key(&self.next_piece) {
             self.next_piece += 1;
         }
         self.bytes += request.bytes.len();
-        request.bytes.len()
     }
 
     fn pieces_expected(&self) -> u32 {

@@ -68,8 +68,8 @@ pub struct Peer {
     pub address: SocketAddr,
     /// The directory and incarnation that it was last heard with.
     pub life: Option<(DirectoryId, Incarnation)>,
-    /// Directories that it had before: their frames are of the past.
-    pub retired: BTreeSet<DirectoryId>,
+    /// Directories that it was heard with before, each with its highest incarnation.
+    pub retired: BTreeMap<DirectoryId, Incarnation>,
     /// The way to it.
     pub link: Link,
     /// When it was last heard.
@@ -83,7 +83,7 @@ impl Peer {
         Self {
             address: listed.address,
             life: None,
-            retired: BTreeSet::new(),
+            retired: BTreeMap::new(),
             link: Link::new(first_packet),
             heard_at: None,
             progress: Progress::new(LogIndex(1), now),

@@ -124,6 +124,11 @@ impl SessionTable {
         let raised = floor.max(request.floor.min(request.sequence));
         let window = u64::from(configuration.session_window);
         let inside = request.sequence.0 - raised.0.min(request.sequence.0) < window;
+        // A session is minted at an index that is committed by then. One from the future
+        // is forged; evicting it would raise the floor above all honest ones.
+        if request.session.minted_at >= index {
+            return Admission::Refused(Outcome::Forgotten);
+        }
         match self.find(request.session, request.sequence, digest) {
             Lookup::Kept(settled) => Admission::Kept(settled),
             Lookup::Forgotten => Admission::Refused(Outcome::Forgotten),

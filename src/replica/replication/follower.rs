@@ -48,6 +48,12 @@ impl ReplicationManager {
         self.learn_commit(commit, state);
     }
 
+    /// The journal has caught up: there may be room for what was held.
+    pub fn on_synced(&mut self, state: &mut ReplicaState, fx: &mut Effects) {
+        self.attend_to_term(state);
+        self.intake.release_held(state, fx);
+    }
+
     /// The leader has committed up to `commit`. This node's log is known to be the
     /// leader's only as far as it is matched.
     pub fn learn_commit(&mut self, commit: LogIndex, state: &mut ReplicaState) {
@@ -75,11 +81,12 @@ impl ReplicationManager {
     }
 
     /// What was received is void in another term. What is committed is in the log of
-    /// every later leader, so it is matched from the start.
+    /// every later leader, so it is always matched.
     fn attend_to_term(&mut self, state: &ReplicaState) {
         if self.intake.term != state.term {
-            self.intake = Intake { term: state.term, matched: state.commit, held: BTreeMap::new() };
+            self.intake = Intake { term: state.term, ..Intake::default() };
         }
+        self.intake.matched = self.intake.matched.max(state.commit);
     }
 }
 
@@ -106,8 +113,9 @@ impl Intake {
             return;
         }
         let index = entry.index;
-        if state.log.chain_at(index) != Some(entry.chain) {
-            if state.log.term_at(index) == Some(entry.term) {
+        let same_term = state.log.term_at(index) == Some(entry.term);
+        if !same_term || state.log.chain_at(index) != Some(entry.chain) {
+            if same_term {
                 // One leader does not say two things in one term.
                 state.count_drop(DropCause::Protocol);
                 return;

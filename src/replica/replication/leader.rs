@@ -146,7 +146,10 @@ impl ReplicationManager {
             if agrees { acknowledge.hint_index } else { acknowledge.matched.min(log.last_index()) };
         peer.progress.on_acknowledge(acknowledge, verified, echoed, peer.link.round_trip());
         let nothing_to_send = peer.progress.next_to_send(log.last_index()).is_none();
-        if acknowledge.matched < verified && peer.progress.is_idle() && nothing_to_send {
+        if !nothing_to_send || !peer.progress.is_idle() {
+            return;
+        }
+        if acknowledge.matched < verified {
             // The follower has everything and does not know that it is the leader's.
             let probe = ReplicateOperation {
                 term: *term,
@@ -156,6 +159,8 @@ impl ReplicationManager {
                 entries: Vec::new(),
             };
             fx.send(Destination::Peer(from), Message::ReplicateOperation(probe));
+        } else {
+            peer.progress.send_again_what_was_dropped(acknowledge, log.last_index());
         }
     }
 
