@@ -161,8 +161,13 @@ impl Client {
                 self.sends.push_back((target, Message::Request(piece)));
             }
         }
-        let patience = self.servers.patience(target, operation.attempts);
-        self.timers.arm(Timer::Retry(id), self.now + patience);
+        let mut retry_at = self.now + self.servers.patience(target, operation.attempts);
+        let settle_at = operation.give_up_at - self.config.timeout / 4;
+        if operation.attempts > 0 && self.now < settle_at {
+            // However patient the client has become, the last quarter is for settling.
+            retry_at = retry_at.min(settle_at);
+        }
+        self.timers.arm(Timer::Retry(id), retry_at);
     }
 
     pub(super) fn on_progress(&mut self, from: ServerIndex, progress: RequestProgress) {
