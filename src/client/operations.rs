@@ -1,6 +1,6 @@
 //! Operations of a client that are not settled yet.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
@@ -13,8 +13,8 @@ use crate::wire::{DeclineReason, Message, PIECE_BYTES, Reply, Request, RequestPr
 
 /// How many pieces of one operation may be on their way.
 const PIECES_MAX: u32 = 32;
-/// A piece is lost when one sent this much later has arrived.
-const REORDERED_MAX: u32 = 3;
+/// A piece is lost when one sent this many later has arrived.
+const REORDERED_MAX: u64 = 3;
 
 /// An operation that is not settled yet.
 #[derive(Debug)]
@@ -42,8 +42,13 @@ struct Pieces {
     next: u32,
     /// Bit *i*: piece `next + 1 + i` has arrived.
     beyond: u64,
-    /// Those sent and not known to have arrived or to be lost.
-    in_flight: BTreeSet<u32>,
+    /// Those sent and not known to have arrived or to be lost, with the order of their
+    /// sending: a piece that was sent again is not lost because of what it follows.
+    in_flight: BTreeMap<u32, u64>,
+    /// How many were sent.
+    sent: u64,
+    /// The order of the last sent of those that have arrived.
+    newest_arrived: u64,
     /// The target has told of a piece: more than one may be on its way.
     welcome: bool,
 }
@@ -100,7 +105,9 @@ impl PendingOperation {
             if pieces.in_flight.len() >= window as usize {
                 break;
             }
-            if !pieces.has(number) && pieces.in_flight.insert(number) {
+            if !pieces.has(number) && !pieces.in_flight.contains_key(&number) {
+                pieces.sent += 1;
+                pieces.in_flight.insert(number, pieces.sent);
                 due.push(number);
             }
         }
@@ -120,10 +127,13 @@ impl Pieces {
         self.welcome = true;
         self.next = progress.next_piece;
         self.beyond = progress.beyond;
-        let highest = progress.next_piece + (64 - progress.beyond.leading_zeros());
         let (next, beyond) = (self.next, self.beyond);
+        for (_, order) in self.in_flight.iter().filter(|(number, _)| has(next, beyond, **number)) {
+            self.newest_arrived = self.newest_arrived.max(*order);
+        }
+        let newest = self.newest_arrived;
         self.in_flight
-            .retain(|&number| !has(next, beyond, number) && number + REORDERED_MAX > highest);
+            .retain(|&number, order| !has(next, beyond, number) && *order + REORDERED_MAX > newest);
     }
 }
 
@@ -165,8 +175,13 @@ impl Client {
                 self.sends.push_back((target, Message::Request(piece)));
             }
         }
-        let patience = self.servers.patience(target, operation.attempts);
-        self.timers.arm(Timer::Retry(id), self.now + patience);
+        let mut retry_at = self.now + self.servers.patience(target, operation.attempts);
+        let settle_at = operation.give_up_at - self.config.timeout / 4;
+        if operation.attempts > 0 && self.now < settle_at {
+            // However patient the client has become, the last quarter is for settling.
+            retry_at = retry_at.min(settle_at);
+        }
+        self.timers.arm(Timer::Retry(id), retry_at);
     }
 
     pub(super) fn on_progress(&mut self, from: ServerIndex, progress: RequestProgress) {

@@ -2,4 +2,5 @@
 
 mod timer_wheel;
 mod store;
+mod client;
 mod history;

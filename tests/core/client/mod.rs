@@ -1,0 +1,8 @@
+//! The client against scripted servers, on virtual time and without sockets.
+
+mod stage;
+mod writes;
+mod pieces;
+mod reads;
+mod strangers;
+mod chaos;
