@@ -120,10 +120,12 @@ impl Pieces {
         has(self.next, self.beyond, number)
     }
 
-    fn on_progress(&mut self, progress: RequestProgress) {
+    /// Takes in what has arrived. Returns whether that was not known before.
+    fn on_progress(&mut self, progress: RequestProgress) -> bool {
         if progress.next_piece < self.next {
-            return;
+            return false;
         }
+        let news = (progress.next_piece, progress.beyond) != (self.next, self.beyond);
         self.welcome = true;
         self.next = progress.next_piece;
         self.beyond = progress.beyond;
@@ -134,13 +136,14 @@ impl Pieces {
         let newest = self.newest_arrived;
         self.in_flight
             .retain(|&number, order| !has(next, beyond, number) && *order + REORDERED_MAX > newest);
+        news
     }
 }
 
 /// Whether a piece has arrived, when all before `next` have and `beyond` tells of those
 /// after it.
 fn has(next: u32, beyond: u64, number: u32) -> bool {
-    let bit = number.checked_sub(next + 1).and_then(|bit| 1_u64.checked_shl(bit));
+    let bit = number.checked_sub(next.saturating_add(1)).and_then(|bit| 1_u64.checked_shl(bit));
     number < next || bit.is_some_and(|bit| beyond & bit != 0)
 }
 
@@ -190,9 +193,10 @@ impl Client {
         if operation.session != Some(progress.session) || operation.target != from {
             return;
         }
-        operation.pieces.on_progress(progress);
         operation.redirects = 0;
-        operation.attempts = 0;
+        if operation.pieces.on_progress(progress) {
+            operation.attempts = 0;
+        }
         if !operation.settling {
             self.send_operation(id);
         }
@@ -271,12 +275,11 @@ impl Client {
         operation.attempts += 1;
         operation.redirects = 0;
         operation.settling |= self.now + quarter >= operation.give_up_at;
-        let target = if operation.attempts % 2 == 0 {
-            self.servers.after(operation.target)
+        if operation.attempts % 2 == 0 {
+            operation.send_to(self.servers.after(operation.target));
         } else {
-            operation.target
-        };
-        operation.send_to(target);
+            operation.pieces.in_flight.clear();
+        }
         self.send_operation(id);
     }
 

@@ -2,12 +2,14 @@
 //!
 //! This is the algorithm of Wing and Gong with Lowe's memory of configurations: walk the
 //! calls and returns in the order of time; place any operation that has been called and
-//! whose answer fits; go back when an operation returns that could not be placed. Three
+//! whose answer fits; go back when an operation returns that could not be placed. Four
 //! things keep it fast. An operation whose answer tells that it changed nothing is placed
 //! at once where it fits, for good: that never spoils another's place. A configuration is
 //! not searched again that has placed the same answered operations, is in the same state,
-//! and has used up at least the same unknown ones. And an unknown write whose value
-//! nobody can have seen is left out.
+//! and has used up at least the same unknown ones. An unknown write whose value nobody can
+//! have seen is left out. And an unknown operation is placed only directly before one that
+//! needs it: it never returns, so it may always come later, and if nothing needs it, then
+//! it need not have happened.
 
 use std::collections::HashMap;
 
@@ -52,8 +54,17 @@ struct Search<'a> {
     known_left: usize,
     known_hash: u64,
     unknown_used: Vec<u64>,
-    visited: HashMap<(u64, ValueId), Vec<Vec<u64>>>,
+    visited: HashMap<Configuration, Vec<Vec<u64>>>,
     steps: u64,
+}
+
+/// What a search goes on from, but for the unknown operations that are used up.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Configuration {
+    known_hash: u64,
+    state: ValueId,
+    /// The unknown operation placed last, if the next must need it, and the state before.
+    needed: Option<(usize, ValueId)>,
 }
 
 struct Item<'a> {
@@ -146,13 +157,14 @@ impl<'a> Search<'a> {
             return false;
         };
         // An unknown operation without effect need not be placed.
-        if self.operations[item].unknown.is_some() && next == self.state {
+        let is_unknown = self.operations[item].unknown.is_some();
+        if (is_unknown && next == self.state) || !self.needs_the_last(item, next) {
             return false;
         }
         let before = self.state;
         self.mark(item);
         self.state = next;
-        if !self.is_new() {
+        if !self.is_new(is_unknown.then_some((item, before))) {
             self.mark(item);
             self.state = before;
             return false;
@@ -161,6 +173,19 @@ impl<'a> Search<'a> {
         self.known_left -= usize::from(self.operations[item].unknown.is_none());
         self.placed.push((item, before));
         true
+    }
+
+    /// Whether the operation would not be what it is without the unknown one that was
+    /// placed last, if one was. `next` is the state after both.
+    fn needs_the_last(&mut self, item: usize, next: ValueId) -> bool {
+        let Some(&(last, before)) = self.placed.last() else { return true };
+        if self.operations[last].unknown.is_none() {
+            return true;
+        }
+        let without = self.values.apply(before, self.operations[item].operation);
+        let is_known = self.operations[item].unknown.is_none();
+        let appends = matches!(self.operations[item].operation.kind, Kind::Append { .. });
+        if is_known && !appends { without.is_none() } else { without != Some(next) }
     }
 
     /// Toggles the operation in the configuration.
@@ -172,16 +197,21 @@ impl<'a> Search<'a> {
     }
 
     /// Whether no configuration was visited that could do all that this one can.
-    fn is_new(&mut self) -> bool {
-        let used = &self.unknown_used;
-        let visited = self.visited.entry((self.known_hash, self.state)).or_default();
-        self.steps += visited.len() as u64;
-        let covers =
-            |other: &Vec<u64>| other.iter().zip(used).all(|(other, used)| other & !used == 0);
-        if visited.iter().any(covers) {
-            return false;
+    fn is_new(&mut self, needed: Option<(usize, ValueId)>) -> bool {
+        let Self { known_hash, state, ref unknown_used, .. } = *self;
+        let free = Configuration { known_hash, state, needed: None };
+        let this = Configuration { needed, ..free };
+        let covers = |other: &Vec<u64>| {
+            other.iter().zip(unknown_used).all(|(other, used)| other & !used == 0)
+        };
+        for configuration in [free, this] {
+            let visited = self.visited.get(&configuration).map_or(&[][..], Vec::as_slice);
+            self.steps += visited.len() as u64;
+            if visited.iter().any(covers) {
+                return false;
+            }
         }
-        visited.push(used.clone());
+        self.visited.entry(this).or_default().push(unknown_used.clone());
         true
     }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 
 use super::{Kind, Operation, Output, Status};
+use crate::store::parse_number;
 
 /// A value's number.
 pub type ValueId = usize;
@@ -53,12 +54,7 @@ impl Values {
                 answers(&Output::Bool(fits)).then_some(next)
             }
             Kind::Increment { by } => {
-                let number = match self.value(state) {
-                    None => Some(0),
-                    Some(value) => {
-                        std::str::from_utf8(value).ok().and_then(|text| text.parse().ok())
-                    }
-                };
+                let number = self.value(state).map_or(Some(0), |value| parse_number(value));
                 let total = number.and_then(|number: i64| number.checked_add(*by))?;
                 answers(&Output::Total(total)).then(|| self.number(&Bytes::from(total.to_string())))
             }

@@ -12,7 +12,7 @@ mod state;
 
 pub use answer::Answer;
 pub use sessions::{Lookup, SessionTable};
-pub use state::State;
+pub use state::{State, parse_number};
 
 use std::collections::VecDeque;
 

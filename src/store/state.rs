@@ -193,7 +193,7 @@ impl State {
 }
 
 /// A signed 64-bit number in decimal, with at most a minus before it.
-fn parse_number(text: &[u8]) -> Option<i64> {
+pub fn parse_number(text: &[u8]) -> Option<i64> {
     std::str::from_utf8(text).ok().filter(|text| !text.starts_with('+'))?.parse().ok()
 }
 

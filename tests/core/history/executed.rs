@@ -99,15 +99,24 @@ pub fn happen(plans: &[Plan]) -> Vec<Operation> {
     }
     moments.sort_unstable();
     let mut values = Values::new();
-    for (_, place) in moments {
+    for ((_, place), index) in moments.into_iter().zip(1..) {
         let Plan { key, kind, fate, .. } = &plans[place];
         let answer = model::execute(&mut values, key, kind);
         let operation = &mut history[place];
+        operation.index = (*fate == Fate::Answered).then_some(index);
         match answer {
             Some(out) if *fate == Fate::Answered => operation.out = out,
             None if *fate == Fate::Answered => operation.status = Status::Fail,
             _ => {}
         }
+    }
+    history
+}
+
+/// The same history as clients tell it that learn no index.
+pub fn without_indexes(mut history: Vec<Operation>) -> Vec<Operation> {
+    for operation in &mut history {
+        operation.index = None;
     }
     history
 }
