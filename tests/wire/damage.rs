@@ -79,6 +79,21 @@ fn a_sealed_frame_is_not_taken_for_a_damaged_one() {
     }
 }
 
+/// A byte that is changed makes another value or none: never the same one once more.
+#[test]
+fn no_value_has_two_encodings() {
+    for (_, frame) in samples::frames() {
+        let bytes = encode(&frame);
+        for at in 0..bytes.len() {
+            for byte in [0, 1, 2, 3, 4, 127, 128, 255] {
+                let mut changed = bytes.clone();
+                changed[at] = byte;
+                checks::decode_frame(&changed);
+            }
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..1_300)) {
