@@ -4,7 +4,6 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::{BufMut, Bytes};
 
-use super::DropCause;
 use super::kind::Body;
 use super::message::{
     About, DeclineReason, Declined, ListedValue, NodeStatus, OpenSession, PAGES_MAX, PIECE_BYTES,
@@ -314,7 +313,8 @@ impl Body for NodeStatus {
             keys: reader.u64()?,
             sessions: reader.u32()?,
             uptime: reader.u64()?,
-            dropped: take_list(reader, DropCause::ALL.len(), |reader| {
+            // A later version may count more causes than this one knows.
+            dropped: take_list(reader, usize::from(u8::MAX), |reader| {
                 Ok((reader.u8()?, reader.u64()?))
             })?,
             peers: take_list(reader, NODES_MAX, take_peer)?,

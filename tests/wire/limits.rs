@@ -1,0 +1,130 @@
+//! Every message fits into a frame, and promises of length cost nothing.
+
+use std::net::SocketAddr;
+
+use proptest::prelude::*;
+use quorate::operation::{INLINE_BYTES_MAX, Outcome};
+use quorate::types::{ENTRY_BYTES_MAX, GenesisId, KEY_BYTES_MAX, LogIndex, NODES_MAX, ServerId};
+use quorate::wire::{
+    Acknowledge, CLUSTER_NAME_BYTES_MAX, DropCause, FRAME_BYTES_MAX, Frame, HEADER_BYTES,
+    Introduce, Kind, Message, NodeStatus, PIECE_BYTES, Query, RANGES_MAX, seal,
+};
+
+use super::samples::{configuration, directory, frames};
+use super::{decode, encode, strategies};
+
+/// The largest message of each kind that a correct process sends.
+fn largest(mut message: Message) -> Message {
+    match &mut message {
+        Message::Introduce(introduce) => fill_list(introduce),
+        Message::GenesisPropose(configuration) | Message::GenesisComplete(configuration) => {
+            configuration.members = (1..=15).map(|id| (ServerId(id), directory(id))).collect();
+        }
+        Message::Acknowledge(acknowledge) => fill_ranges(acknowledge),
+        Message::ReplicateOperation(replicate) => {
+            replicate.entries.truncate(1);
+            for entry in &mut replicate.entries {
+                entry.payload = vec![0; ENTRY_BYTES_MAX].into();
+            }
+        }
+        Message::Request(request) => request.bytes = vec![0; PIECE_BYTES].into(),
+        Message::Reply(reply) => {
+            let value = Some(vec![0; INLINE_BYTES_MAX].into());
+            let version = Some(LogIndex(1));
+            reply.settled.outcome = Outcome::CompareFailed { version, value };
+        }
+        Message::Read(read) => {
+            read.query = Query::List { prefix: vec![0; KEY_BYTES_MAX].into(), limit: 1 };
+        }
+        Message::Page(page) => {
+            page.bytes = vec![0; PIECE_BYTES].into();
+            page.age = Some(1);
+        }
+        Message::Status(status) => fill_status(status),
+        _ => {}
+    }
+    message
+}
+
+fn fill_list(introduce: &mut Introduce) {
+    introduce.list = (1..=15).map(|id| (ServerId(id), "x".repeat(64))).collect();
+}
+
+fn fill_ranges(acknowledge: &mut Acknowledge) {
+    let range = |at: u64| (LogIndex(at), LogIndex(at));
+    acknowledge.received = (0..RANGES_MAX as u64).map(range).collect();
+}
+
+fn fill_status(status: &mut NodeStatus) {
+    status.cluster = "x".repeat(CLUSTER_NAME_BYTES_MAX);
+    status.genesis = Some(GenesisId(1));
+    status.dropped = DropCause::ALL.iter().map(|cause| (cause.code(), 1)).collect();
+    let address: SocketAddr = "[2001:db8::1]:9717".parse().expect("an address");
+    let mut peer = status.peers[0].clone();
+    (peer.address, peer.heard_age, peer.round_trip) = (address, Some(1), Some(1));
+    status.peers = vec![peer; NODES_MAX - 1];
+}
+
+#[test]
+fn the_largest_message_of_each_kind_fits_into_a_frame() {
+    assert_eq!(configuration().members.len(), 3, "the samples are small");
+    let mut kinds: Vec<Kind> = Vec::new();
+    for (name, Frame { header, message }) in frames() {
+        let frame = Frame { header, message: largest(message) };
+        let bytes = encode(&frame);
+        assert!(bytes.len() <= FRAME_BYTES_MAX, "{name}: {} bytes", bytes.len());
+        assert_eq!(decode(&bytes), Ok(frame), "{name}");
+        kinds.push(Kind::of(&decode(&bytes).expect("it decodes").message));
+    }
+    assert!(Kind::ALL.iter().all(|kind| kinds.contains(kind)));
+}
+
+/// A later version may drop frames for causes that this one does not know.
+#[test]
+fn causes_of_a_later_version_are_shown_by_their_codes() {
+    let (_, mut frame) =
+        frames().into_iter().find(|(name, _)| *name == "status").expect("a sample");
+    let Message::Status(status) = &mut frame.message else { panic!("it is a status") };
+    let known = u8::try_from(DropCause::ALL.len()).expect("few");
+    status.dropped = (0..=known).map(|code| (code, 1)).collect();
+    assert_eq!(decode(&encode(&frame)), Ok(frame));
+}
+
+/// The most memory that is used while the bytes are decoded.
+fn memory_to_decode(bytes: Vec<u8>) -> u64 {
+    let datagram = bytes::Bytes::from(bytes);
+    allocation_counter::measure(|| drop(quorate::wire::decode(&datagram))).bytes_max
+}
+
+/// Each length field of each sample promises the most it can: the message is refused, or
+/// holds no more than is there.
+#[test]
+fn promises_of_length_allocate_nothing() {
+    for (name, frame) in frames() {
+        let bytes = encode(&frame);
+        for at in HEADER_BYTES..bytes.len() {
+            for width in [1, 2, 4] {
+                let mut greedy = bytes.clone();
+                greedy[at..(at + width).min(bytes.len())].fill(0xff);
+                seal(&mut greedy);
+                let memory = memory_to_decode(greedy);
+                assert!(memory <= most_memory(bytes.len()), "{name}, byte {at}: {memory} bytes");
+            }
+        }
+    }
+}
+
+/// An entry takes 24 bytes in a frame and 88 in memory, where a growing list doubles;
+/// nothing takes more for what it is in the frame.
+fn most_memory(frame_bytes: usize) -> u64 {
+    12 * frame_bytes as u64
+}
+
+proptest! {
+    #[test]
+    fn memory_is_bounded_by_what_is_there(frame in strategies::frame()) {
+        let bytes = encode(&frame);
+        let most = most_memory(bytes.len());
+        prop_assert!(memory_to_decode(bytes) <= most);
+    }
+}
