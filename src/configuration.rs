@@ -68,13 +68,14 @@ impl Configuration {
     ///
     /// # Errors
     /// [`Malformed`] when the bytes are none: members must be 1 to [`NODES_MAX`], in
-    /// ascending order.
+    /// ascending order, and no limit may be zero.
     pub fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
         let genesis = GenesisId(reader.u64()?);
         let session_limit = reader.u32()?;
         let session_window = reader.u32()?;
         let count = usize::from(reader.u16()?);
-        if count == 0 || count > NODES_MAX || genesis.0 == 0 || session_limit == 0 {
+        let no_room = session_limit == 0 || session_window == 0;
+        if count == 0 || count > NODES_MAX || genesis.0 == 0 || no_room {
             return Err(Malformed);
         }
         let mut members = BTreeMap::new();

@@ -8,6 +8,7 @@ use super::error::RunError;
 use crate::configuration::Configuration;
 use crate::replica::ListedNode;
 use crate::types::{NODES_MAX, ServerId};
+use crate::wire::ADDRESS_BYTES_MAX;
 
 /// The nodes of the cluster, by their ids.
 pub type PeerList = BTreeMap<ServerId, ListedNode>;
@@ -39,6 +40,12 @@ pub fn resolve_peers(
         let flag = format!("--peer {id}");
         if *id == ServerId::NONE {
             return Err(RunError::usage(format!("--peer 0={typed}: ids count from 1")));
+        }
+        if typed.len() > ADDRESS_BYTES_MAX {
+            return Err(RunError::usage(format!(
+                "{flag}={typed}: an address has at most {ADDRESS_BYTES_MAX} bytes; use a shorter \
+                 name, or the IP address"
+            )));
         }
         let address = one_of_family(&flag, typed, listen)?;
         match nodes.entry(*id) {

@@ -15,7 +15,7 @@ pub use frame::{
 };
 pub use kind::Kind;
 pub use message::*;
-pub use peer_codec::{REPLICATE_BYTES_FIXED, entry_bytes};
+pub use peer_codec::{ADDRESS_BYTES_MAX, REPLICATE_BYTES_FIXED, entry_bytes};
 
 macro_rules! drop_causes {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $text:literal;)*) => {

@@ -20,7 +20,7 @@ pub const REPLICATE_BYTES_FIXED: usize = HEADER_BYTES + 34;
 /// The bytes of an entry apart from its payload.
 const ENTRY_BYTES_FIXED: usize = 24;
 /// The longest address, as typed, that a list of nodes carries.
-const ADDRESS_BYTES_MAX: usize = 64;
+pub const ADDRESS_BYTES_MAX: usize = 64;
 
 // Whatever the path, the largest entry fits into one frame.
 const _: () =
