@@ -2,6 +2,7 @@
 
 mod args;
 mod asking;
+mod demo;
 mod driver;
 mod escape;
 mod exit;
@@ -61,6 +62,12 @@ const COMMANDS: &[Command] = &[
         summary: "show how the nodes are",
         help: status::HELP,
         run: status::run,
+    },
+    Command {
+        name: "demo",
+        summary: "kill a leader on this machine, and see what happens",
+        help: demo::HELP,
+        run: demo::run,
     },
     Command {
         name: "simulate",
