@@ -28,8 +28,9 @@ use screen::Screen;
 use story::Story;
 
 pub const HELP: &str = "\
-Runs the main job on this machine: three nodes, data, clients that write, and a leader
-that is killed with SIGKILL. Shows how long writes paused, and compares all nodes.
+Runs the main job on this machine: three nodes, data, clients that write, and a
+leader that is killed with SIGKILL. Shows how long writes paused, and compares
+what all nodes hold.
 
 Usage: quorate demo [FILE] [--keep] [--json]
 
@@ -39,12 +40,13 @@ Usage: quorate demo [FILE] [--keep] [--json]
   --json   prints an object with acknowledged, missing, pause_ms, kills and
            nodes_equal; the story goes to standard error
 
-Needs no other set-up. It uses free ports of the loopback interface and a temporary
-directory, and removes everything at the end, also after control-C; only a 'kill -9' of
-the demo itself leaves its nodes running. Takes about 6 seconds, never more than 60.
+Needs no other set-up: it uses free ports of the loopback interface and a
+temporary directory, and removes everything at the end, also after control-C.
+Only 'kill -9' of the demo itself leaves its nodes running. Takes about 5
+seconds, never more than 60.
 
-Exit code 1: an acknowledged write is missing, nodes differ, or writes paused for a
-second or longer.
+Exit code 1: an acknowledged write is missing, nodes differ, or writes paused
+for a second or longer.
 
 Example: quorate demo --keep
 ";
@@ -70,7 +72,7 @@ pub fn run(words: &[String]) -> Outcome {
         data,
         started: Instant::now(),
     };
-    let told = story.tell();
+    let told = story.tell().and_then(|verdict| patience.check().map(|()| verdict));
     let Story { mut screen, cluster, .. } = story;
     screen.rest();
     if words.has("keep") && !patience.is_interrupted() {
@@ -80,7 +82,7 @@ pub fn run(words: &[String]) -> Outcome {
     }
     let verdict = told?;
     if !words.has("keep") {
-        let hint = "All nodes and files are gone again; with --keep the cluster stays to be tried.";
+        let hint = "All nodes and files are gone again; --keep leaves them for you to try.";
         screen.say(&screen.palette.paint(Colour::Dim, hint))?;
     }
     if words.has("json") {
@@ -125,7 +127,7 @@ fn keep(screen: &mut Screen, cluster: Cluster) -> Result<(), Failure> {
     let Some((_, server, _)) = nodes.first() else { return Ok(()) };
     let processes: Vec<String> = nodes.iter().map(|(.., process)| process.to_string()).collect();
     screen.say("The cluster goes on running. Any node may be asked; try:")?;
-    for command in ["status", "put motd 'Hello, world'", "get motd", "list element/A"] {
+    for command in ["status", "put motd 'Hello, world'", "get motd", "list --limit 5"] {
         screen.tell(&format!("{program} {command} --server {server}"))?;
     }
     for (id, address, process) in &nodes {

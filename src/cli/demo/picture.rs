@@ -56,7 +56,7 @@ pub fn nodes(standings: &[(ServerId, Standing)], palette: Palette) -> String {
             Standing::Leader => (Colour::Green, '★', "leads"),
             Standing::Dead => (Colour::Red, '✗', "is dead"),
         };
-        palette.paint(colour, &format!("{:20}", format!("{sign} node {id} {verb}")))
+        palette.paint(colour, &format!("{:18}", format!("{sign} node {id} {verb}")))
     };
     standings.iter().map(node).collect::<String>()
 }
@@ -121,7 +121,7 @@ mod tests {
     fn nodes_stand_in_columns_whatever_they_do() {
         let standings = [Standing::Dead, Standing::Leader, Standing::Follower];
         let standings: Vec<_> = (1..).map(ServerId).zip(standings).collect();
-        let expected = "✗ node 1 is dead    ★ node 2 leads      ● node 3 follows    ";
+        let expected = "✗ node 1 is dead  ★ node 2 leads    ● node 3 follows  ";
         assert_eq!(nodes(&standings, PLAIN), expected);
         let coloured = nodes(&standings, Palette { coloured: true });
         assert!(coloured.starts_with("\x1b[31m✗ node 1 is dead"));

@@ -241,18 +241,15 @@ impl Story<'_> {
     }
 
     fn announce(&mut self, verdict: &Verdict) -> Result<(), Failure> {
-        let (colour, word) = if verdict.is_good() {
-            (Colour::Green, "✓ Held")
-        } else {
-            (Colour::Red, "✗ FAILED")
-        };
+        let (colour, sign) =
+            if verdict.is_good() { (Colour::Green, '✓') } else { (Colour::Red, '✗') };
         let missing = match verdict.comparison.missing.len() {
             0 => "none lost".to_owned(),
             some => format!("{} LOST", count(some)),
         };
         let alike = if verdict.comparison.equal { "nodes alike" } else { "nodes NOT alike" };
         let sentence = format!(
-            "{word}: {} writes acknowledged, {missing}; {} pause; {alike}; {} in all.",
+            "{sign} {} writes acknowledged, {missing}, {} pause, {alike}, in {}",
             count(verdict.acknowledged),
             milliseconds(verdict.pause),
             seconds(self.started.elapsed()),
