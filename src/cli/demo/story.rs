@@ -136,10 +136,9 @@ impl Story<'_> {
     }
 
     fn kill_leader(&mut self, traffic: &Traffic) -> Result<Kill, Failure> {
-        let survey = survey::take(&self.cluster.flags());
-        let Some(leader) = survey.leader() else {
-            return Err(Failure::no_answer(format!("nobody to kill: {}", survey.sentence())));
-        };
+        let nobody = Failure::no_answer("there is no leader to kill");
+        let survey = self.await_survey("no node led", |survey| survey.leader().is_some())?;
+        let leader = survey.leader().ok_or(nobody)?;
         let process = self.cluster.process_id(leader.id).unwrap_or_default();
         let at = traffic.now();
         self.cluster.kill(leader.id)?;
