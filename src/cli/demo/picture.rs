@@ -133,7 +133,7 @@ mod tests {
         let lines = chart(&[24, 12, 0, 0, 1, 16], &[(0, "a"), (2, "kill")], PLAIN);
         let expected = ["24 │█", "   │█▄   █", "   │██  ▁█", "   └┴─┴───", "    a kill"];
         assert_eq!(lines, expected);
-        assert_eq!(sparkline(&[8, 4, 0, 1], PLAIN), "█▄ ▁");
+        assert_eq!(sparkline(&[80, 40, 0, 1], PLAIN), "█▄ ▁");
     }
 
     #[test]
