@@ -3,6 +3,7 @@
 mod args;
 mod asking;
 mod check_history;
+mod demo;
 mod driver;
 mod escape;
 mod exit;
@@ -69,6 +70,12 @@ const COMMANDS: &[Command] = &[
         summary: "check what clients saw for linearizability",
         help: check_history::HELP,
         run: check_history::run,
+    },
+    Command {
+        name: "demo",
+        summary: "kill a leader on this machine, and see what happens",
+        help: demo::HELP,
+        run: demo::run,
     },
     Command {
         name: "simulate",

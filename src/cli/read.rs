@@ -149,7 +149,7 @@ fn read_flags(words: &[String], with_limit: bool) -> Result<(ClientFlags, Words)
 }
 
 /// Reads, and hands out each value as soon as it is whole.
-fn read_values(
+pub fn read_values(
     flags: &ClientFlags,
     query: Query,
     stale: bool,
