@@ -245,6 +245,8 @@ impl Client {
             return;
         }
         operation.redirects += 1;
+        // Somebody is there: a node that is gone must not be waited for longer each time.
+        operation.attempts = operation.attempts.min(1);
         match (reason, leader) {
             (DeclineReason::Invalid(invalid), _) => {
                 self.finish(id, Answer::Refused(invalid.to_string()));

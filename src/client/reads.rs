@@ -156,6 +156,7 @@ impl Client {
     pub(super) fn on_read_declined(&mut self, from: ServerIndex, id: AskId, reason: DeclineReason) {
         let pause = self.pause();
         let Some(read) = self.reads.get_mut(&id).filter(|read| read.target == from) else { return };
+        read.attempts = read.attempts.min(1);
         match reason {
             DeclineReason::Invalid(invalid) => {
                 self.finish(id, Answer::Refused(invalid.to_string()));
