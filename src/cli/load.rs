@@ -90,8 +90,13 @@ fn open(path: &str) -> Result<(Box<dyn BufRead>, Option<u64>), Failure> {
     }
     let failed = |error| Failure::usage(format!("cannot read {path}: {error}"));
     let file = File::open(path).map_err(failed)?;
-    let size = file.metadata().map_err(failed)?.len();
-    Ok((Box::new(BufReader::new(file)), Some(size)))
+    let metadata = file.metadata().map_err(failed)?;
+    if metadata.is_dir() {
+        return Err(Failure::usage(format!(
+            "{path} is a directory; expected a file of key<TAB>value lines, or - for standard input"
+        )));
+    }
+    Ok((Box::new(BufReader::new(file)), Some(metadata.len())))
 }
 
 /// A bar with the rate, on a terminal only.
