@@ -24,12 +24,12 @@ Puts the lines of a file, or of standard input, into the store.
 Usage: quorate load FILE|- [flags]
 
 Each line is key<TAB>value, with backslash, tab, newline and return written as
-\\\\ \\t \\n \\r: what 'quorate dump' prints. Many lines are on their way at once, and
-of lines with one key the last may not win: dumps have each key once. A load that
-broke off may be run again: putting the same line twice changes nothing.
+\\\\ \\t \\n \\r: what 'quorate dump' prints. Many lines are on their way at once,
+and of lines with one key the last may not win: dumps have each key once. A load
+that broke off may be run again: putting the same line twice changes nothing.
 
-Exit code 2: a line is malformed; those before it are loaded. Exit code 3: not all
-lines were acknowledged; the sentence says how many were.
+Exit code 2: a line is malformed; those before it are loaded. Exit code 3: not
+all lines were acknowledged; the sentence says how many were.
 
 Example: quorate load backup.tsv
 ";

@@ -83,9 +83,8 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> u8 {
     match outcome {
         Ok(exit) => exit as u8,
         Err(failure) => {
-            if as_json {
-                output::print_line(&failure.to_json().to_string()).ok();
-            } else {
+            let printed = as_json && output::print_line(&failure.to_json().to_string()).is_ok();
+            if !printed {
                 output::note(&format!("quorate: {failure}"));
             }
             failure.exit as u8

@@ -16,15 +16,16 @@ use super::output::{note, print_line};
 use crate::sim::{self, Report};
 
 pub const HELP: &str = "\
-Runs simulated clusters: the daemon's own protocol, frames and journal over a network
-that loses, repeats, delays and corrupts, disks that tear, and nodes that crash.
+Runs simulated clusters: the daemon's own protocol, frames and journal over a
+network that loses, repeats, delays and corrupts, disks that tear, and nodes
+that crash.
 
 Usage: quorate simulate --seed S [--json]
        quorate simulate --seeds A..B [--json]
 
   --seed S       one seed; ends in a line with the checksum of the final states
-  --seeds A..B   from A up to, not including, B, on all cores; exit code 1 at the
-                 first seed that fails, with the command that repeats it
+  --seeds A..B   from A up to, not including, B, on all cores; exit code 1 at
+                 the first seed that fails, with the command that repeats it
 
 A seed fixes everything: the same one gives the same history on any machine.
 

@@ -15,7 +15,7 @@ pub const PUT_HELP: &str = "\
 Sets a key to a value.
 
 Usage: quorate put KEY VALUE [flags]
-       quorate put KEY -        the value is read from standard input, byte for byte
+       quorate put KEY -    the value is read from standard input, byte for byte
 
 A key has 1 to 1,024 bytes, a value 0 to 1,048,576.
 
@@ -50,8 +50,9 @@ Adds to a number, and prints the total.
 
 Usage: quorate incr KEY [BY] [flags]
 
-BY is 1 unless given, and may be negative. An absent key counts as 0. Numbers are
-signed, of 64 bits. Exit code 4: no number stands there, or the sum does not fit.
+BY is 1 unless given, and may be negative. An absent key counts as 0. Numbers
+are signed, of 64 bits. Exit code 4: no number stands there, or the sum does not
+fit.
 
 Example: quorate incr visits
          quorate incr stock -5
