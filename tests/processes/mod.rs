@@ -62,7 +62,7 @@ pub fn quorate(servers: &str, words: &[&str], input: &[u8]) -> Ran {
 /// A node as a process. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct Node {
-    child: Child,
+    pub child: Child,
     /// Where its standard error goes.
     log: PathBuf,
 }
