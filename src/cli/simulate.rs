@@ -146,11 +146,17 @@ fn run_range((from, to): (u64, u64), words: &Words) -> Outcome {
         Duration::from_micros(shared.virtual_time.load(Ordering::Relaxed)).as_secs_f64();
     let operations = shared.operations.load(Ordering::Relaxed);
     if words.has("json") {
-        let summary = json!({ "seeds": done, "seconds": seconds, "simulated_seconds": simulated, "operations": operations });
+        let summary = json!({
+            "seeds": done,
+            "seconds": seconds,
+            "simulated_seconds": simulated,
+            "operations": operations,
+        });
         print_line(&summary.to_string())?;
     } else {
         print_line(&format!(
-            "{done} seeds passed in {seconds:.1} s: {:.0} simulated hours, {operations} operations checked",
+            "{done} seeds passed in {seconds:.1} s: {:.0} simulated hours, {operations} operations \
+             checked",
             simulated / 3_600.0
         ))?;
     }
