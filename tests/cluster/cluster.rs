@@ -45,7 +45,9 @@ impl Cluster {
 
     /// Starts every node, none of which is running.
     pub fn start_all(&mut self) {
-        IDS.into_iter().for_each(|id| self.start_node(id));
+        for id in IDS {
+            self.start_node(id);
+        }
     }
 
     /// Starts the node by the line that all have in common.

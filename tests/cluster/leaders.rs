@@ -51,7 +51,9 @@ fn all_that_was_acknowledged_outlives_the_end_of_all() {
         let (key, value) = pair.split_once('\t').expect("it has a tab");
         cluster.run(&["put", key, value]).expect(0);
     }
-    IDS.into_iter().for_each(|id| cluster.kill(id));
+    for id in IDS {
+        cluster.kill(id);
+    }
     cluster.run(&["get", "a", "--timeout", "0.2"]).expect(3);
     cluster.start_all();
     cluster.wait_until_well();
