@@ -1,10 +1,13 @@
 //! `list`, `dump` and `load`: lines of keys and values, escaped.
 
 use std::collections::BTreeMap;
+use std::io::Write;
+use std::process::{Command, Stdio};
 
 use fastrand::Rng;
 
 use crate::alone::Alone;
+use crate::processes::eventually;
 
 #[test]
 fn lines_are_escaped_and_in_the_order_of_the_keys_bytes() {
@@ -49,6 +52,25 @@ fn a_last_line_without_a_newline_counts_and_no_line_at_all_is_no_failure() {
     assert_eq!(alone.run(&["dump"]).expect(0).text(), "a\t1\nb\t2\n");
     let loaded = alone.run_on(&["load", "-"], b"").expect(0);
     assert_eq!(loaded.err, "quorate: 0 lines acknowledged\n");
+}
+
+#[test]
+fn a_line_from_a_slow_pipe_does_not_wait_for_the_next_one() {
+    let alone = Alone::start();
+    let mut load = Command::new(env!("CARGO_BIN_EXE_quorate"))
+        .args(["load", "-", "--server", &alone.address, "--timeout", "1"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    let mut pipe = load.stdin.take().expect("standard input is a pipe");
+    for line in ["a\t1\n", "b\t2\n"] {
+        pipe.write_all(line.as_bytes()).expect("the program reads");
+        let (key, _) = line.split_once('\t').expect("it has a tab");
+        eventually("the line is loaded", || (alone.run(&["get", key]).code == 0).then_some(()));
+    }
+    drop(pipe);
+    assert_eq!(load.wait().expect("it ends").code(), Some(0));
 }
 
 #[test]
