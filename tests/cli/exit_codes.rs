@@ -170,10 +170,13 @@ fn five_when_the_output_cannot_be_written() {
 /// fragments.
 #[track_caller]
 fn refused_run(flags: &[&str], code: i32, fragments: &[&str]) {
-    let words = [&["run", "--insecure-no-key"], flags].concat();
-    let ran = quorate("", &words, b"").expect(code);
-    let sentence = ran.err.lines().last().unwrap_or_default();
-    assert!(sentence.starts_with("quorate: "), "{}", ran.err);
+    let directory = tempfile::tempdir().expect("there is room for a directory");
+    let mut node = Node::start(flags, &directory.path().join("log"));
+    let found = node.wait_for_exit();
+    let said = node.said();
+    assert_eq!(found, code, "{said}");
+    let sentence = said.lines().last().unwrap_or_default();
+    assert!(sentence.starts_with("quorate: "), "{said}");
     for fragment in fragments {
         assert!(sentence.contains(fragment), "lacks '{fragment}': {sentence}");
     }
