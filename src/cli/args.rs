@@ -16,7 +16,8 @@ pub const DEFAULT_CLUSTER: &str = "quorate";
 /// Where servers are listed that no flag gives.
 const SERVERS_VARIABLE: &str = "QUORATE_SERVERS";
 /// Stands before an operand that begins with a minus, so that it is not taken for a flag.
-const OPERAND_MARK: char = '\u{1}';
+/// No word of a command line can hold this character.
+const OPERAND_MARK: char = '\0';
 
 /// What a command line says.
 #[derive(Debug)]
@@ -38,9 +39,12 @@ pub fn parse(mut options: Options, words: &[String]) -> Result<Words, Failure> {
         if is_number { format!("{OPERAND_MARK}{word}") } else { word.clone() }
     });
     let matches = options.parse(marked).map_err(|error| Failure::usage(explain(&error)))?;
-    let unmark = |word: &String| word.strip_prefix(OPERAND_MARK).unwrap_or(word).to_owned();
-    let operands = matches.free.iter().map(unmark).collect();
+    let operands = matches.free.iter().map(|word| unmark(word)).collect();
     Ok(Words { matches, operands })
+}
+
+fn unmark(word: &str) -> String {
+    word.strip_prefix(OPERAND_MARK).unwrap_or(word).to_owned()
 }
 
 fn explain(error: &getopts::Fail) -> String {
@@ -69,13 +73,12 @@ impl Words {
 
     /// The flag's value.
     pub fn value(&self, flag: &str) -> Option<String> {
-        let value = self.matches.opt_str(flag)?;
-        Some(value.strip_prefix(OPERAND_MARK).unwrap_or(&value).to_owned())
+        self.matches.opt_str(flag).map(|value| unmark(&value))
     }
 
     /// All values of a flag that may be repeated.
     pub fn values(&self, flag: &str) -> Vec<String> {
-        self.matches.opt_strs(flag)
+        self.matches.opt_strs(flag).iter().map(|value| unmark(value)).collect()
     }
 
     /// The flag's value as a number, or what stands in for it.
@@ -105,16 +108,13 @@ impl Words {
         names: [&str; N],
     ) -> Result<[String; N], Failure> {
         <[String; N]>::try_from(self.operands.clone()).map_err(|operands| {
+            let found = match operands.as_slice() {
+                [] => "no operand".to_owned(),
+                [one] => format!("1 operand ({one})"),
+                several => format!("{} operands ({})", several.len(), several.join(" ")),
+            };
             let expected = if N == 0 { "none".to_owned() } else { names.join(" ") };
-            Failure::usage(format!(
-                "found {} operands{}, expected {expected}",
-                operands.len(),
-                if operands.is_empty() {
-                    String::new()
-                } else {
-                    format!(" ({})", operands.join(" "))
-                },
-            ))
+            Failure::usage(format!("found {found}, expected {expected}; --help shows an example"))
         })
     }
 }

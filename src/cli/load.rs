@@ -2,6 +2,8 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal};
+use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
+use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,23 +26,27 @@ Puts the lines of a file, or of standard input, into the store.
 Usage: quorate load FILE|- [flags]
 
 Each line is key<TAB>value, with backslash, tab, newline and return written as
-\\\\ \\t \\n \\r: what 'quorate dump' prints. Many lines are on their way at once, and
-of lines with one key the last may not win: dumps have each key once. A load that
-broke off may be run again: putting the same line twice changes nothing.
+\\\\ \\t \\n \\r: what 'quorate dump' prints. Many lines are on their way at once,
+and of lines with one key the last may not win: dumps have each key once. A load
+that broke off may be run again: putting the same line twice changes nothing.
 
-Exit code 2: a line is malformed; those before it are loaded. Exit code 3: not all
-lines were acknowledged; the sentence says how many were.
+Exit code 2: a line is malformed; those before it are loaded. Exit code 3: not
+all lines were acknowledged; the sentence says how many were.
 
 Example: quorate load backup.tsv
 ";
 
 /// How many lines are on their way at once.
 const OUTSTANDING_MAX: usize = 256;
+/// How many lines may be read before there is room for them on the way.
+const READ_AHEAD_MAX: usize = 256;
+/// How often is looked for a line that was not there yet.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A load under way.
 struct Load {
     driver: Driver,
-    input: Box<dyn BufRead>,
+    lines: Receiver<io::Result<Vec<u8>>>,
     progress: ProgressBar,
     lines_read: u64,
     acknowledged: u64,
@@ -57,7 +63,7 @@ pub fn run(words: &[String]) -> Outcome {
     let (input, size) = open(&path)?;
     let mut load = Load {
         driver: Driver::new(&flags, 1, false, OUTSTANDING_MAX)?,
-        input,
+        lines: read_lines(input)?,
         progress: progress_bar(size),
         lines_read: 0,
         acknowledged: 0,
@@ -84,14 +90,39 @@ fn report(flags: &ClientFlags, acknowledged: u64) -> Outcome {
     Ok(Exit::Done)
 }
 
-fn open(path: &str) -> Result<(Box<dyn BufRead>, Option<u64>), Failure> {
+type Input = Box<dyn BufRead + Send>;
+
+fn open(path: &str) -> Result<(Input, Option<u64>), Failure> {
     if path == "-" {
         return Ok((Box::new(BufReader::new(io::stdin())), None));
     }
     let failed = |error| Failure::usage(format!("cannot read {path}: {error}"));
     let file = File::open(path).map_err(failed)?;
-    let size = file.metadata().map_err(failed)?.len();
-    Ok((Box::new(BufReader::new(file)), Some(size)))
+    let metadata = file.metadata().map_err(failed)?;
+    if metadata.is_dir() {
+        return Err(Failure::usage(format!(
+            "{path} is a directory; expected a file of key<TAB>value lines, or - for standard input"
+        )));
+    }
+    Ok((Box::new(BufReader::new(file)), Some(metadata.len())))
+}
+
+/// Reads on a thread of its own: a pipe that gives nothing must not hold up the lines
+/// that are on their way.
+fn read_lines(mut input: Input) -> Result<Receiver<io::Result<Vec<u8>>>, Failure> {
+    let (read, lines) = sync_channel(READ_AHEAD_MAX);
+    let read_all = move || {
+        loop {
+            let mut line = Vec::new();
+            let result = input.read_until(b'\n', &mut line).map(|_| line);
+            let is_last = !matches!(&result, Ok(line) if !line.is_empty());
+            if read.send(result).is_err() || is_last {
+                return;
+            }
+        }
+    };
+    thread::Builder::new().spawn(read_all).map_err(|error| Failure::system("a thread", &error))?;
+    Ok(lines)
 }
 
 /// A bar with the rate, on a terminal only.
@@ -114,29 +145,29 @@ impl Load {
     fn run(&mut self) -> Result<(), Failure> {
         loop {
             while !self.ended && self.driver.client(0).outstanding() < OUTSTANDING_MAX {
-                self.read_line()?;
+                match self.lines.try_recv() {
+                    Ok(line) => self.take_line(line)?,
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => self.ended = true,
+                }
             }
             if self.ended && self.driver.client(0).outstanding() == 0 {
                 return self.take_events();
             }
-            let until = self.driver.now() + Duration::from_millis(200);
+            let until = self.driver.now() + LOOK_INTERVAL;
             self.driver.turn(until)?;
             self.take_events()?;
         }
     }
 
-    fn read_line(&mut self) -> Result<(), Failure> {
-        let mut line = Vec::new();
-        let length = self
-            .input
-            .read_until(b'\n', &mut line)
-            .map_err(|error| Failure::file("read", "the input", &error))?;
-        if length == 0 {
+    fn take_line(&mut self, line: io::Result<Vec<u8>>) -> Result<(), Failure> {
+        let line = line.map_err(|error| Failure::file("read", "the input", &error))?;
+        if line.is_empty() {
             self.ended = true;
             return Ok(());
         }
         self.lines_read += 1;
-        self.progress.inc(length as u64);
+        self.progress.inc(line.len() as u64);
         let text = line.strip_suffix(b"\n").unwrap_or(&line);
         let (key, value) = match parse_line(text) {
             Ok(parsed) => parsed,

@@ -19,7 +19,6 @@ mod write;
 pub use exit::{Exit, Failure, Outcome};
 
 use std::ffi::OsString;
-use std::fmt::Write;
 
 /// A command of the program.
 struct Command {
@@ -98,9 +97,8 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> u8 {
     match outcome {
         Ok(exit) => exit as u8,
         Err(failure) => {
-            if as_json {
-                output::print_line(&failure.to_json().to_string()).ok();
-            } else {
+            let printed = as_json && output::print_line(&failure.to_json().to_string()).is_ok();
+            if !printed {
                 output::note(&format!("quorate: {failure}"));
             }
             failure.exit as u8
@@ -157,16 +155,20 @@ fn print_help(of: &[String]) -> Outcome {
 }
 
 fn help() -> String {
-    let mut text = String::from("quorate: a small replicated store for a few machines\n\n");
-    text.push_str("Usage: quorate COMMAND [operands] [flags]\n\n");
-    for command in COMMANDS {
-        writeln!(text, "  {:14} {}", command.name, command.summary).expect("a String takes it");
-    }
-    text.push_str(
-        "\nquorate COMMAND --help says more. Client flags: --server ADDR:PORT (repeatable, or\n\
-         QUORATE_SERVERS) [127.0.0.1:9717], --cluster NAME, --timeout SECONDS [5], --json.\n\
-         Exit codes: 0 done, 1 negative answer, 2 wrong command line, 3 no answer or unknown,\n\
-         4 refused, 5 disk error.\n",
-    );
-    text
+    let line = |command: &Command| format!("  {:14} {}", command.name, command.summary);
+    let commands: Vec<String> = COMMANDS.iter().map(line).collect();
+    format!(
+        "quorate: a small replicated store for a few machines\n\
+         Usage: quorate COMMAND [operands] [flags]\n\
+         \n\
+         {}\n\
+         \n\
+         quorate COMMAND --help says more. Flags of all commands that ask a cluster:\n\
+         --server ADDR:PORT (repeatable, or QUORATE_SERVERS) [127.0.0.1:9717],\n\
+         --cluster NAME [quorate], --timeout SECONDS [5], --json.\n\
+         Exit codes: 0 done, 1 negative answer, 2 wrong command line, 3 no answer or\n\
+         outcome unknown, 4 refused, 5 disk error.\n\
+         Example: quorate put motd 'Hello, world'\n",
+        commands.join("\n")
+    )
 }

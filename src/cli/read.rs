@@ -19,8 +19,8 @@ Prints the value of a key: its bytes, and a newline only on a terminal.
 
 Usage: quorate get KEY [--stale] [flags]
 
-  --stale   answered by the asked node alone, from what it knows to be committed;
-            says on standard error at which index and how old at most
+  --stale   answered by the asked node alone, from what it knows to be
+            committed; says on standard error at which index and how old at most
 
 Exit code 1: the key is absent.
 
@@ -36,7 +36,8 @@ Each line is key<TAB>value, with backslash, tab, newline and return written as
 \\\\ \\t \\n \\r.
 
   --limit N   at most N keys
-  --stale     answered by the asked node alone, from what it knows to be committed
+  --stale     answered by the asked node alone, from what it knows to be
+              committed; says on standard error how old that can be
 
 Example: quorate list config/ --limit 10
 ";

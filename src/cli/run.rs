@@ -17,15 +17,17 @@ Usage: quorate run --id N --data-dir DIR [flags] --insecure-no-key
   --id N                this node's number, from 1
   --data-dir DIR        where it keeps its data; made when missing
   --listen ADDR:PORT    the address to listen on [127.0.0.1:9717]
-  --peer ID=ADDR:PORT   a node of the cluster, once for each; the list may name this
-                        node too, so that it serves all hosts. Without: a cluster of one
+  --peer ID=ADDR:PORT   a node of the cluster, once for each; the list may name
+                        this node too, so that one list serves all hosts.
+                        Without: a cluster of one
   --cluster NAME        the cluster's name [quorate]
-  --insecure-no-key     frames are not sealed: whoever reaches the port may speak
+  --insecure-no-key     frames are not sealed: who reaches the port may speak
 
-The same line serves the first start and every later one. A cluster is born when all
-its nodes have met. SIGINT and SIGTERM end a node; a leader hands over first.
-Exit codes: 0 ended by a signal, 2 wrong command line, 4 the directory is another's or
-in use, 5 a disk error.
+The same line serves the first start and every later one. A cluster is born
+when all its nodes have met. SIGINT and SIGTERM end a node; a leader hands over
+first.
+Exit codes: 0 ended by a signal, 2 wrong command line, 4 the directory is
+another's or in use, 5 a disk error.
 
 Example, the first of three nodes:
   quorate run --id 1 --data-dir /var/lib/quorate --listen 10.0.0.1:9717 \\

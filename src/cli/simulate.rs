@@ -16,15 +16,16 @@ use super::output::{note, print_line};
 use crate::sim::{self, Report};
 
 pub const HELP: &str = "\
-Runs simulated clusters: the daemon's own protocol, frames and journal over a network
-that loses, repeats, delays and corrupts, disks that tear, and nodes that crash.
+Runs simulated clusters: the daemon's own protocol, frames and journal over a
+network that loses, repeats, delays and corrupts, disks that tear, and nodes
+that crash.
 
 Usage: quorate simulate --seed S [--json]
        quorate simulate --seeds A..B [--json]
 
   --seed S       one seed; ends in a line with the checksum of the final states
-  --seeds A..B   from A up to, not including, B, on all cores; exit code 1 at the
-                 first seed that fails, with the command that repeats it
+  --seeds A..B   from A up to, not including, B, on all cores; exit code 1 at
+                 the first seed that fails, with the command that repeats it
 
 A seed fixes everything: the same one gives the same history on any machine.
 
@@ -145,11 +146,17 @@ fn run_range((from, to): (u64, u64), words: &Words) -> Outcome {
         Duration::from_micros(shared.virtual_time.load(Ordering::Relaxed)).as_secs_f64();
     let operations = shared.operations.load(Ordering::Relaxed);
     if words.has("json") {
-        let summary = json!({ "seeds": done, "seconds": seconds, "simulated_seconds": simulated, "operations": operations });
+        let summary = json!({
+            "seeds": done,
+            "seconds": seconds,
+            "simulated_seconds": simulated,
+            "operations": operations,
+        });
         print_line(&summary.to_string())?;
     } else {
         print_line(&format!(
-            "{done} seeds passed in {seconds:.1} s: {:.0} simulated hours, {operations} operations checked",
+            "{done} seeds passed in {seconds:.1} s: {:.0} simulated hours, {operations} operations \
+             checked",
             simulated / 3_600.0
         ))?;
     }

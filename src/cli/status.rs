@@ -18,8 +18,8 @@ Shows how the nodes are: those given, and every peer that these name.
 
 Usage: quorate status [flags]
 
-Exit codes: 0 all is well, 1 there is a quorum but not all is well, 3 there is no
-quorum or no answer.
+Exit codes: 0 all is well, 1 there is a quorum but not all is well, 3 there is
+no quorum or no answer.
 
 Example: quorate status --server 10.0.0.1:9717
 ";

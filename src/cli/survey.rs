@@ -166,7 +166,10 @@ impl Survey {
             [others @ .., last] => format!(": {} and {last} are silent", others.join(", ")),
         };
         if answered == 0 {
-            return format!("0 of {total} nodes answered{missing}");
+            return format!(
+                "0 of {total} nodes answered{missing}; see that they run, and check --server and \
+                 --cluster"
+            );
         }
         format!("{answered} of {total} nodes answered, {leader}{missing}")
     }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use getopts::Options;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::args::{ClientFlags, Words, parse};
 use super::asking::execute;
@@ -15,7 +15,7 @@ pub const PUT_HELP: &str = "\
 Sets a key to a value.
 
 Usage: quorate put KEY VALUE [flags]
-       quorate put KEY -        the value is read from standard input, byte for byte
+       quorate put KEY -    the value is read from standard input, byte for byte
 
 A key has 1 to 1,024 bytes, a value 0 to 1,048,576.
 
@@ -50,8 +50,9 @@ Adds to a number, and prints the total.
 
 Usage: quorate incr KEY [BY] [flags]
 
-BY is 1 unless given, and may be negative. An absent key counts as 0. Numbers are
-signed, of 64 bits. Exit code 4: no number stands there, or the sum does not fit.
+BY is 1 unless given, and may be negative. An absent key counts as 0. Numbers
+are signed, of 64 bits. Exit code 4: no number stands there, or the sum does not
+fit.
 
 Example: quorate incr visits
          quorate incr stock -5
@@ -62,8 +63,9 @@ pub fn put(words: &[String]) -> Outcome {
     let (flags, words) = read_flags(Options::new(), words)?;
     let [key, value] = words.expect_operands(["KEY", "VALUE"])?;
     let (key, value) = (Bytes::from(key), Bytes::from(value_operand(&value)?));
-    let settled = execute(&flags, Operation::Put { key: key.clone(), value })?;
-    report(&flags, &key, &settled, json!({ "found": true }))?;
+    let operation = Operation::Put { key: key.clone(), value: value.clone() };
+    let settled = execute(&flags, operation)?;
+    report(&flags, &Standing::written(&key, &value, &settled), &settled)?;
     Ok(Exit::Done)
 }
 
@@ -74,7 +76,8 @@ pub fn delete(words: &[String]) -> Outcome {
     let key = Bytes::from(key);
     let settled = execute(&flags, Operation::Delete { key: key.clone() })?;
     let existed = settled.outcome == operation::Outcome::Deleted { existed: true };
-    report(&flags, &key, &settled, json!({ "found": existed }))?;
+    let absent = Standing { key: &key, value: None, found: existed, version: None };
+    report(&flags, &absent, &settled)?;
     if !existed && !flags.json {
         note(&format!("quorate: '{}' was absent", key.escape_ascii()));
     }
@@ -91,18 +94,19 @@ pub fn compare_and_swap(words: &[String]) -> Outcome {
     let [key, new] = words.expect_operands(["KEY", "NEW"])?;
     let expected = read_expected(&words)?;
     let (key, value) = (Bytes::from(key), Bytes::from(value_operand(&new)?));
-    let operation = Operation::CompareAndSwap { key: key.clone(), expected, value };
+    let operation = Operation::CompareAndSwap { key: key.clone(), expected, value: value.clone() };
     let settled = execute(&flags, operation)?;
-    match &settled.outcome {
-        operation::Outcome::CompareFailed { version, value } => {
-            show_found(&flags, &key, *version, value.as_ref(), &settled)?;
-            Ok(Exit::Negative)
-        }
-        _ => {
-            report(&flags, &key, &settled, json!({ "found": true }))?;
-            Ok(Exit::Done)
-        }
+    let operation::Outcome::CompareFailed { version, value: found } = &settled.outcome else {
+        report(&flags, &Standing::written(&key, &value, &settled), &settled)?;
+        return Ok(Exit::Done);
+    };
+    let (version, found) = (*version, found.as_ref());
+    let standing = Standing { key: &key, value: found, found: version.is_some(), version };
+    report(&flags, &standing, &settled)?;
+    if !flags.json {
+        show_found(version, found);
     }
+    Ok(Exit::Negative)
 }
 
 fn read_expected(words: &Words) -> Result<Expected, Failure> {
@@ -116,25 +120,7 @@ fn read_expected(words: &Words) -> Result<Expected, Failure> {
 }
 
 /// Shows what stands where the comparison failed.
-fn show_found(
-    flags: &ClientFlags,
-    key: &Bytes,
-    version: Option<LogIndex>,
-    value: Option<&Bytes>,
-    settled: &Settled,
-) -> Result<(), Failure> {
-    if flags.json {
-        let mut object = Map::new();
-        put_bytes(&mut object, "key", key);
-        if let Some(value) = value {
-            put_bytes(&mut object, "value", value);
-        }
-        object.insert("found".into(), version.is_some().into());
-        object.insert("version".into(), version.map_or(Value::Null, |version| version.0.into()));
-        object.insert("index".into(), settled.index.0.into());
-        object.insert("swapped".into(), false.into());
-        return print_line(&Value::Object(object).to_string());
-    }
+fn show_found(version: Option<LogIndex>, value: Option<&Bytes>) {
     note(&match (version, value) {
         (None, _) => "quorate: the comparison failed: the key is absent".to_owned(),
         (Some(version), Some(value)) => format!(
@@ -146,7 +132,6 @@ fn show_found(
              'quorate get' shows it"
         ),
     });
-    Ok(())
 }
 
 /// Runs `quorate incr`.
@@ -163,7 +148,8 @@ pub fn increment(words: &[String]) -> Outcome {
     let settled = execute(&flags, Operation::Increment { key: key.clone(), by })?;
     match settled.outcome {
         operation::Outcome::Incremented { total } if flags.json => {
-            report(&flags, &key, &settled, json!({ "value": total.to_string(), "found": true }))?;
+            let value = Bytes::from(total.to_string());
+            report(&flags, &Standing::written(&key, &value, &settled), &settled)?;
         }
         operation::Outcome::Incremented { total } => print_bytes(format!("{total}\n").as_bytes())?,
         operation::Outcome::NotANumber => {
@@ -188,23 +174,39 @@ fn read_flags(mut options: Options, words: &[String]) -> Result<(ClientFlags, Wo
     Ok((ClientFlags::read(&words)?, words))
 }
 
+/// What stands under a key after a write.
+struct Standing<'a> {
+    key: &'a Bytes,
+    /// None: the key is absent, or its value is too long for the answer.
+    value: Option<&'a Bytes>,
+    /// The key was there before a deletion, or is there after another write.
+    found: bool,
+    version: Option<LogIndex>,
+}
+
+impl<'a> Standing<'a> {
+    /// The value was just written.
+    fn written(key: &'a Bytes, value: &'a Bytes, settled: &Settled) -> Self {
+        Self { key, value: Some(value), found: true, version: Some(settled.index) }
+    }
+}
+
 /// With --json prints what came of a write; people are told by silence.
-fn report(
-    flags: &ClientFlags,
-    key: &Bytes,
-    settled: &Settled,
-    fields: Value,
-) -> Result<(), Failure> {
+fn report(flags: &ClientFlags, standing: &Standing, settled: &Settled) -> Result<(), Failure> {
     if !flags.json {
         return Ok(());
     }
     let mut object = Map::new();
-    put_bytes(&mut object, "key", key);
-    if let Value::Object(fields) = fields {
-        object.extend(fields);
+    put_bytes(&mut object, "key", standing.key);
+    match standing.value {
+        Some(value) => put_bytes(&mut object, "value", value),
+        None => {
+            object.insert("value".into(), Value::Null);
+        }
     }
-    let written = !matches!(settled.outcome, operation::Outcome::Deleted { .. });
-    object.insert("version".into(), if written { settled.index.0.into() } else { Value::Null });
+    object.insert("found".into(), standing.found.into());
+    let version = standing.version.map_or(Value::Null, |version| version.0.into());
+    object.insert("version".into(), version);
     object.insert("index".into(), settled.index.0.into());
     print_line(&Value::Object(object).to_string())
 }

@@ -84,8 +84,8 @@ fn check_empty(path: &Path) -> Result<(), RunError> {
         let name = name.to_string_lossy();
         if name != LOCK_NAME && name != "lost+found" && !JournalFile::owns(&name) {
             return Err(RunError::refused(format!(
-                "the directory {} has no journal but holds {name}; name the directory of a node, or \
-                 an empty one",
+                "the directory {} has no journal but holds {name}; name the directory of a node, \
+                 or an empty one",
                 path.display()
             )));
         }

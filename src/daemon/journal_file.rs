@@ -211,10 +211,10 @@ mod tests {
         std::fs::write(&path, &bytes).unwrap();
 
         let found = FoundJournal::read(directory.path());
-        assert!(
-            matches!(found, Err(OpenError::Damage(Damage::Batch { offset, .. })) if offset == damaged),
-            "{found:?}"
-        );
+        let Err(OpenError::Damage(Damage::Batch { offset, .. })) = found else {
+            panic!("{found:?}")
+        };
+        assert_eq!(offset, damaged);
     }
 
     impl JournalFile {

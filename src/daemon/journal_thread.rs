@@ -69,8 +69,8 @@ impl JournalThread {
             Err(TryRecvError::Disconnected) => "its thread ended".into(),
         };
         Err(RunError::disk(format!(
-            "the journal could not be written: {cause}; nobody knows now what is on the disk, so the \
-             node stops: see to the disk, then start it again"
+            "the journal could not be written: {cause}; nobody knows now what is on the disk, so \
+             the node stops: see to the disk, then start it again"
         )))
     }
 }

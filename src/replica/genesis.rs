@@ -264,7 +264,8 @@ impl Genesis {
         }
         let (nodes, verb) = if silent.len() == 1 { ("node", "has") } else { ("nodes", "have") };
         format!(
-            "the cluster is not born yet: it takes all {} listed nodes, and {nodes} {} {verb} not answered",
+            "the cluster is not born yet: it takes all {} listed nodes, and {nodes} {} {verb} not \
+             answered",
             self.list.len(),
             super::status::enumerate(&silent),
         )

@@ -107,7 +107,7 @@ impl HeartbeatManager {
             self.unconfirmed.pop_front();
             // Whatever was acknowledged before a confirmed round began was acknowledged
             // by this leader or before it, so it lies below its commit index.
-            if super::ReplicationManager::has_committed_in_term(state) {
+            if state.has_committed_in_term() {
                 self.complete_as_of = self.complete_as_of.max(Some(begun));
             }
         }

@@ -11,10 +11,10 @@ use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::HeartbeatManager;
 use super::effects::{ClientPath, Destination, Effects, Timer};
 use super::requests::{decline, not_leader};
 use super::state::ReplicaState;
-use super::{HeartbeatManager, ReplicationManager};
 use crate::store::Answer;
 use crate::time::Instant;
 use crate::types::{LogIndex, ReadRound, ServerId};
@@ -171,7 +171,7 @@ impl ReadManager {
         if state.role == Role::Leader {
             self.begin_round(heartbeat, state, fx);
             let confirmed = heartbeat.confirm_rounds(state);
-            if ReplicationManager::has_committed_in_term(state) {
+            if state.has_committed_in_term() {
                 self.answer_proven(
                     |proof| matches!(proof, Proof::Round(round) if round <= confirmed),
                     state,

@@ -235,6 +235,12 @@ impl ReplicaState {
         }
     }
 
+    /// Whether an entry of this leader's own term is committed, so that its commit
+    /// index covers all that was ever acknowledged.
+    pub fn has_committed_in_term(&self) -> bool {
+        self.log.term_at(self.commit) == Some(self.term)
+    }
+
     /// Counts a dropped frame.
     pub fn count_drop(&mut self, cause: DropCause) {
         *self.dropped.entry(cause).or_default() += 1;

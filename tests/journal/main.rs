@@ -227,7 +227,10 @@ proptest! {
     }
 
     #[test]
-    fn garbage_after_the_end_is_cut(life in life(), garbage in prop::collection::vec(any::<u8>(), 1..99)) {
+    fn garbage_after_the_end_is_cut(
+        life in life(),
+        garbage in prop::collection::vec(any::<u8>(), 1..99),
+    ) {
         let sample = sample(&life);
         let expected = sample.recovery(sample.states.len() - 1, garbage.len());
         let file = [sample.file, garbage].concat();

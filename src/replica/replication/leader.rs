@@ -196,12 +196,6 @@ impl ReplicationManager {
         state.commit_to(on_a_majority);
         true
     }
-
-    /// Whether an entry of this leader's own term is committed, so that its commit
-    /// index covers all that was ever acknowledged.
-    pub fn has_committed_in_term(state: &ReplicaState) -> bool {
-        state.log.term_at(state.commit) == Some(state.term)
-    }
 }
 
 /// How far the log is on the disk of a member: zero while another directory answers

@@ -1,0 +1,13 @@
+//! The command line as people and scripts meet it, on the real program: without a
+//! cluster, or with a cluster of one.
+
+mod alone;
+mod command_line;
+mod exit_codes;
+mod help;
+mod json;
+mod lines;
+#[path = "../processes/mod.rs"]
+mod processes;
+mod status;
+mod values;

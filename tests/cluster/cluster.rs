@@ -1,0 +1,160 @@
+//! A cluster of three node processes.
+
+use std::net::UdpSocket;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::processes::{Node, Ran, eventually, quorate};
+
+/// The nodes' numbers.
+pub const IDS: [usize; 3] = [1, 2, 3];
+
+/// Held by whoever runs a cluster: two at once would disturb each other's timing.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// Three nodes, some of which may be dead. All are killed when this is dropped.
+pub struct Cluster {
+    nodes: [Option<Node>; 3],
+    /// Where the nodes listen.
+    pub addresses: [String; 3],
+    pub directory: TempDir,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Cluster {
+    /// Prepares three nodes with free ports, and starts none.
+    pub fn prepare() -> Self {
+        let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let sockets = IDS.map(|_| UdpSocket::bind("127.0.0.1:0").expect("there is a free port"));
+        let addresses = sockets.map(|socket| socket.local_addr().expect("it is bound").to_string());
+        let directory = tempfile::tempdir().expect("there is room for a directory");
+        Self { nodes: [None, None, None], addresses, directory, _alone: alone }
+    }
+
+    /// Starts three nodes, and waits until all are well.
+    #[track_caller]
+    pub fn start() -> Self {
+        let mut cluster = Self::prepare();
+        cluster.start_all();
+        cluster.wait_until_well();
+        cluster
+    }
+
+    /// Starts every node, none of which is running.
+    pub fn start_all(&mut self) {
+        for id in IDS {
+            self.start_node(id);
+        }
+    }
+
+    /// Starts the node by the line that all have in common.
+    pub fn start_node(&mut self, id: usize) {
+        self.start_node_with(id, &self.list());
+    }
+
+    /// The list of peers that all have in common, as the flags give it.
+    pub fn list(&self) -> Vec<String> {
+        IDS.iter().map(|id| format!("{id}={}", self.address(*id))).collect()
+    }
+
+    /// Starts the node with this list of peers.
+    pub fn start_node_with(&mut self, id: usize, peers: &[String]) {
+        let (id_word, data) = (id.to_string(), self.data_dir(id).display().to_string());
+        let mut flags = vec!["--id", &id_word, "--data-dir", &data, "--listen", self.address(id)];
+        flags.extend(peers.iter().flat_map(|peer| ["--peer", peer]));
+        let node = Node::start(&flags, &self.directory.path().join(format!("log-{id}")));
+        self.nodes[id - 1] = Some(node);
+    }
+
+    /// Kills the node.
+    pub fn kill(&mut self, id: usize) {
+        self.node(id).kill();
+        self.nodes[id - 1] = None;
+    }
+
+    /// The node, which is running.
+    pub fn node(&mut self, id: usize) -> &mut Node {
+        self.nodes[id - 1].as_mut().expect("the node was started")
+    }
+
+    /// How much memory the node has.
+    pub fn resident_kib(&mut self, id: usize) -> u64 {
+        let path = format!("/proc/{}/status", self.node(id).child.id());
+        let status = std::fs::read_to_string(path).expect("the node runs");
+        let (_, after) = status.split_once("VmRSS:").expect("the system counts memory");
+        let number = after.split_whitespace().next();
+        number.and_then(|kib| kib.parse().ok()).expect("it is a number of KiB")
+    }
+
+    /// Where the node listens.
+    pub fn address(&self, id: usize) -> &str {
+        &self.addresses[id - 1]
+    }
+
+    /// Where the node keeps its data.
+    pub fn data_dir(&self, id: usize) -> PathBuf {
+        self.directory.path().join(format!("data-{id}"))
+    }
+
+    /// The addresses of all, as the variable lists them.
+    pub fn servers(&self) -> String {
+        self.addresses.join(",")
+    }
+
+    /// Runs a client command that knows all nodes.
+    pub fn run(&self, words: &[&str]) -> Ran {
+        quorate(&self.servers(), words, b"")
+    }
+
+    /// Runs a client command that knows only this node.
+    pub fn ask(&self, id: usize, words: &[&str]) -> Ran {
+        quorate(self.address(id), words, b"")
+    }
+
+    /// What `status` says of the node.
+    pub fn status_of(&self, id: usize) -> Value {
+        let nodes = self.run(&["status", "--json"]).json()["nodes"].take();
+        let mut nodes = nodes.as_array().expect("it is a list").clone().into_iter();
+        let is_it = |node: &Value| node["address"] == self.address(id);
+        nodes.find(is_it).expect("every node is shown")
+    }
+
+    /// Waits until every node votes and follows one leader.
+    #[track_caller]
+    pub fn wait_until_well(&self) {
+        eventually("all is well", || (self.run(&["status"]).code == 0).then_some(()));
+    }
+
+    /// Waits until a majority follows one leader. Returns its id.
+    #[track_caller]
+    pub fn leader(&self) -> usize {
+        eventually("a majority follows one leader", || {
+            let shown = self.run(&["status", "--json"]).json();
+            let nodes = shown["nodes"].as_array()?;
+            let leads = |id: &usize| {
+                let follows = |node: &&Value| node["leader_id"] == *id;
+                let is_it = |node: &Value| node["id"] == *id && node["role"] == "leader";
+                nodes.iter().any(is_it) && nodes.iter().filter(follows).count() >= 2
+            };
+            IDS.into_iter().find(leads)
+        })
+    }
+
+    /// A node that does not lead.
+    #[track_caller]
+    pub fn follower(&self) -> usize {
+        self.leader() % IDS.len() + 1
+    }
+
+    /// Waits until the node's own committed state, dumped, is this.
+    #[track_caller]
+    pub fn wait_for_dump(&self, id: usize, expected: &[u8]) {
+        eventually(&format!("node {id} holds all that is expected"), || {
+            let dumped = self.ask(id, &["dump", "--stale"]);
+            (dumped.code == 0 && dumped.out == expected).then_some(())
+        });
+    }
+}

@@ -1,0 +1,13 @@
+//! Three real processes on loopback, with real sockets and real disks: what is killed,
+//! wiped, contradicted and flooded. Clusters run one at a time.
+
+mod cluster;
+mod leaders;
+mod load;
+mod members;
+#[path = "../processes/mod.rs"]
+mod processes;
+mod reads;
+mod relay;
+mod status;
+mod storm;

@@ -1,0 +1,81 @@
+//! Who belongs to the cluster, and who votes.
+
+use std::fs;
+
+use crate::cluster::{Cluster, IDS};
+
+#[test]
+fn a_wiped_directory_comes_back_without_a_vote() {
+    let mut cluster = Cluster::start();
+    cluster.run(&["put", "k", "1"]).expect(0);
+    let wiped = cluster.follower();
+    let former = cluster.status_of(wiped)["directory"].clone();
+    cluster.kill(wiped);
+    fs::remove_dir_all(cluster.data_dir(wiped)).expect("the directory can be removed");
+    cluster.start_node(wiped);
+    cluster.wait_for_dump(wiped, b"k\t1\n");
+    let status = cluster.status_of(wiped);
+    assert_eq!(status["voter"], false, "{status}");
+    assert_ne!(status["directory"], former);
+    cluster.run(&["status"]).expect(1);
+
+    cluster.run(&["put", "k", "2"]).expect(0);
+    assert_eq!(cluster.ask(wiped, &["get", "k"]).expect(0).text(), "2");
+    let voter = IDS.into_iter().find(|id| *id != wiped && *id != cluster.leader());
+    cluster.kill(voter.expect("there are two voters"));
+    cluster.run(&["put", "k", "3", "--timeout", "1"]).expect(3);
+    cluster.run(&["status"]).expect(3);
+}
+
+#[test]
+fn a_node_with_another_list_is_refused_before_the_birth() {
+    let mut cluster = Cluster::prepare();
+    cluster.start_node(1);
+    cluster.start_node(3);
+    let differing = differing_list(&cluster, 2);
+    cluster.start_node_with(2, &differing);
+    refused_with_both_lists(&mut cluster, 2);
+
+    // The others go on to wait for a node that agrees.
+    cluster.start_node(2);
+    cluster.wait_until_well();
+}
+
+#[test]
+fn a_node_with_another_list_is_refused_after_the_birth() {
+    let mut cluster = Cluster::start();
+    let refused = cluster.follower();
+    cluster.kill(refused);
+    let longer: Vec<String> =
+        cluster.list().into_iter().chain(["4=127.0.0.1:9".to_owned()]).collect();
+    cluster.start_node_with(refused, &longer);
+    assert_eq!(cluster.node(refused).wait_for_exit(), 2);
+    let said = cluster.node(refused).said();
+    assert!(said.contains("list the nodes 1, 2, 3, 4"), "{said}");
+    assert!(said.contains("has the nodes 1, 2, 3;"), "{said}");
+
+    fs::remove_dir_all(cluster.data_dir(refused)).expect("the directory can be removed");
+    let differing = differing_list(&cluster, refused);
+    cluster.start_node_with(refused, &differing);
+    refused_with_both_lists(&mut cluster, refused);
+    cluster.run(&["put", "k", "v"]).expect(0);
+}
+
+/// The common list, but with another address for the node.
+fn differing_list(cluster: &Cluster, id: usize) -> Vec<String> {
+    let mut list = cluster.list();
+    list[id - 1] = format!("{id}=127.0.0.1:9");
+    list
+}
+
+/// The node ends by itself. Its last sentence shows the list of the others and its own.
+#[track_caller]
+fn refused_with_both_lists(cluster: &mut Cluster, id: usize) {
+    let code = cluster.node(id).wait_for_exit();
+    let said = cluster.node(id).said();
+    assert_eq!(code, 2, "{said}");
+    let sentence = said.lines().last().unwrap_or_default();
+    let (others, own) = (cluster.list().join(" "), differing_list(cluster, id).join(" "));
+    let expected = format!("it has {others}, and here stands {own}; start all nodes with");
+    assert!(sentence.contains(&expected), "lacks '{expected}': {said}");
+}
