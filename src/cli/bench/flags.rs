@@ -20,7 +20,7 @@ Usage: quorate bench [flags]
   --reads PERCENT   the share of reads, which are linearizable [50]
   --keys K          keys, taken evenly, under a prefix of the run's own [1000]
   --rate R          open loop: begin R operations a second, measured from when
-                    each should have begun; without: when one ends, the next begins
+                    each should have begun; without: one ends, the next begins
   --history FILE    write what clients saw, for 'quorate check-history'; writes
                     then are 6 put : 1 cas : 1 delete : 2 incr of 10, else put
   --json            one line for machines, with what was answered each second

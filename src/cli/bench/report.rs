@@ -228,24 +228,25 @@ mod tests {
         figures
     }
 
-    fn report<R>(line: &str, seconds: u64, read: fn(&Report<'_>) -> R) -> R {
+    /// The report for people and for machines, of a thousand operations each second.
+    fn report(line: &str, seconds: u64) -> (String, Value) {
         let words: Vec<String> = line.split_whitespace().map(Into::into).collect();
         let flags = BenchFlags::read(&words).unwrap();
         let took = Duration::from_secs(seconds);
         let figures = figures(seconds);
-        read(&Report { flags: &flags, prefix: "bench/0/", figures: &figures, took, never_began: 3 })
+        let report =
+            Report { flags: &flags, prefix: "bench/0/", figures: &figures, took, never_began: 3 };
+        (report.to_text(), report.to_json())
     }
 
     #[test]
     fn the_report_fits_a_screen_and_says_what_was_measured() {
         for seconds in [1, 10, 200] {
-            let text = report(&format!("--duration {seconds} --rate 1000"), seconds, |report| {
-                report.to_text()
-            });
+            let text = report(&format!("--duration {seconds} --rate 1000"), seconds).0;
             assert!(text.lines().count() <= 24, "{text}");
             assert!(text.lines().all(|line| line.len() <= 80), "{text}");
         }
-        let text = report("--duration 2", 2, |report| report.to_text());
+        let text = report("--duration 2", 2).0;
         for part in [
             "16 clients, 50 % reads, 1,000 keys, values of 64 bytes, at once again",
             "reads          1,000   2.00 ms   2.80 ms",
@@ -262,7 +263,7 @@ mod tests {
 
     #[test]
     fn the_last_line_for_machines_has_its_fields() {
-        let object = report("", 2, |report| report.to_json());
+        let object = report("", 2).1;
         assert_eq!((&object["ops"], &object["errors"]), (&json!(1_998), &json!(0)));
         assert_eq!((&object["unknown"], &object["ops_per_s"]), (&json!(2), &json!(999.0)));
         assert_eq!(object["longest_gap_ms"], json!(2.0));
@@ -282,7 +283,7 @@ mod tests {
 
     #[test]
     fn nothing_answered_has_no_quantiles() {
-        let object = report("", 0, |report| report.to_json());
+        let object = report("", 0).1;
         assert_eq!((&object["ops"], &object["p50_us"]), (&json!(0), &Value::Null));
     }
 
