@@ -96,8 +96,7 @@ impl std::fmt::Display for Size {
         let count = |number: usize| HumanCount(number as u64);
         write!(
             f,
-            "{} operations of {} clients on {} keys ({} unknown, {} without effect), checked in \
-             {:.3} s",
+            "operations {}, clients {}, keys {}, unknown {}, without effect {}; checked in {:.3} s",
             count(self.operations),
             count(self.clients),
             count(self.keys),

@@ -2,12 +2,13 @@
 //!
 //! This is the algorithm of Wing and Gong with Lowe's memory of configurations: walk the
 //! calls and returns in the order of time; place any operation that has been called and
-//! whose answer fits; go back when an operation returns that could not be placed. Three
+//! whose answer fits; go back when an operation returns that could not be placed. Four
 //! things keep it fast. An operation whose answer tells that it changed nothing is placed
 //! at once where it fits, for good: that never spoils another's place. A configuration is
 //! not searched again that has placed the same answered operations, is in the same state,
-//! and has used up at least the same unknown ones. And an unknown write whose value
-//! nobody can have seen is left out.
+//! and has used up at least the same unknown ones. Of unknown ones that ask the same the
+//! first is used first. And an unknown write whose value nobody can have seen is left
+//! out.
 
 use std::collections::HashMap;
 
@@ -15,8 +16,9 @@ use bytes::Bytes;
 
 use super::{Kind, Operation, Output, Status};
 
-/// How many placements are tried before the search is given up.
-const STEPS_MAX: u64 = 20_000_000;
+/// How many placements are tried before the search is given up. The memory of
+/// configurations grows with them, to some hundred bytes for each.
+const STEPS_MAX: u64 = 3_000_000;
 /// How many values are told that the key had where an operation was tried in vain.
 pub const STATES_MAX: usize = 8;
 
@@ -63,6 +65,8 @@ struct Item<'a> {
     position: usize,
     /// Its bit among the unknown ones.
     unknown: Option<usize>,
+    /// The bit of the unknown one that asks the same and was called just before it.
+    twin: Option<usize>,
     /// A random word for the hash of placed operations.
     word: u64,
     /// The states that its answer did not fit, as far as they are told.
@@ -74,7 +78,11 @@ impl<'a> Search<'a> {
         let hidden = hides_nothing(operations);
         let mut items: Vec<Item<'a>> = Vec::new();
         let mut unknown_count = 0;
-        for (position, operation) in operations.iter().copied().enumerate() {
+        let mut twins: HashMap<&Kind, usize> = HashMap::new();
+        let mut by_call: Vec<(usize, &Operation)> =
+            operations.iter().copied().enumerate().collect();
+        by_call.sort_by_key(|(_, operation)| operation.call);
+        for (position, operation) in by_call {
             let unknown = operation.status == Status::Unknown;
             let no_effect = operation.kind == Kind::Get;
             if unknown && (no_effect || (hidden && is_unseen(operation, operations))) {
@@ -82,8 +90,10 @@ impl<'a> Search<'a> {
             }
             let bit = unknown.then_some(unknown_count);
             unknown_count += usize::from(unknown);
+            let twin = bit.and_then(|bit| twins.insert(&operation.kind, bit));
             let word = scramble(position as u64 + 1);
-            items.push(Item { operation, position, unknown: bit, word, refused_by: Vec::new() });
+            let refused_by = Vec::new();
+            items.push(Item { operation, position, unknown: bit, twin, word, refused_by });
         }
         Self {
             events: Events::new(&items),
@@ -139,6 +149,9 @@ impl<'a> Search<'a> {
 
     /// Places the operation if its answer fits the state, and that was not tried before.
     fn try_to_place(&mut self, item: usize) -> bool {
+        if self.operations[item].twin.is_some_and(|twin| !self.is_used(twin)) {
+            return false;
+        }
         let Some(next) = self.values.apply(self.state, self.operations[item].operation) else {
             let refused_by = &mut self.operations[item].refused_by;
             if refused_by.len() < STATES_MAX && !refused_by.contains(&self.state) {
@@ -162,6 +175,11 @@ impl<'a> Search<'a> {
         self.known_left -= usize::from(self.operations[item].unknown.is_none());
         self.placed.push((item, before));
         true
+    }
+
+    /// Whether the unknown operation with this bit is placed.
+    fn is_used(&self, bit: usize) -> bool {
+        self.unknown_used[bit / 64] >> (bit % 64) & 1 == 1
     }
 
     /// Toggles the operation in the configuration.
