@@ -66,7 +66,7 @@ struct Item<'a> {
     /// Its bit among the unknown ones.
     unknown: Option<usize>,
     /// The bit of the unknown one that asks the same and was called just before it.
-    twin: Option<usize>,
+    alike: Option<usize>,
     /// A random word for the hash of placed operations.
     word: u64,
     /// The states that its answer did not fit, as far as they are told.
@@ -78,7 +78,7 @@ impl<'a> Search<'a> {
         let hidden = hides_nothing(operations);
         let mut items: Vec<Item<'a>> = Vec::new();
         let mut unknown_count = 0;
-        let mut twins: HashMap<&Kind, usize> = HashMap::new();
+        let mut newest: HashMap<&Kind, usize> = HashMap::new();
         let mut by_call: Vec<(usize, &Operation)> =
             operations.iter().copied().enumerate().collect();
         by_call.sort_by_key(|(_, operation)| operation.call);
@@ -90,10 +90,10 @@ impl<'a> Search<'a> {
             }
             let bit = unknown.then_some(unknown_count);
             unknown_count += usize::from(unknown);
-            let twin = bit.and_then(|bit| twins.insert(&operation.kind, bit));
+            let alike = bit.and_then(|bit| newest.insert(&operation.kind, bit));
             let word = scramble(position as u64 + 1);
             let refused_by = Vec::new();
-            items.push(Item { operation, position, unknown: bit, twin, word, refused_by });
+            items.push(Item { operation, position, unknown: bit, alike, word, refused_by });
         }
         Self {
             events: Events::new(&items),
@@ -149,7 +149,7 @@ impl<'a> Search<'a> {
 
     /// Places the operation if its answer fits the state, and that was not tried before.
     fn try_to_place(&mut self, item: usize) -> bool {
-        if self.operations[item].twin.is_some_and(|twin| !self.is_used(twin)) {
+        if self.operations[item].alike.is_some_and(|bit| !self.is_used(bit)) {
             return false;
         }
         let Some(next) = self.values.apply(self.state, self.operations[item].operation) else {
@@ -207,14 +207,11 @@ impl<'a> Search<'a> {
     /// its call. None when there is none.
     fn take_back(&mut self) -> Option<usize> {
         while let Some((item, before)) = self.placed.pop() {
-            // A put of what stands there already may be what a later answer needs.
-            let tells_nothing = self.operations[item].operation.out == Output::None;
-            let may_wait = self.state != before || tells_nothing;
             self.mark(item);
             self.state = before;
             self.events.put_back(item);
             self.known_left += usize::from(self.operations[item].unknown.is_none());
-            if may_wait {
+            if !changed_nothing(self.operations[item].operation) {
                 return Some(self.events.after(self.events.call_of(item)));
             }
         }
@@ -374,6 +371,13 @@ impl Values {
             }
         }
     }
+}
+
+/// Whether the answer alone tells that the operation changed nothing, in whatever state it
+/// was executed. A put of what stood there already changed nothing either, but there may
+/// be another state in which it is needed.
+fn changed_nothing(operation: &Operation) -> bool {
+    matches!(operation.out, Output::Value(_) | Output::Bool(false))
 }
 
 /// Whether nothing in the history can tell of a value except by naming it. A failed
