@@ -17,20 +17,20 @@ use crate::history::json_lines::{self, ReadError};
 use crate::history::{self, Kind, Operation, Output, STATES_MAX, Status, Verdict};
 
 pub const HELP: &str = "\
-Checks whether a history is linearizable: whether some order of its operations, each
-at one moment between its call and its answer, explains every answer.
+Checks whether a history is linearizable: whether some order of its operations,
+each at one moment between its call and its answer, explains every answer.
 
 Usage: quorate check-history FILE [--json]
 
-FILE holds JSON Lines, one object for each operation, as 'quorate bench --history'
-writes it: c (client), op (put, get, cas, delete, append, incr), k (key), v (value or
-addend), e (value expected by cas), call and ret (nanoseconds), st (ok, fail,
-unknown), out (the answer), idx (log index, optional). Lines with # are comments.
+FILE holds JSON Lines, one object for each operation, as 'quorate bench' writes
+it: c (client), op (put, get, cas, delete, append, incr), k (key), v (value or
+addend), e (value that cas expects), call and ret (nanoseconds), st (ok, fail,
+unknown), out (the answer), idx (log index, optional). Comments begin with #.
 
-Exit codes: 0 it is linearizable; 1 it is not, and the operation is named that fits
-nowhere; 2 a line is malformed; 3 not decided, since too many orders are possible.
+Exit codes: 0 it is linearizable; 1 it is not, and the operation is named that
+fits nowhere; 2 a line is malformed; 3 undecided: too many orders are possible.
 
-Example: quorate bench --history h.jsonl && quorate check-history h.jsonl
+Example: quorate check-history h.jsonl
 ";
 
 /// Runs `quorate check-history`.
@@ -96,8 +96,7 @@ impl std::fmt::Display for Size {
         let count = |number: usize| HumanCount(number as u64);
         write!(
             f,
-            "{} operations of {} clients on {} keys ({} unknown, {} without effect), checked in \
-             {:.3} s",
+            "operations {}, clients {}, keys {}, unknown {}, without effect {}; checked in {:.3} s",
             count(self.operations),
             count(self.clients),
             count(self.keys),

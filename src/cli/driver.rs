@@ -1,8 +1,8 @@
 //! Clients with sockets and a clock: what turns their wishes into datagrams.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
 
 use bytes::Bytes;
 use mio::net::UdpSocket;
@@ -11,11 +11,15 @@ use mio::{Events, Interest, Poll, Token};
 use super::args::ClientFlags;
 use super::exit::Failure;
 use crate::client::{Client, ClientConfig, Event};
-use crate::daemon::{Clock, random_u64};
+use crate::daemon::{Clock, Signals, WakeUp, random_u64};
 use crate::time::Instant;
 
 /// The largest datagram that may come in.
 const DATAGRAM_BYTES_MAX: usize = 65_536;
+/// What the poll calls the timer. The clients' sockets go by their places.
+const WAKE_UP: Token = Token(usize::MAX);
+/// What the poll calls the signals.
+const SIGNALS: Token = Token(usize::MAX - 1);
 
 /// Some clients, each with a socket of its own, on one thread.
 #[derive(Debug)]
@@ -23,7 +27,14 @@ pub struct Driver {
     poll: Poll,
     events: Events,
     clock: Clock,
+    wake_up: WakeUp,
+    signals: Option<Signals>,
     members: Vec<Member>,
+    /// The clients that something happened to: they may have something to send, and
+    /// other deadlines. The others cost nothing in a turn.
+    touched: Vec<usize>,
+    /// When each client must be called again, with its place.
+    deadlines: BTreeSet<(Instant, usize)>,
     frame: Vec<u8>,
     buffer: Vec<u8>,
 }
@@ -32,6 +43,9 @@ pub struct Driver {
 struct Member {
     socket: UdpSocket,
     client: Client,
+    is_touched: bool,
+    /// The deadline that is noted for it.
+    deadline: Option<Instant>,
 }
 
 impl Driver {
@@ -43,10 +57,16 @@ impl Driver {
         outstanding_max: usize,
     ) -> Result<Self, Failure> {
         let poll = Poll::new().map_err(|error| Failure::system("an event queue", &error))?;
+        let wake_up = WakeUp::register(poll.registry(), WAKE_UP)
+            .map_err(|error| Failure::system("a timer", &error))?;
         let mut driver = Self {
             poll,
             events: Events::with_capacity(1_024),
             clock: Clock::new(),
+            wake_up,
+            signals: None,
+            touched: Vec::new(),
+            deadlines: BTreeSet::new(),
             members: Vec::with_capacity(count),
             frame: Vec::new(),
             buffer: vec![0; DATAGRAM_BYTES_MAX],
@@ -61,7 +81,7 @@ impl Driver {
         for place in 0..count {
             let client = Client::new(config.clone(), driver.clock.now(), random_u64());
             let socket = driver.open_socket(place, flags.servers[0])?;
-            driver.members.push(Member { socket, client });
+            driver.members.push(Member { socket, client, is_touched: false, deadline: None });
         }
         Ok(driver)
     }
@@ -85,34 +105,55 @@ impl Driver {
         self.clock.now()
     }
 
+    /// Takes over ctrl-C, which no longer ends the process.
+    pub fn catch_signals(&mut self) -> Result<(), Failure> {
+        let signals = Signals::register(self.poll.registry(), SIGNALS)
+            .map_err(|error| Failure::system("signals", &error))?;
+        self.signals = Some(signals);
+        Ok(())
+    }
+
+    /// How often the process was asked to end since this was asked last.
+    pub fn take_signals(&mut self) -> usize {
+        self.signals.as_mut().map_or(0, Signals::take)
+    }
+
     /// The client at the place.
     pub fn client(&mut self, place: usize) -> &mut Client {
+        self.touch(place);
         &mut self.members[place].client
+    }
+
+    /// The next event of the client at the place.
+    pub fn poll_event(&mut self, place: usize) -> Option<Event> {
+        self.members[place].client.poll_event()
     }
 
     /// Sends what the clients want sent, waits for something to happen until `until` at
     /// the latest, and takes it in.
     pub fn turn(&mut self, until: Instant) -> Result<(), Failure> {
-        (0..self.members.len()).for_each(|place| self.send_all(place));
-        let now = self.clock.now();
-        let deadlines = self.members.iter().filter_map(|member| member.client.next_deadline());
-        let deadline = deadlines.min().map_or(until, |first| first.min(until));
-        if let Err(error) = self.poll.poll(&mut self.events, Some(round_up(deadline.since(now))))
-            && error.kind() != ErrorKind::Interrupted
-        {
-            return Err(Failure::system("waiting for datagrams", &error));
+        while let Some(place) = self.touched.pop() {
+            self.members[place].is_touched = false;
+            self.send_all(place);
+            self.note_deadline(place);
         }
-        let ready: Vec<usize> = self.events.iter().map(|event| event.token().0).collect();
-        for place in ready {
-            self.receive_all(place);
-        }
-        let now = self.clock.now();
-        for member in &mut self.members {
-            if member.client.next_deadline().is_some_and(|deadline| deadline <= now) {
-                member.client.on_timeout(now);
+        self.wait(until)?;
+        let ready: Vec<Token> = self.events.iter().map(mio::event::Event::token).collect();
+        for token in ready {
+            match (token, &mut self.signals) {
+                (WAKE_UP, _) => {}
+                (SIGNALS, Some(signals)) => signals.set_readable(),
+                (Token(place), _) => self.receive_all(place),
             }
         }
+        self.time_out();
         Ok(())
+    }
+
+    fn touch(&mut self, place: usize) {
+        if !std::mem::replace(&mut self.members[place].is_touched, true) {
+            self.touched.push(place);
+        }
     }
 
     fn send_all(&mut self, place: usize) {
@@ -123,7 +164,35 @@ impl Driver {
         }
     }
 
+    fn note_deadline(&mut self, place: usize) {
+        let member = &mut self.members[place];
+        let deadline = member.client.next_deadline();
+        if deadline == member.deadline {
+            return;
+        }
+        if let Some(noted) = member.deadline {
+            self.deadlines.remove(&(noted, place));
+        }
+        if let Some(deadline) = deadline {
+            self.deadlines.insert((deadline, place));
+        }
+        member.deadline = deadline;
+    }
+
+    fn wait(&mut self, until: Instant) -> Result<(), Failure> {
+        let now = self.clock.now();
+        let first = self.deadlines.first().map_or(until, |(deadline, _)| until.min(*deadline));
+        self.wake_up.arm(first, now).map_err(|error| Failure::system("a timer", &error))?;
+        match self.poll.poll(&mut self.events, None) {
+            Err(error) if error.kind() != ErrorKind::Interrupted => {
+                Err(Failure::system("waiting for datagrams", &error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn receive_all(&mut self, place: usize) {
+        self.touch(place);
         let member = &mut self.members[place];
         loop {
             match member.socket.recv_from(&mut self.buffer) {
@@ -138,13 +207,17 @@ impl Driver {
         }
     }
 
-    /// The next event of the client at the place.
-    pub fn poll_event(&mut self, place: usize) -> Option<Event> {
-        self.members[place].client.poll_event()
+    fn time_out(&mut self) {
+        let now = self.clock.now();
+        let due: Vec<usize> = self
+            .deadlines
+            .iter()
+            .take_while(|(deadline, _)| *deadline <= now)
+            .map(|(_, place)| *place)
+            .collect();
+        for place in due {
+            self.members[place].client.on_timeout(now);
+            self.touch(place);
+        }
     }
-}
-
-/// The poll counts in milliseconds; what is due in less is waited for that long.
-fn round_up(duration: Duration) -> Duration {
-    Duration::from_millis(u64::try_from(duration.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX))
 }

@@ -2,6 +2,7 @@
 
 mod args;
 mod asking;
+mod bench;
 mod check_history;
 mod demo;
 mod driver;
@@ -64,6 +65,7 @@ const COMMANDS: &[Command] = &[
         help: status::HELP,
         run: status::run,
     },
+    Command { name: "bench", summary: "measure under load", help: bench::HELP, run: bench::run },
     Command {
         name: "check-history",
         summary: "check what clients saw for linearizability",

@@ -16,8 +16,9 @@ mod peer_list;
 mod notices;
 mod logging;
 
-pub use clock::Clock;
+pub use clock::{Clock, WakeUp};
 pub use error::RunError;
+pub use signals::Signals;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -2,12 +2,12 @@
 //!
 //! This is the algorithm of Wing and Gong with Lowe's memory of configurations: walk the
 //! calls and returns in the order of time; place any operation that has been called and
-//! whose answer fits; go back when an operation returns that could not be placed. Four
+//! whose answer fits; go back when an operation returns that could not be placed. Five
 //! things keep it fast. An operation whose answer tells that it changed nothing is placed
 //! at once where it fits, for good: that never spoils another's place. A configuration is
 //! not searched again that has placed the same answered operations, is in the same state,
-//! and has used up at least the same unknown ones. An unknown write whose value nobody can
-//! have seen is left out. And an unknown operation is placed only directly before one that
+//! and has used up at least the same unknown ones. Of unknown ones that ask the same the
+//! first is used first. An unknown write whose value nobody can have seen is left out. And an unknown operation is placed only directly before one that
 //! needs it: it never returns, so it may always come later, and if nothing needs it, then
 //! it need not have happened.
 
@@ -19,8 +19,8 @@ use super::values::{ABSENT, ValueId, Values};
 use super::{Kind, Operation, Output, Status};
 
 /// How many events and remembered configurations are looked at before the search is
-/// given up: some seconds' work.
-const STEPS_MAX: u64 = 50_000_000;
+/// given up. The memory of configurations grows with them, to some hundred bytes for each.
+const STEPS_MAX: u64 = 10_000_000;
 /// How many values are told that the key had where an operation was tried in vain.
 pub const STATES_MAX: usize = 8;
 
@@ -73,6 +73,8 @@ struct Item<'a> {
     position: usize,
     /// Its bit among the unknown ones.
     unknown: Option<usize>,
+    /// The bit of the unknown one that asks the same and was called just before it.
+    alike: Option<usize>,
     /// A random word for the hash of placed operations.
     word: u64,
     /// The states that its answer did not fit, as far as they are told.
@@ -84,7 +86,11 @@ impl<'a> Search<'a> {
         let hidden = hides_nothing(operations);
         let mut items: Vec<Item<'a>> = Vec::new();
         let mut unknown_count = 0;
-        for (position, operation) in operations.iter().copied().enumerate() {
+        let mut newest: HashMap<&Kind, usize> = HashMap::new();
+        let mut by_call: Vec<(usize, &Operation)> =
+            operations.iter().copied().enumerate().collect();
+        by_call.sort_by_key(|(_, operation)| operation.call);
+        for (position, operation) in by_call {
             let unknown = operation.status == Status::Unknown;
             let no_effect = operation.kind == Kind::Get;
             if unknown && (no_effect || (hidden && is_unseen(operation, operations))) {
@@ -92,8 +98,10 @@ impl<'a> Search<'a> {
             }
             let bit = unknown.then_some(unknown_count);
             unknown_count += usize::from(unknown);
+            let alike = bit.and_then(|bit| newest.insert(&operation.kind, bit));
             let word = scramble(position as u64 + 1);
-            items.push(Item { operation, position, unknown: bit, word, refused_by: Vec::new() });
+            let refused_by = Vec::new();
+            items.push(Item { operation, position, unknown: bit, alike, word, refused_by });
         }
         Self {
             events: Events::new(&items),
@@ -149,6 +157,9 @@ impl<'a> Search<'a> {
 
     /// Places the operation if its answer fits the state, and that was not tried before.
     fn try_to_place(&mut self, item: usize) -> bool {
+        if self.operations[item].alike.is_some_and(|bit| !self.is_used(bit)) {
+            return false;
+        }
         let Some(next) = self.values.apply(self.state, self.operations[item].operation) else {
             let refused_by = &mut self.operations[item].refused_by;
             if refused_by.len() < STATES_MAX && !refused_by.contains(&self.state) {
@@ -188,6 +199,11 @@ impl<'a> Search<'a> {
         if is_known && !appends { without.is_none() } else { without != Some(next) }
     }
 
+    /// Whether the unknown operation with this bit is placed.
+    fn is_used(&self, bit: usize) -> bool {
+        self.unknown_used[bit / 64] >> (bit % 64) & 1 == 1
+    }
+
     /// Toggles the operation in the configuration.
     fn mark(&mut self, item: usize) {
         match self.operations[item].unknown {
@@ -219,14 +235,11 @@ impl<'a> Search<'a> {
     /// its call. None when there is none.
     fn take_back(&mut self) -> Option<usize> {
         while let Some((item, before)) = self.placed.pop() {
-            // A put of what stands there already may be what a later answer needs.
-            let tells_nothing = self.operations[item].operation.out == Output::None;
-            let may_wait = self.state != before || tells_nothing;
             self.mark(item);
             self.state = before;
             self.events.put_back(item);
             self.known_left += usize::from(self.operations[item].unknown.is_none());
-            if may_wait {
+            if !changed_nothing(self.operations[item].operation) {
                 return Some(self.events.after(self.events.call_of(item)));
             }
         }
@@ -332,6 +345,13 @@ impl Events {
         self.list[previous].next = at;
         self.list[next].previous = at;
     }
+}
+
+/// Whether the answer alone tells that the operation changed nothing, in whatever state it
+/// was executed. A put of what stood there already changed nothing either, but there may
+/// be another state in which it is needed.
+fn changed_nothing(operation: &Operation) -> bool {
+    matches!(operation.out, Output::Value(_) | Output::Bool(false))
 }
 
 /// Whether nothing in the history can tell of a value except by naming it. A failed

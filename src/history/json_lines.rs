@@ -312,8 +312,11 @@ mod tests {
             index: Some(7),
             line: 1,
         };
-        let line = r#"{"c":0,"op":"put","k":"k1","v":"a","e":null,"call":1000,"ret":2500,"st":"ok","out":null,"idx":7}"#;
-        assert_eq!(format(&put), line);
+        let line = [
+            r#"{"c":0,"op":"put","k":"k1","v":"a","e":null,"#,
+            r#""call":1000,"ret":2500,"st":"ok","out":null,"idx":7}"#,
+        ];
+        assert_eq!(format(&put), line.concat());
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub struct Operation {
 }
 
 /// What an operation asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// Sets the value.
     Put {

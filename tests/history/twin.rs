@@ -10,10 +10,10 @@ type State = Option<Bytes>;
 pub fn is_linearizable(operations: &[Operation]) -> bool {
     let done: Vec<bool> =
         operations.iter().map(|operation| operation.status == Status::Fail).collect();
-    can_go_on(operations, done, &None)
+    can_go_on(operations, &done, &None)
 }
 
-fn can_go_on(operations: &[Operation], done: Vec<bool>, state: &State) -> bool {
+fn can_go_on(operations: &[Operation], done: &[bool], state: &State) -> bool {
     let left = || (0..operations.len()).filter(|at| !done[*at]);
     if left().all(|at| operations[at].status == Status::Unknown) {
         return true;
@@ -23,9 +23,9 @@ fn can_go_on(operations: &[Operation], done: Vec<bool>, state: &State) -> bool {
     may_be_next.into_iter().any(|at| {
         let Some((next, out)) = execute(state, &operations[at].kind) else { return false };
         let fits = operations[at].status == Status::Unknown || operations[at].out == out;
-        let mut done = done.clone();
+        let mut done = done.to_vec();
         done[at] = true;
-        fits && can_go_on(operations, done, &next)
+        fits && can_go_on(operations, &done, &next)
     })
 }
 
@@ -45,7 +45,7 @@ fn execute(state: &State, kind: &Kind) -> Option<(State, Output)> {
             (Some(joined.into()), Output::None)
         }
         Kind::Increment { by } => {
-            let text = std::str::from_utf8(state.as_deref().unwrap_or(b"0")).unwrap();
+            let text = std::str::from_utf8(state.as_deref().unwrap_or(b"0")).ok()?;
             let total = text.parse::<i64>().ok()? + by;
             (Some(total.to_string().into()), Output::Total(total))
         }
