@@ -124,7 +124,7 @@ mod tests {
             ("--keys 0", "--keys is 0; expected 1 to"),
             ("--rate 0", "--rate is 0; expected 1 to 1000000"),
             ("--duration 0", "--duration is 0; it must be a time above zero"),
-            ("operand", "found 1 operands (operand), expected none"),
+            ("operand", "found 1 operand (operand), expected none"),
         ] {
             let failure = read(line).unwrap_err();
             assert!(failure.sentence.contains(complaint), "{line}: {failure}");
