@@ -32,7 +32,8 @@ fn a_leader_that_is_told_to_end_hands_over_first() {
     assert!(took < Duration::from_secs(5), "{took:?}");
     // It ends after another one leads: it says so itself.
     let said = cluster.node(first).said();
-    let after = said.rsplit_once("leads in term").map(|(_, after)| after);
+    let leads = format!("node {first}: leads in term");
+    let after = said.rsplit_once(&leads).map(|(_, after)| after);
     assert!(after.is_some_and(|after| after.contains("follows node")), "{said}");
     assert_ne!(cluster.leader(), first);
     cluster.run(&["put", "k", "2"]).expect(0);

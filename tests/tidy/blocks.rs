@@ -58,9 +58,10 @@ fn blocks(text: &str) -> Vec<Block<'_>> {
 
 /// The blocks of commands that nobody vouches for.
 fn unvouched(source: &Source) -> Vec<String> {
-    let shell = blocks(&source.text).into_iter().filter(|block| SHELL.contains(&block.language));
-    let complain = |block: Block| {
-        let why = objection(&block, &source.path)?;
+    let blocks = blocks(&source.text);
+    let shell = blocks.iter().filter(|block| SHELL.contains(&block.language));
+    let complain = |block: &Block| {
+        let why = objection(block, &source.path)?;
         Some(format!("{}: the block of commands {why}", source.at(block.at)))
     };
     shell.filter_map(complain).collect()
@@ -74,10 +75,10 @@ fn objection(block: &Block, document: &Path) -> Option<String> {
     let Some(test) = told(TESTED_BY) else {
         return Some(format!("needs '{TESTED_BY}PATH -->' or '{NOT_RUN}REASON -->' before it"));
     };
-    let text = text_below(&root().join(test));
+    let written = text_below(&root().join(test));
     let name = document.file_name()?.to_str()?;
-    let has_commands = block.lines.iter().all(|line| text.contains(line));
-    let runs = text.contains(name) || (has_commands && !text.is_empty());
+    let has_commands = block.lines.iter().all(|line| written.contains(line));
+    let runs = written.contains(name) || (has_commands && !written.is_empty());
     (!runs).then(|| format!("is not run by {test}: it neither reads {name} nor has the lines"))
 }
 
