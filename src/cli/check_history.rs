@@ -1,8 +1,7 @@
 //! `quorate check-history`: whether what clients saw is linearizable.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::BufReader;
+use std::fs;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,7 +12,7 @@ use serde_json::{Value, json};
 use super::args::parse;
 use super::exit::{Exit, Failure, Outcome};
 use super::output::print_line;
-use crate::history::json_lines::{self, ReadError};
+use crate::history::json_lines;
 use crate::history::{self, Kind, Operation, Output, STATES_MAX, Status, Verdict};
 
 pub const HELP: &str = "\
@@ -57,12 +56,9 @@ pub fn run(words: &[String]) -> Outcome {
 }
 
 fn read(path: &str) -> Result<Vec<Operation>, Failure> {
-    let failed = |error| Failure::usage(format!("cannot read {path}: {error}"));
-    let file = File::open(path).map_err(failed)?;
-    json_lines::read(BufReader::new(file)).map_err(|error| match error {
-        ReadError::Io(error) => failed(error),
-        malformed @ ReadError::Malformed { .. } => Failure::usage(format!("{path}, {malformed}")),
-    })
+    let bytes =
+        fs::read(path).map_err(|error| Failure::usage(format!("cannot read {path}: {error}")))?;
+    json_lines::read(&bytes).map_err(|malformed| Failure::usage(format!("{path}, {malformed}")))
 }
 
 /// What was checked.

@@ -7,9 +7,10 @@
 //! at once where it fits, for good: that never spoils another's place. A configuration is
 //! not searched again that has placed the same answered operations, is in the same state,
 //! and has used up at least the same unknown ones. Of unknown ones that ask the same the
-//! first is used first. An unknown write whose value nobody can have seen is left out. And an unknown operation is placed only directly before one that
-//! needs it: it never returns, so it may always come later, and if nothing needs it, then
-//! it need not have happened.
+//! first is used first. An unknown write whose value nobody can have seen is left out. And
+//! an unknown operation is placed only directly before one that needs it: it never
+//! returns, so it may always come later, and if nothing needs it, then it need not have
+//! happened.
 
 use std::collections::HashMap;
 

@@ -21,7 +21,6 @@
 //! A value that is long, or not UTF-8, stands there as its first bytes and a digest.
 
 use std::fmt;
-use std::io::{self, BufRead};
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
@@ -34,48 +33,35 @@ const TEXT_BYTES_MAX: usize = 64;
 /// How many first bytes are kept of those.
 const HEAD_BYTES: usize = 24;
 
-/// Why a history could not be read.
-#[derive(Debug)]
-pub enum ReadError {
-    /// The input failed.
-    Io(io::Error),
-    /// A line is no operation.
-    Malformed {
-        /// Its number, from 1.
-        line: usize,
-        /// What was found, and what was expected.
-        why: String,
-    },
+/// A line that is no operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Malformed {
+    /// Its number, from 1.
+    pub line: usize,
+    /// What was found, and what was expected.
+    pub why: String,
 }
 
-impl fmt::Display for ReadError {
+impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Io(error) => error.fmt(f),
-            Self::Malformed { line, why } => write!(f, "line {line}: {why}"),
-        }
+        write!(f, "line {}: {}", self.line, self.why)
     }
 }
 
-impl std::error::Error for ReadError {}
+impl std::error::Error for Malformed {}
 
-/// Reads a history, with the number of each operation's line.
+/// The history that a file's bytes tell, with the number of each operation's line.
 ///
 /// # Errors
-/// The first line that is no operation, or the input's own error.
-pub fn read(mut input: impl BufRead) -> Result<Vec<Operation>, ReadError> {
+/// The first line that is no operation.
+pub fn read(bytes: &[u8]) -> Result<Vec<Operation>, Malformed> {
     let mut operations = Vec::new();
-    let mut bytes = Vec::new();
-    for line in 1.. {
-        bytes.clear();
-        if input.read_until(b'\n', &mut bytes).map_err(ReadError::Io)? == 0 {
-            break;
-        }
+    for (bytes, line) in bytes.split(|byte| *byte == b'\n').zip(1..) {
         let text = bytes.trim_ascii();
         if text.is_empty() || text.starts_with(b"#") {
             continue;
         }
-        let operation = parse(text).map_err(|why| ReadError::Malformed { line, why })?;
+        let operation = parse(text).map_err(|why| Malformed { line, why })?;
         operations.push(Operation { line, ..operation });
     }
     Ok(operations)

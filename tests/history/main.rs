@@ -11,7 +11,7 @@ use quorate::history::{self, Kind, Operation, Output, Status, Verdict, json_line
 fn check(name: &str) -> (Vec<Operation>, Verdict) {
     let path = format!("{}/tests/history/data/{name}.jsonl", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read(path).expect("it is committed");
-    let operations = json_lines::read(text.as_slice()).expect("it is well formed");
+    let operations = json_lines::read(&text).expect("it is well formed");
     let verdict = history::check(&operations);
     (operations, verdict)
 }

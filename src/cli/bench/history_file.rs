@@ -84,7 +84,7 @@ mod tests {
         file.write(&operation).unwrap();
         file.finish().unwrap();
         let text = std::fs::read(&path).unwrap();
-        assert_eq!(json_lines::read(text.as_slice()).unwrap(), [operation]);
+        assert_eq!(json_lines::read(&text).unwrap(), [operation]);
 
         let failure = HistoryFile::create("/nowhere/h.jsonl", "").unwrap_err();
         assert!(failure.sentence.contains("/nowhere/h.jsonl"));
