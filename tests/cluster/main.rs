@@ -7,6 +7,7 @@ mod load;
 mod members;
 #[path = "../processes/mod.rs"]
 mod processes;
+mod readme;
 mod reads;
 mod relay;
 mod status;
