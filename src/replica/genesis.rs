@@ -291,10 +291,13 @@ impl Genesis {
             .filter_map(|(node, heard)| Some((*node, heard.contradiction.as_ref()?)))
     }
 
-    /// Why a node must not go on that most of the listed nodes contradict.
+    /// Why a node must not go on: more of the nodes that are heard contradict its list
+    /// than have the same, itself included.
     pub fn contradicted(&self, now: Instant) -> Option<String> {
-        let majority = self.list.len() / 2 + 1;
-        if self.contradictions(now).count() < majority { None } else { self.contradiction(now) }
+        let fresh = self.heard.values().filter(|heard| now.since(heard.at) < FRESH).count();
+        let contradictions = self.contradictions(now).count();
+        let agreeing = 1 + fresh - contradictions;
+        if contradictions > agreeing { self.contradiction(now) } else { None }
     }
 }
 
