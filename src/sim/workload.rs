@@ -7,15 +7,17 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Profile;
+use super::checks::Checks;
 use super::disk::CLUSTER;
 use super::network::Endpoint;
+use super::stale_reads::{self, StaleRead};
 use crate::client::{Answer, Ask, AskId, Client, ClientConfig, Event};
 use crate::codec::Reader;
 use crate::history::{Kind, Operation, Output, Status};
 use crate::operation::{self, Expected, Outcome};
 use crate::time::Instant;
 use crate::types::ClusterHash;
-use crate::wire::{ListedValue, Query};
+use crate::wire::{self, ListedValue, Query};
 
 /// How many clients are at work at once.
 const CLIENTS: usize = 6;
@@ -32,12 +34,28 @@ pub struct Workload {
     servers: usize,
     operations_left: u64,
     large_values: f64,
+    stale_share: f64,
     clients: Vec<Actor>,
     next_address: u16,
     /// One record for each operation, each under a client of its own: only then may
     /// one that ended unknown overlap what came after it.
     history: Vec<Operation>,
+    /// Stale reads stand apart: they are not linearizable.
+    stale_reads: Vec<StaleRead>,
     ended: [u64; 3],
+    progress: Progress,
+}
+
+/// Whether the cluster works again once faults have ceased: nothing else shows it when
+/// every client has given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// Faults go on.
+    NotAsked,
+    /// No write from this record on was done yet.
+    Awaited(usize),
+    /// One was.
+    Seen,
 }
 
 /// One client at work.
@@ -57,8 +75,16 @@ struct Actor {
 
 #[derive(Debug)]
 struct Pending {
-    record: usize,
+    asked: Asked,
     bytes: Vec<u8>,
+}
+
+#[derive(Debug)]
+enum Asked {
+    /// What this record of the history tells.
+    Recorded(usize),
+    /// The key, from the asked node alone.
+    Stale { key: Bytes, call: Instant },
 }
 
 impl Workload {
@@ -76,10 +102,13 @@ impl Workload {
             servers,
             operations_left: profile.operations,
             large_values: profile.large_values,
+            stale_share: profile.stale_reads,
             clients,
             next_address,
             history: Vec::new(),
+            stale_reads: Vec::new(),
             ended: [0; 3],
+            progress: Progress::NotAsked,
         }
     }
 
@@ -90,20 +119,44 @@ impl Workload {
             if actor.client.next_deadline().is_some_and(|at| at <= now) {
                 actor.client.on_timeout(now);
             }
-            self.take_events(place, now);
+            self.take_events(place, now, None);
             let actor = &self.clients[place];
-            if actor.acts_at <= now && actor.pending.len() < actor.width && self.operations_left > 0
-            {
+            if actor.acts_at <= now && actor.pending.len() < actor.width && self.may_begin() {
                 self.begin(place, now);
             }
         }
+    }
+
+    /// As long as the run has operations left; and then one at a time, until a write of the
+    /// calm is done.
+    fn may_begin(&self) -> bool {
+        let owed = matches!(self.progress, Progress::Awaited(_)) && self.outstanding() == 0;
+        self.operations_left > 0 || owed
     }
 
     fn begin(&mut self, place: usize, now: Instant) {
         if self.random.u8(..40) == 0 {
             self.crash(place, now);
         }
-        self.operations_left -= 1;
+        self.operations_left = self.operations_left.saturating_sub(1);
+        if self.stale_share > 0.0 && self.random.f64() < self.stale_share {
+            self.begin_stale_read(place, now);
+        } else {
+            self.begin_recorded(place, now);
+        }
+        let pause = if self.random.u8(..4) == 0 { 400_000 } else { 40_000 };
+        let acts_at = now + Duration::from_micros(self.random.u64(..pause));
+        self.clients[place].acts_at = acts_at;
+    }
+
+    fn begin_stale_read(&mut self, place: usize, now: Instant) {
+        let key = key_of(self.random.u8(..KEYS));
+        let query = Query::Get { key: key.clone() };
+        let asked = Asked::Stale { key, call: now };
+        self.clients[place].ask(Ask::Read { query, stale: true }, asked, now);
+    }
+
+    fn begin_recorded(&mut self, place: usize, now: Instant) {
         let record = self.history.len();
         let actor = &mut self.clients[place];
         let (ask, key, kind) = actor.draw(record, self.large_values, &mut self.random);
@@ -118,10 +171,7 @@ impl Workload {
             index: None,
             line: record + 1,
         });
-        let id = actor.client.ask(now, ask);
-        actor.pending.insert(id, Pending { record, bytes: Vec::new() });
-        let pause = if self.random.u8(..4) == 0 { 400_000 } else { 40_000 };
-        actor.acts_at = now + Duration::from_micros(self.random.u64(..pause));
+        actor.ask(ask, Asked::Recorded(record), now);
     }
 
     /// The client is gone, and what it had begun with it; another takes its place.
@@ -131,10 +181,11 @@ impl Workload {
         self.clients[place] = Actor::new(self.next_address, self.servers, now, &mut self.random);
     }
 
-    fn take_events(&mut self, place: usize, now: Instant) {
-        let actor = &mut self.clients[place];
+    /// Takes what the client has to say, after a timeout or the arrival of a frame.
+    fn take_events(&mut self, place: usize, now: Instant, frame: Option<&Bytes>) {
         let mut done = false;
-        while let Some(event) = actor.client.poll_event() {
+        while let Some(event) = self.clients[place].client.poll_event() {
+            let actor = &mut self.clients[place];
             match event {
                 Event::Bytes(id, bytes) => {
                     if let Some(pending) = actor.pending.get_mut(&id) {
@@ -144,12 +195,11 @@ impl Workload {
                 Event::Done(id, answer) => {
                     let Some(pending) = actor.pending.remove(&id) else { continue };
                     done = true;
-                    let record = &mut self.history[pending.record];
-                    let ended = actor.conclude(record, answer, pending.bytes, now);
-                    self.ended[ended] += 1;
+                    self.conclude(place, pending, answer, now, frame);
                 }
             }
         }
+        let actor = &self.clients[place];
         if done && actor.one_shot && actor.pending.is_empty() {
             self.next_address += 1;
             self.clients[place] =
@@ -157,11 +207,40 @@ impl Workload {
         }
     }
 
+    fn conclude(
+        &mut self,
+        place: usize,
+        pending: Pending,
+        answer: Answer,
+        now: Instant,
+        frame: Option<&Bytes>,
+    ) {
+        let ended = match pending.asked {
+            Asked::Recorded(record) => {
+                let done = matches!(answer, Answer::Settled(_));
+                if done && matches!(self.progress, Progress::Awaited(from) if record >= from) {
+                    self.progress = Progress::Seen;
+                }
+                let actor = &mut self.clients[place];
+                actor.conclude(&mut self.history[record], answer, pending.bytes, now)
+            }
+            Asked::Stale { key, call } => {
+                let read = frame.and_then(|frame| {
+                    stale_read(key, (call, now), &answer, pending.bytes.into(), frame)
+                });
+                let ended = usize::from(read.is_none());
+                self.stale_reads.extend(read);
+                ended
+            }
+        };
+        self.ended[ended] += 1;
+    }
+
     /// A datagram arrives at a client's address.
     pub fn on_datagram(&mut self, now: Instant, to: u16, from: SocketAddr, bytes: &Bytes) {
         if let Some(place) = self.clients.iter().position(|actor| actor.address == to) {
             self.clients[place].client.on_datagram(now, from, bytes);
-            self.take_events(place, now);
+            self.take_events(place, now, Some(bytes));
         }
     }
 
@@ -177,13 +256,24 @@ impl Workload {
         frames
     }
 
-    /// Whether every operation was begun and is over.
-    pub fn is_done(&self) -> bool {
-        self.operations_left == 0 && self.outstanding() == 0
+    /// Faults have ceased: from now on the cluster must get something done.
+    pub fn calm_down(&mut self) {
+        self.progress = Progress::Awaited(self.history.len());
     }
 
-    /// How many operations are not over.
-    pub fn outstanding(&self) -> usize {
+    /// Whether every operation was begun and is over, and the cluster works.
+    pub fn is_done(&self) -> bool {
+        self.operations_left == 0 && self.outstanding() == 0 && self.progress == Progress::Seen
+    }
+
+    /// What is not done, for messages.
+    pub fn describe(&self) -> String {
+        let pending = self.outstanding();
+        let works = if self.progress == Progress::Seen { "a" } else { "no" };
+        format!("{pending} operations are pending, and {works} write begun since was done")
+    }
+
+    fn outstanding(&self) -> usize {
         self.clients.iter().map(|actor| actor.pending.len()).sum()
     }
 
@@ -192,9 +282,18 @@ impl Workload {
         self.ended
     }
 
-    /// What the clients saw.
-    pub fn history(&self) -> &[Operation] {
-        &self.history
+    /// How many stale reads were answered.
+    pub fn stale_reads(&self) -> u64 {
+        self.stale_reads.len() as u64
+    }
+
+    /// Checks what the clients saw.
+    ///
+    /// # Errors
+    /// What of it must not be.
+    pub fn check(&self) -> Result<(), String> {
+        Checks::history(&self.history)?;
+        stale_reads::check(&self.stale_reads, &self.history)
     }
 
     /// A sum over what the clients saw.
@@ -202,6 +301,9 @@ impl Workload {
         let mut hasher = crc32fast::Hasher::new();
         for operation in &self.history {
             hasher.update(format!("{operation:?}").as_bytes());
+        }
+        for read in &self.stale_reads {
+            hasher.update(format!("{read:?}").as_bytes());
         }
         u64::from(hasher.finalize()) << 32 | self.history.len() as u64
     }
@@ -234,10 +336,15 @@ impl Actor {
         }
     }
 
+    fn ask(&mut self, ask: Ask, asked: Asked, now: Instant) {
+        let id = self.client.ask(now, ask);
+        self.pending.insert(id, Pending { asked, bytes: Vec::new() });
+    }
+
     /// The next operation: what to ask, about which key, and how the history tells it.
     fn draw(&self, record: usize, large: f64, random: &mut fastrand::Rng) -> (Ask, Bytes, Kind) {
         let number = random.u8(..KEYS);
-        let key = Bytes::from(format!("key-{number}"));
+        let key = key_of(number);
         let value = draw_value(record, large, random);
         let reads = if self.one_shot { 5..10 } else { 0..10 };
         match random.u8(reads) {
@@ -335,6 +442,25 @@ impl Actor {
             self.known.insert(record.key.clone(), (version, value.clone()));
         }
     }
+}
+
+/// The stale read that ended with this answer, which the last of its frames completed;
+/// none if it ended without.
+fn stale_read(
+    key: Bytes,
+    (call, ret): (Instant, Instant),
+    answer: &Answer,
+    bytes: Bytes,
+    frame: &Bytes,
+) -> Option<StaleRead> {
+    let Answer::Read { index, age } = *answer else { return None };
+    let header = wire::decode(frame).ok()?.header;
+    let life = (header.directory, header.incarnation);
+    Some(StaleRead { key, call: call.0, ret: ret.0, life, index: index.0, age, bytes })
+}
+
+fn key_of(number: u8) -> Bytes {
+    Bytes::from(format!("key-{number}"))
 }
 
 /// A value that no other operation writes. Some take several entries.

@@ -99,7 +99,8 @@ fn a_birth_is_announced_when_it_is_durable() {
     probe.hear(THIRD, Message::GenesisAccept(genesis.genesis));
     assert_eq!(probe.turn(), []);
     probe.synced(accepted);
-    probe.turn();
+    let said = probe.turn();
+    assert_eq!(proposals(&said).len(), said.len(), "only late copies of the proposal");
 
     let complete = probe.write();
     assert_eq!(complete.records(), [Record::GenesisComplete(genesis.clone())]);
