@@ -265,6 +265,10 @@ impl Probe {
         self.node.take_batch().expect("something to write")
     }
 
+    pub fn has_nothing_to_write(&mut self) -> bool {
+        self.node.take_batch().is_none()
+    }
+
     /// The disk has synced what it was asked to.
     pub fn synced(&mut self, batch: Batch) {
         self.node.on_synced(self.now, batch);

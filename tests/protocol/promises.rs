@@ -1,6 +1,8 @@
 //! What may be said only when it is durable, and is not said before.
 
+use quorate::configuration::Configuration;
 use quorate::journal::Record;
+use quorate::replica::Batch;
 use quorate::types::{GenesisId, LogIndex, Term};
 use quorate::wire::{Introduce, Message, Standing, VoteReply, VoteRequest};
 
@@ -80,23 +82,39 @@ fn a_genesis_is_accepted_when_that_is_durable() {
 
 #[test]
 fn a_genesis_is_proposed_when_it_is_durable() {
-    let mut probe = coordinator();
-    let batch = probe.write();
-    assert!(matches!(batch.records(), [Record::GenesisAccepted(_)]));
+    let (mut probe, accepted, genesis) = accepting();
     assert_eq!(proposals(&probe.turn()), []);
-    probe.synced(batch);
-    assert_eq!(proposals(&probe.turn()).len(), 2);
+    probe.synced(accepted);
+    assert_eq!(proposals(&probe.turn()), [genesis.genesis; 2]);
 }
 
-/// The coordinator, too, counts for nothing before its acceptance is on its own disk, and
-/// nobody is told of the birth before that is.
+/// That of the coordinator itself counts, too, when it is durable.
+#[test]
+fn a_birth_takes_the_acceptance_of_all() {
+    for last in [FIRST, SECOND, THIRD] {
+        let (mut probe, accepted, genesis) = accepting();
+        let accept = Message::GenesisAccept(genesis.genesis);
+        for peer in [SECOND, THIRD].into_iter().filter(|peer| *peer != last) {
+            probe.hear(peer, accept.clone());
+        }
+        if last == FIRST {
+            assert!(probe.has_nothing_to_write());
+            probe.synced(accepted);
+        } else {
+            probe.synced(accepted);
+            assert!(probe.has_nothing_to_write());
+            probe.hear(last, accept);
+        }
+        assert_eq!(probe.write().records(), [Record::GenesisComplete(genesis)]);
+    }
+}
+
 #[test]
 fn a_birth_is_announced_when_it_is_durable() {
-    let mut probe = coordinator();
-    let accepted = probe.write();
-    let Record::GenesisAccepted(genesis) = accepted.records()[0].clone() else { panic!() };
-    probe.hear(SECOND, Message::GenesisAccept(genesis.genesis));
-    probe.hear(THIRD, Message::GenesisAccept(genesis.genesis));
+    let (mut probe, accepted, genesis) = accepting();
+    for peer in [SECOND, THIRD] {
+        probe.hear(peer, Message::GenesisAccept(genesis.genesis));
+    }
     assert_eq!(probe.turn(), []);
     probe.synced(accepted);
     let said = probe.turn();
@@ -132,7 +150,16 @@ fn coordinator() -> Probe {
     probe
 }
 
-/// Who is proposed which genesis.
+/// The same, while its disk is busy with the acceptance of that genesis.
+fn accepting() -> (Probe, Batch, Configuration) {
+    let mut probe = coordinator();
+    let accepted = probe.write();
+    let [Record::GenesisAccepted(genesis)] = accepted.records() else { panic!("{accepted:?}") };
+    let genesis = genesis.clone();
+    (probe, accepted, genesis)
+}
+
+/// The genesis of each proposal.
 fn proposals(said: &[Sent]) -> Vec<GenesisId> {
     let proposed = |sent: &Sent| match &sent.message {
         Message::GenesisPropose(configuration) => Some(configuration.genesis),
