@@ -4,6 +4,7 @@
 //! and clock are replaced. A seed fixes everything: the same seed gives the same history
 //! to the byte, on any machine.
 
+mod actor;
 mod checks;
 mod cluster;
 mod disk;

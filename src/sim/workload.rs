@@ -1,31 +1,21 @@
 //! Clients that keep sessions, lose them, crash, retry and ask any node.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::Profile;
+use super::actor::{Actor, Asked, KEYS, Pending, key_of};
 use super::checks::Checks;
-use super::disk::CLUSTER;
-use super::network::Endpoint;
 use super::stale_reads::{self, StaleRead};
-use crate::client::{Answer, Ask, AskId, Client, ClientConfig, Event};
-use crate::codec::Reader;
-use crate::history::{Kind, Operation, Output, Status};
-use crate::operation::{self, Expected, Outcome};
+use crate::client::{Answer, Ask, Event};
+use crate::history::{Operation, Output, Status};
 use crate::time::Instant;
-use crate::types::ClusterHash;
-use crate::wire::{self, ListedValue, Query};
+use crate::wire::{self, Query};
 
 /// How many clients are at work at once.
 const CLIENTS: usize = 6;
-/// Few keys, so that operations meet.
-const KEYS: u8 = 5;
-/// How long an operation may take before its client gives up.
-const TIMEOUTS: [Duration; 3] =
-    [Duration::from_millis(400), Duration::from_secs(2), Duration::from_secs(20)];
 
 /// All clients of a run, and what they saw.
 #[derive(Debug)]
@@ -56,35 +46,6 @@ enum Progress {
     Awaited(usize),
     /// One was.
     Seen,
-}
-
-/// One client at work.
-#[derive(Debug)]
-struct Actor {
-    address: u16,
-    client: Client,
-    /// Its operations that are not over, by the place of their records.
-    pending: BTreeMap<AskId, Pending>,
-    acts_at: Instant,
-    /// How many operations it has outstanding at most.
-    width: usize,
-    one_shot: bool,
-    /// The last version and value that it knows of a key.
-    known: BTreeMap<Bytes, (u64, Bytes)>,
-}
-
-#[derive(Debug)]
-struct Pending {
-    asked: Asked,
-    bytes: Vec<u8>,
-}
-
-#[derive(Debug)]
-enum Asked {
-    /// What this record of the history tells.
-    Recorded(usize),
-    /// The key, from the asked node alone.
-    Stale { key: Bytes, call: Instant },
 }
 
 impl Workload {
@@ -309,141 +270,6 @@ impl Workload {
     }
 }
 
-impl Actor {
-    fn new(address: u16, servers: usize, now: Instant, random: &mut fastrand::Rng) -> Self {
-        let one_shot = random.u8(..4) == 0;
-        let mut all: Vec<SocketAddr> =
-            (0..servers).map(|place| Endpoint::Node(place).address()).collect();
-        random.shuffle(&mut all);
-        if random.u8(..4) == 0 {
-            all.truncate(1);
-        }
-        let config = ClientConfig {
-            cluster: ClusterHash::of(CLUSTER),
-            servers: all,
-            timeout: TIMEOUTS[random.usize(..TIMEOUTS.len())],
-            one_shot,
-            outstanding_max: 16,
-        };
-        Self {
-            address,
-            client: Client::new(config, now, random.u64(..)),
-            pending: BTreeMap::new(),
-            acts_at: now,
-            width: if one_shot { 1 } else { random.usize(1..4) },
-            one_shot,
-            known: BTreeMap::new(),
-        }
-    }
-
-    fn ask(&mut self, ask: Ask, asked: Asked, now: Instant) {
-        let id = self.client.ask(now, ask);
-        self.pending.insert(id, Pending { asked, bytes: Vec::new() });
-    }
-
-    /// The next operation: what to ask, about which key, and how the history tells it.
-    fn draw(&self, record: usize, large: f64, random: &mut fastrand::Rng) -> (Ask, Bytes, Kind) {
-        let number = random.u8(..KEYS);
-        let key = key_of(number);
-        let value = draw_value(record, large, random);
-        let reads = if self.one_shot { 5..10 } else { 0..10 };
-        match random.u8(reads) {
-            0..=3 => {
-                let stale = false;
-                let ask = Ask::Read { query: Query::Get { key: key.clone() }, stale };
-                (ask, key, Kind::Get)
-            }
-            4 => {
-                let query = Query::List { prefix: key.clone(), limit: 0 };
-                (Ask::Read { query, stale: false }, key, Kind::Get)
-            }
-            5 => {
-                let operation = operation::Operation::Delete { key: key.clone() };
-                (Ask::Execute(operation), key, Kind::Delete)
-            }
-            6 => {
-                let counter = Bytes::from(format!("counter-{}", number % 2));
-                let by = random.i64(1..10);
-                let operation = operation::Operation::Increment { key: counter.clone(), by };
-                (Ask::Execute(operation), counter, Kind::Increment { by })
-            }
-            7 => self.draw_compare_and_swap(key, value, random),
-            _ => {
-                let operation =
-                    operation::Operation::Put { key: key.clone(), value: value.clone() };
-                (Ask::Execute(operation), key, Kind::Put { value })
-            }
-        }
-    }
-
-    fn draw_compare_and_swap(
-        &self,
-        key: Bytes,
-        value: Bytes,
-        random: &mut fastrand::Rng,
-    ) -> (Ask, Bytes, Kind) {
-        let known = self.known.get(&key).filter(|_| random.u8(..4) > 0);
-        let expected = match known {
-            None => Expected::Absent,
-            Some((_, known)) if random.bool() => Expected::Value(known.clone()),
-            Some((version, _)) => Expected::Version(crate::types::LogIndex(*version)),
-        };
-        let kind = Kind::CompareAndSwap {
-            expected: known.map(|(_, known)| known.clone()),
-            value: value.clone(),
-        };
-        let operation = operation::Operation::CompareAndSwap { key: key.clone(), expected, value };
-        (Ask::Execute(operation), key, kind)
-    }
-
-    /// Writes into the record how its operation ended: answered, refused or unknown.
-    fn conclude(
-        &mut self,
-        record: &mut Operation,
-        answer: Answer,
-        bytes: Vec<u8>,
-        now: Instant,
-    ) -> usize {
-        match answer {
-            Answer::Settled(settled) => {
-                record.index = Some(settled.index.0);
-                record.out = match settled.outcome {
-                    Outcome::Deleted { existed } => Output::Bool(existed),
-                    Outcome::CompareFailed { .. } => Output::Bool(false),
-                    Outcome::Incremented { total } => Output::Total(total),
-                    _ if matches!(record.kind, Kind::CompareAndSwap { .. }) => Output::Bool(true),
-                    _ => Output::None,
-                };
-                self.remember(record, settled.index.0);
-            }
-            Answer::Read { index, .. } => {
-                record.index = Some(index.0);
-                let found = ListedValue::decode(&mut Reader::new(bytes.into())).ok();
-                if let Some(found) = &found {
-                    let known = (found.version.0, found.value.clone());
-                    self.known.insert(record.key.clone(), known);
-                }
-                record.out = Output::Value(found.map(|found| found.value));
-            }
-            Answer::Refused(_) | Answer::NoAnswer(_) => {
-                (record.status, record.ret) = (Status::Fail, Some(now.0));
-                return 1;
-            }
-            Answer::Unknown(_) => return 2,
-        }
-        (record.status, record.ret) = (Status::Ok, Some(now.0));
-        0
-    }
-
-    fn remember(&mut self, record: &Operation, version: u64) {
-        if let (Kind::Put { value }, _) | (Kind::CompareAndSwap { value, .. }, Output::Bool(true)) =
-            (&record.kind, &record.out)
-        {
-            self.known.insert(record.key.clone(), (version, value.clone()));
-        }
-    }
-}
-
 /// The stale read that ended with this answer, which the last of its frames completed;
 /// none if it ended without.
 fn stale_read(
@@ -457,20 +283,4 @@ fn stale_read(
     let header = wire::decode(frame).ok()?.header;
     let life = (header.directory, header.incarnation);
     Some(StaleRead { key, call: call.0, ret: ret.0, life, index: index.0, age, bytes })
-}
-
-fn key_of(number: u8) -> Bytes {
-    Bytes::from(format!("key-{number}"))
-}
-
-/// A value that no other operation writes. Some take several entries.
-fn draw_value(record: usize, large: f64, random: &mut fastrand::Rng) -> Bytes {
-    let mut value = format!("value-{record}-");
-    let length = match random.f64() {
-        draw if draw < large / 4.0 => random.usize(..20_000),
-        draw if draw < large => random.usize(..3_000),
-        _ => 0,
-    };
-    value.extend(std::iter::repeat_n('x', length));
-    Bytes::from(value)
 }

@@ -5,8 +5,9 @@ use quorate::types::LogIndex;
 use quorate::wire::{Acknowledge, Message};
 
 use super::members::{SECOND, THIRD};
-use super::probe::{Probe, Sent, pages, replies};
+use super::probe::Probe;
 use super::request::{compare_in_vain, get, put, request, session};
+use super::said::{Sent, pages, replies};
 
 #[test]
 fn a_refused_compare_is_held_until_it_is_committed() {

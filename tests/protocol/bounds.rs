@@ -3,8 +3,9 @@
 use quorate::types::Sequence;
 use quorate::wire::{DeclineReason, Declined, Message, Request};
 
-use super::probe::{Probe, Sent, pages, replies};
+use super::probe::Probe;
 use super::request::{list_stale, pieces, put, request, session};
+use super::said::{Sent, pages, replies};
 
 /// The bounds, in pieces of 1 KiB, in clients and in pages.
 const PIECES_HELD_MAX: usize = 64 << 10;

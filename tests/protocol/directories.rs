@@ -5,9 +5,11 @@ use std::time::Duration;
 use quorate::types::{DirectoryId, Incarnation, Term};
 use quorate::wire::DropCause;
 
+use super::leader::heartbeat;
 use super::members::{SECOND, THIRD, directory_of, ids};
 use super::net::{Journal, Net};
-use super::probe::{Probe, acknowledged, heartbeat};
+use super::probe::Probe;
+use super::said::acknowledged;
 
 const A_WHILE: Duration = Duration::from_secs(3);
 

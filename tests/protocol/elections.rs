@@ -6,8 +6,10 @@ use quorate::entry::Entry;
 use quorate::types::{LogIndex, Term};
 use quorate::wire::Role;
 
+use super::leader::{heartbeat, noop_after, replicate};
 use super::members::{ELECTION_TIMEOUT, SECOND, THIRD};
-use super::probe::{Probe, acknowledged, heartbeat, noop_after, replicate};
+use super::probe::Probe;
+use super::said::acknowledged;
 
 #[test]
 fn a_leader_that_is_late_once_draws_no_conclusion() {

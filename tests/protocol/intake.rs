@@ -4,8 +4,10 @@ use quorate::entry::Entry;
 use quorate::types::{LogIndex, LogTime, Term};
 use quorate::wire::{Acknowledge, DropCause, Message, ReplicateOperation};
 
+use super::leader::{heartbeat, noop_after, replicate};
 use super::members::{HEARTBEAT_INTERVAL, SECOND};
-use super::probe::{Probe, Sent, acknowledged, heartbeat, noop_after, replicate, to_peer};
+use super::probe::Probe;
+use super::said::{Sent, acknowledged, to_peer};
 
 const TERM: Term = Term(1);
 

@@ -6,9 +6,11 @@ use quorate::operation::{Command, LoggedRequest};
 use quorate::types::{Digest, LogIndex, LogTime, Sequence, Term};
 use quorate::wire::{Message, VoteRequest};
 
+use super::leader::{heartbeat, replicate};
 use super::members::{ELECTION_TIMEOUT, HEARTBEAT_INTERVAL, SECOND, THIRD};
-use super::probe::{Probe, Sent, heartbeat, replicate};
+use super::probe::Probe;
 use super::request::{list_stale, put, session};
+use super::said::Sent;
 
 #[test]
 fn a_heartbeat_leaves_before_entries_and_answers() {

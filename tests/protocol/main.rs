@@ -3,6 +3,8 @@
 
 mod members;
 mod probe;
+mod said;
+mod leader;
 mod request;
 mod net;
 

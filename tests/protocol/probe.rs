@@ -6,24 +6,22 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate::configuration::Configuration;
-use quorate::entry::{Entry, EntryKind};
+use quorate::entry::Entry;
 use quorate::journal::{GenesisState, Identity, Recovered};
-use quorate::operation::Settled;
 use quorate::replica::{Batch, ReplicaNode, ReplicaState};
 use quorate::time::Instant;
 use quorate::types::{
-    ClusterHash, DirectoryId, Incarnation, LogIndex, LogTime, PacketNumber, ReadRound, ServerId,
-    Term,
+    ClusterHash, DirectoryId, Incarnation, LogIndex, PacketNumber, ReadRound, ServerId, Term,
 };
 use quorate::wire::{
-    self, Acknowledge, Echo, Frame, GenesisHash, Header, Heartbeat, Message, Page,
-    ReplicateOperation, Role, VoteReply,
+    self, Acknowledge, Echo, Frame, GenesisHash, Header, Message, Role, VoteReply,
 };
 
 use super::members::{
     CLUSTER, FIRST, SECOND, address_of, config, configuration, directory_of, ids,
 };
 use super::request::{put, request, session};
+use super::said::Sent;
 
 /// A node on a stage: its peers, its clients, its disk and its clock do what a test says.
 pub struct Probe {
@@ -36,13 +34,6 @@ pub struct Probe {
     heard: BTreeMap<ServerId, PacketNumber>,
     /// The newest round of heartbeats that the node has begun.
     round: ReadRound,
-}
-
-/// A frame that the node has sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sent {
-    pub to: SocketAddr,
-    pub message: Message,
 }
 
 impl Probe {
@@ -305,63 +296,4 @@ fn client_address(client: u32) -> SocketAddr {
 #[track_caller]
 fn peer_at(address: SocketAddr) -> ServerId {
     ids(9).find(|id| address_of(*id) == address).expect("a node's address")
-}
-
-/// What was said to one node.
-pub fn to_peer(said: &[Sent], peer: ServerId) -> Vec<&Message> {
-    said.iter().filter(|sent| sent.to == address_of(peer)).map(|sent| &sent.message).collect()
-}
-
-/// What clients were told of their operations.
-pub fn replies(said: &[Sent]) -> Vec<&Settled> {
-    let reply = |sent| match sent {
-        &Sent { message: Message::Reply(ref reply), .. } => Some(&reply.settled),
-        _ => None,
-    };
-    said.iter().filter_map(reply).collect()
-}
-
-/// The pages that were sent to clients.
-pub fn pages(said: &[Sent]) -> Vec<&Page> {
-    let page = |sent| match sent {
-        &Sent { message: Message::Page(ref page), .. } => Some(page),
-        _ => None,
-    };
-    said.iter().filter_map(page).collect()
-}
-
-/// The last acknowledgment that was sent.
-pub fn acknowledged(said: &[Sent]) -> Option<&Acknowledge> {
-    said.iter().rev().find_map(|sent| match &sent.message {
-        Message::Acknowledge(acknowledge) => Some(acknowledge),
-        _ => None,
-    })
-}
-
-pub fn heartbeat(term: Term) -> Message {
-    Message::Heartbeat(Heartbeat {
-        term,
-        round: ReadRound(1),
-        commit: LogIndex(1),
-        confirmed_age: None,
-        durability_age: 0,
-        configuration_index: LogIndex(1),
-    })
-}
-
-/// An entry that says nothing but its term, after `previous`.
-pub fn noop_after(previous: &Entry, term: Term) -> Entry {
-    let (index, time) = (previous.index.next(), LogTime(1));
-    Entry::chained(previous.chain, index, term, time, EntryKind::Noop, Bytes::new())
-}
-
-/// The entry, as the leader of the term sends it.
-pub fn replicate(term: Term, previous: &Entry, entry: &Entry, commit: LogIndex) -> Message {
-    Message::ReplicateOperation(ReplicateOperation {
-        term,
-        commit,
-        previous_index: previous.index,
-        previous_term: previous.term,
-        entries: vec![entry.clone()],
-    })
 }

@@ -7,7 +7,8 @@ use quorate::types::{GenesisId, LogIndex, Term};
 use quorate::wire::{Introduce, Message, Standing, VoteReply, VoteRequest};
 
 use super::members::{FIRST, SECOND, THIRD, configuration, ids};
-use super::probe::{Probe, Sent, to_peer};
+use super::probe::Probe;
+use super::said::{Sent, to_peer};
 
 #[test]
 fn a_vote_leaves_when_it_is_durable() {

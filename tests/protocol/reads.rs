@@ -3,8 +3,9 @@
 use quorate::types::LogIndex;
 use quorate::wire::{About, DeclineReason, Declined, Message, Read};
 
-use super::probe::{Probe, pages, replies};
+use super::probe::Probe;
 use super::request::{get, pieces, put, session};
+use super::said::{pages, replies};
 
 #[test]
 fn an_answer_begins_with_its_first_page() {

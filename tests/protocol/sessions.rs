@@ -6,8 +6,9 @@ use quorate::types::{LogIndex, SessionId};
 use quorate::wire::{Message, Request};
 
 use super::members::configuration;
-use super::probe::{Probe, replies};
+use super::probe::Probe;
 use super::request::{put, request};
+use super::said::replies;
 
 /// How many sessions the table of these tests keeps.
 const SESSIONS: u32 = 8;
