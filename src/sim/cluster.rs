@@ -115,7 +115,7 @@ impl Cluster {
             self.events_handled += 1;
             match self.handle(event) {
                 Ok(false) => {}
-                Ok(true) => break Checks::history(self.workload.history()),
+                Ok(true) => break self.workload.check(),
                 Err(broken) => break Err(broken),
             }
         };
@@ -525,6 +525,7 @@ impl Cluster {
     /// Faults cease, and everything is started again.
     fn calm_down(&mut self) {
         self.calm = true;
+        self.workload.calm_down();
         self.network.calm_down();
         for place in 0..self.nodes.len() {
             self.nodes[place].paused_until = self.now;
@@ -533,15 +534,16 @@ impl Cluster {
         self.schedule(LOOK_INTERVAL, Event::Look);
     }
 
-    /// Looks whether every operation is settled and all nodes agree.
+    /// Looks whether every operation is settled, one that was begun in the calm was done,
+    /// and all nodes agree.
     fn look(&mut self) -> Result<bool, String> {
         if self.workload.is_done() && self.agree() {
             return Ok(true);
         }
         if self.now > self.faults_cease_at + RECOVERY_MAX {
             return Err(format!(
-                "not settled {RECOVERY_MAX:?} after the last fault: {} operations are pending; {}",
-                self.workload.outstanding(),
+                "not settled {RECOVERY_MAX:?} after the last fault: {}; {}",
+                self.workload.describe(),
                 self.describe_nodes(),
             ));
         }
@@ -604,6 +606,7 @@ impl Cluster {
             leaders: self.checks.leaders(),
             committed: self.checks.committed(),
             operations: self.workload.ended(),
+            stale_reads: self.workload.stale_reads(),
             faults,
             checksum: sums.fold(seen, |sum, state| sum.rotate_left(7) ^ state),
         }

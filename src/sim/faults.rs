@@ -37,6 +37,8 @@ pub struct Profile {
     pub ambush: f64,
     /// The share of values that take several entries.
     pub large_values: f64,
+    /// The share of operations that are stale reads.
+    pub stale_reads: f64,
     /// Once, all nodes lose their power together.
     pub blackout: bool,
     /// The disk forgets what it has synced: a run must fail that has this.
@@ -100,6 +102,7 @@ impl Profile {
             ambush,
             large_values,
             blackout: random.bool(),
+            stale_reads: if random.bool() { random.f64() * 0.3 } else { 0.0 },
             forgetful_disk: false,
         }
     }
@@ -121,6 +124,7 @@ impl Profile {
             weights: Weights::default(),
             ambush: 0.0,
             large_values: 0.1,
+            stale_reads: 0.0,
             blackout: false,
             forgetful_disk: false,
         }

@@ -4,11 +4,13 @@
 //! and clock are replaced. A seed fixes everything: the same seed gives the same history
 //! to the byte, on any machine.
 
+mod actor;
 mod checks;
 mod cluster;
 mod disk;
 mod faults;
 mod network;
+mod stale_reads;
 mod trace;
 mod workload;
 
@@ -33,6 +35,8 @@ pub struct Report {
     pub committed: u64,
     /// Operations of clients, by how they ended: answered, refused, unknown.
     pub operations: [u64; 3],
+    /// Stale reads that were answered and checked.
+    pub stale_reads: u64,
     /// Faults injected, by kind.
     pub faults: Vec<(&'static str, u64)>,
     /// A sum over the final states and all that the clients saw.

@@ -2,6 +2,7 @@
 //! here is what must hold of the simulator itself.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use quorate::sim::{self, Failure, Profile, Report};
 
@@ -19,7 +20,7 @@ fn a_seed_is_one_history() {
 #[test]
 fn the_first_seeds_pass_and_see_every_kind_of_fault() {
     let mut faults: BTreeMap<&str, u64> = BTreeMap::new();
-    let mut operations = [0; 3];
+    let (mut operations, mut stale_reads) = ([0; 3], 0);
     for seed in 0..SEEDS {
         let report = pass(sim::run(seed));
         for (kind, count) in report.faults {
@@ -28,6 +29,7 @@ fn the_first_seeds_pass_and_see_every_kind_of_fault() {
         for (sum, count) in operations.iter_mut().zip(report.operations) {
             *sum += count;
         }
+        stale_reads += report.stale_reads;
     }
     let kinds = [
         "lost frames",
@@ -49,6 +51,7 @@ fn the_first_seeds_pass_and_see_every_kind_of_fault() {
     let [answered, refused, unknown] = operations;
     assert!(answered > 2 * (refused + unknown), "most operations are answered: {operations:?}");
     assert!(refused > 0 && unknown > 0, "and some are not: {operations:?}");
+    assert!(stale_reads > 0);
 }
 
 #[test]
@@ -61,6 +64,24 @@ fn without_faults_one_leader_answers_everything() {
         // Some clients crash, and some give up before the cluster is born.
         assert!(report.operations[0] * 10 > asked * 9, "{report:?}");
     }
+}
+
+#[test]
+fn a_run_is_over_only_when_a_write_was_done_after_its_faults() {
+    let report = pass(sim::run_with(7, Profile { operations: 0, ..Profile::calm(3) }));
+    let [answered, ..] = report.operations;
+    assert!(answered > 0);
+}
+
+/// Over such a network every node hears of the birth, and nobody can win an election:
+/// all agree, no operation is pending for ever, and yet nothing works.
+#[test]
+fn a_cluster_that_gets_nothing_done_is_found_out() {
+    let delay = (Duration::from_millis(700), Duration::ZERO);
+    let failure = sim::run_with(7, Profile { delay, ..Profile::calm(3) });
+    let broken = failure.expect_err("nothing works").broken;
+    assert!(broken.contains("no write begun since was done"), "{broken}");
+    assert_eq!(broken.matches("log to 1, durable to 1, committed to 1,").count(), 3, "{broken}");
 }
 
 /// The canary: a disk that forgets what it has synced must be found out, or the checks

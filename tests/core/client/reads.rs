@@ -185,6 +185,24 @@ fn a_declined_read_is_refused_only_when_it_is_invalid() {
 }
 
 #[test]
+fn a_late_refusal_does_not_join_pages_of_two_states() {
+    for reason in [DeclineReason::Busy, DeclineReason::NoLeader, DeclineReason::NotBorn] {
+        let (mut stage, server, read) = asked(2);
+        stage.say(server, Message::Page(page(read.read, 0, false)));
+        assert_eq!(told(&mut stage), (vec![0], None));
+        // The server refused an earlier copy of the read before it answered this one.
+        stage.decline(server, About::Read(read.read), reason, None);
+        let (again, further) = reads(stage.wait().0).remove(0);
+        assert_eq!((again, further.pin, further.page), (server, PIN, 1), "{reason:?}");
+        let other = 1 - server;
+        stage.say(other, Message::Page(Page { pin: PIN + 1, ..page(read.read, 1, true) }));
+        assert_eq!(told(&mut stage), (vec![], None));
+        stage.say(server, Message::Page(page(read.read, 1, true)));
+        assert_eq!(told(&mut stage), (vec![1], Some(WHOLE)));
+    }
+}
+
+#[test]
 fn a_state_that_is_gone_may_be_replaced_only_before_the_first_page() {
     let (mut stage, server, read) = asked(1);
     stage.say(server, Message::Page(page(read.read, 1, false)));

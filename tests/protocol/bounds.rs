@@ -1,0 +1,67 @@
+//! What nodes hold for others is bounded, and whoever comes beyond that is told at once.
+
+use quorate::types::Sequence;
+use quorate::wire::{DeclineReason, Declined, Message, Request};
+
+use super::probe::Probe;
+use super::request::{list_stale, pieces, put, request, session};
+use super::said::{Sent, pages, replies};
+
+/// The bounds, in pieces of 1 KiB, in clients and in pages.
+const PIECES_HELD_MAX: usize = 64 << 10;
+const CLIENTS_WAITING_MAX: usize = 65_536;
+const PAGES_PER_TURN_MAX: usize = 512;
+
+#[test]
+fn operations_in_pieces_are_bounded_in_bytes() {
+    let mut probe = Probe::serving(1);
+    let operations: Vec<Vec<Request>> =
+        (0..80).map(|number| pieces(session(number), &put("key", vec![7; 1 << 20]))).collect();
+    let mut held = 0;
+    for number in 0..operations[0].len() - 1 {
+        for operation in &operations {
+            probe.ask(1, Message::Request(operation[number].clone()));
+            held += usize::from(!is_declined(&probe.turn()));
+        }
+    }
+    assert!(held > PIECES_HELD_MAX * 9 / 10, "{held} pieces are held");
+    assert!(held <= PIECES_HELD_MAX, "{held} pieces are held");
+}
+
+/// The disk stands still, and many clients ask for the same few operations.
+#[test]
+fn waiting_clients_are_bounded() {
+    let mut probe = Probe::serving(1);
+    let (mut waiting, clients) = (0, 70_000);
+    let request = request(session(1), &put("key", ""));
+    for client in 0..clients {
+        let sequence = Sequence(u64::from(client % 64) + 1);
+        let request = Request { sequence, ..request.clone() };
+        probe.ask(client, Message::Request(request));
+        waiting += usize::from(!is_declined(&probe.turn()));
+    }
+    assert_eq!(waiting, CLIENTS_WAITING_MAX);
+    assert_eq!(replies(&probe.sync()).len(), CLIENTS_WAITING_MAX);
+}
+
+#[test]
+fn a_burst_of_reads_is_answered_within_bounds() {
+    let mut probe = Probe::serving(1);
+    probe.ask_to_put(300);
+    assert_eq!(replies(&probe.sync()).len(), 300);
+    for _ in 0..1_000 {
+        probe.ask(1, Message::Read(list_stale()));
+    }
+    assert_eq!(pages(&probe.turn()).len(), PAGES_PER_TURN_MAX);
+    probe.ask(1, Message::Read(list_stale()));
+    assert_eq!(pages(&probe.turn()).len(), 64, "the next turn has a budget of its own");
+}
+
+fn is_declined(said: &[Sent]) -> bool {
+    let busy = |sent: &Sent| {
+        let Message::Declined(Declined { reason, .. }) = sent.message else { return false };
+        assert_eq!(reason, DeclineReason::Busy);
+        true
+    };
+    said.iter().any(busy)
+}

@@ -1,0 +1,80 @@
+//! The lives of directories: which frames of another node are of its present.
+
+use std::time::Duration;
+
+use quorate::types::{DirectoryId, Incarnation, Term};
+use quorate::wire::DropCause;
+
+use super::leader::heartbeat;
+use super::members::{SECOND, THIRD, directory_of, ids};
+use super::net::{Journal, Net};
+use super::probe::Probe;
+use super::said::acknowledged;
+
+const A_WHILE: Duration = Duration::from_secs(3);
+
+/// A node is started once by mistake on an empty directory, and then on its own again.
+#[test]
+fn a_voter_comes_back_after_a_start_on_a_wrong_directory() {
+    let mut net = Net::new(3);
+    for id in ids(3) {
+        net.start(id, Journal::blank(id, directory_of(id)));
+    }
+    net.run(A_WHILE);
+    assert!(net.leader().is_some(), "the cluster serves");
+
+    let own = net.kill(THIRD);
+    net.start(THIRD, Journal::blank(THIRD, DirectoryId(999)));
+    net.run(A_WHILE);
+    assert!(net.state(THIRD).is_born());
+    assert!(!net.state(THIRD).is_voter(), "a blank directory has no vote");
+
+    net.kill(THIRD);
+    net.start(THIRD, own);
+    net.run(A_WHILE);
+    assert!(net.state(THIRD).is_voter());
+    let leader = net.leader().expect("a leader");
+    net.kill(leader);
+    net.run(A_WHILE);
+    assert!(net.leader().is_some(), "two of three voters elect one of them");
+}
+
+#[test]
+fn only_a_later_start_brings_a_former_directory_back() {
+    let mut probe = Probe::leading(3);
+    let own = directory_of(SECOND);
+    let lives = [
+        (own, 1, true),
+        (DirectoryId(999), 1, true),
+        (own, 1, false),
+        (own, 2, true),
+        (DirectoryId(999), 1, false),
+        (DirectoryId(999), 2, true),
+    ];
+    for (directory, incarnation, is_present) in lives {
+        let before = dropped_as_past(&probe);
+        let message = heartbeat(Term(1));
+        probe.hear_in_life(SECOND, (directory, Incarnation(incarnation)), message);
+        let is_past = dropped_as_past(&probe) > before;
+        assert_eq!(is_past, !is_present, "directory {directory}, incarnation {incarnation}");
+        probe.sync();
+    }
+}
+
+#[test]
+fn a_frame_of_another_life_must_be_fresh() {
+    let mut probe = Probe::born(3);
+    let (own, other) = (directory_of(SECOND), DirectoryId(999));
+    probe.hear_in_life(SECOND, (own, Incarnation(1)), heartbeat(Term(1)));
+    // The node has said nothing yet that this frame could echo.
+    probe.hear_in_life(SECOND, (other, Incarnation(1)), heartbeat(Term(1)));
+    assert_eq!(dropped_as_past(&probe), 1);
+    assert!(acknowledged(&probe.sync()).is_some());
+    probe.hear_in_life(SECOND, (other, Incarnation(1)), heartbeat(Term(1)));
+    assert_eq!(dropped_as_past(&probe), 1);
+    assert_eq!(probe.state().peers[&SECOND].directory(), Some(other));
+}
+
+fn dropped_as_past(probe: &Probe) -> u64 {
+    probe.state().dropped.get(&DropCause::Incarnation).copied().unwrap_or(0)
+}

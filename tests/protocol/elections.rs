@@ -1,0 +1,96 @@
+//! Who leads, for how long, and what it must not forget when it ceases to.
+
+use std::time::Duration;
+
+use quorate::entry::Entry;
+use quorate::types::{LogIndex, Term};
+use quorate::wire::Role;
+
+use super::leader::{heartbeat, noop_after, replicate};
+use super::members::{ELECTION_TIMEOUT, SECOND, THIRD};
+use super::probe::Probe;
+use super::said::acknowledged;
+
+#[test]
+fn a_leader_that_is_late_once_draws_no_conclusion() {
+    let mut probe = Probe::serving(3);
+    be_late(&mut probe, ELECTION_TIMEOUT * 2);
+    assert_eq!(probe.state().role, Role::Leader, "the answers may still be unread");
+}
+
+#[test]
+fn a_leader_that_is_always_late_steps_down_without_its_quorum() {
+    let mut probe = Probe::serving(3);
+    be_late(&mut probe, ELECTION_TIMEOUT * 2);
+    be_late(&mut probe, ELECTION_TIMEOUT * 2);
+    assert_eq!(probe.state().role, Role::Follower);
+}
+
+#[test]
+fn a_leader_that_is_always_late_leads_on_with_its_quorum() {
+    let mut probe = Probe::serving(3);
+    for _ in 0..10 {
+        be_late(&mut probe, ELECTION_TIMEOUT * 4 / 5);
+        probe.acknowledge(SECOND, LogIndex(2));
+    }
+    assert_eq!(probe.state().role, Role::Leader);
+}
+
+/// The node is not called for so long, and all its timers are overdue.
+fn be_late(probe: &mut Probe, time: Duration) {
+    probe.pass(time);
+    probe.time_out();
+    probe.sync();
+}
+
+/// What the node has matched with a leader of its term, it has noted before it led in
+/// that term itself and committed more.
+#[test]
+fn a_former_leader_never_cuts_its_log_below_its_commit() {
+    let mut probe = Probe::born(3);
+    let genesis = Entry::genesis(probe.state().configuration());
+    let old = noop_after(&genesis, Term(1));
+    probe.hear(SECOND, replicate(Term(1), &genesis, &old, LogIndex(1)));
+    probe.sync();
+    stand(&mut probe);
+    assert_eq!(probe.state().term, Term(2));
+    probe.hear(SECOND, heartbeat(Term(1)));
+    let said = probe.turn();
+    let acknowledge = acknowledged(&said).expect("a late leader is told the term");
+    assert_eq!((acknowledge.term, acknowledge.matched), (Term(2), LogIndex(1)));
+
+    probe.elect();
+    assert_eq!(probe.state().term, Term(2));
+    probe.acknowledge(THIRD, LogIndex(3));
+    probe.sync();
+    assert_eq!(probe.state().commit, LogIndex(3));
+    while probe.state().role == Role::Leader {
+        probe.wait_and_sync();
+    }
+
+    // Nobody else leads in this term, but a frame that is not sealed may claim it.
+    let other = noop_after(&genesis, Term(2));
+    probe.hear(SECOND, replicate(Term(2), &genesis, &other, LogIndex(1)));
+    let said = probe.sync();
+    assert_eq!(probe.state().log.entry(LogIndex(2)), Some(&old));
+    assert_eq!(acknowledged(&said).map(|said| said.matched), Some(LogIndex(3)));
+
+    // The next leader's log has all that is committed; it may begin to send below that.
+    let own = probe.state().log.entry(LogIndex(3)).expect("the term's first entry").clone();
+    let next = noop_after(&own, Term(3));
+    probe.hear(THIRD, replicate(Term(3), &genesis, &old, LogIndex(3)));
+    probe.hear(THIRD, replicate(Term(3), &own, &next, LogIndex(4)));
+    probe.sync();
+    assert_eq!((probe.state().commit, probe.state().log.last_index()), (LogIndex(4), LogIndex(4)));
+}
+
+/// Stands in the next term, in which nobody has voted for the node yet.
+fn stand(probe: &mut Probe) {
+    let term = probe.state().term;
+    while probe.state().term == term {
+        let said = probe.wait_and_sync();
+        probe.grant(&said);
+        probe.sync();
+    }
+    assert_eq!(probe.state().role, Role::Candidate);
+}

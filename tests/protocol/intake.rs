@@ -1,0 +1,109 @@
+//! What a follower takes in, and what its leader sends it again.
+
+use quorate::entry::Entry;
+use quorate::types::{LogIndex, LogTime, Term};
+use quorate::wire::{Acknowledge, DropCause, Message, ReplicateOperation};
+
+use super::leader::{heartbeat, noop_after, replicate};
+use super::members::{HEARTBEAT_INTERVAL, SECOND};
+use super::probe::Probe;
+use super::said::{Sent, acknowledged, to_peer};
+
+const TERM: Term = Term(1);
+
+/// The leader, who was told that they have arrived, sends nothing more.
+#[test]
+fn held_entries_are_taken_in_when_the_disk_has_caught_up() {
+    let mut probe = Probe::born(3);
+    let mut previous = Entry::genesis(probe.state().configuration());
+    let last = LogIndex(65_536 + 100);
+    while previous.index < last {
+        let entry = noop_after(&previous, TERM);
+        probe.hear(SECOND, replicate(TERM, &previous, &entry, LogIndex(1)));
+        previous = entry;
+    }
+    let said = probe.turn();
+    let acknowledge = acknowledged(&said).expect("the leader is told what has arrived");
+    assert!(acknowledge.matched < last, "the disk bounds what is taken in");
+    assert_eq!(acknowledge.received, [(acknowledge.matched.next(), last)]);
+
+    let said = probe.sync();
+    assert_eq!(acknowledged(&said).map(|said| said.durable), Some(last));
+    assert_eq!(probe.state().log.last_index(), last);
+}
+
+#[test]
+fn an_entry_that_fails_its_chain_check_is_reported_missing_again() {
+    let mut probe = Probe::born(3);
+    let genesis = Entry::genesis(probe.state().configuration());
+    let second = noop_after(&genesis, TERM);
+    let third = noop_after(&second, TERM);
+    let forged = Entry { time: LogTime(9), ..third.clone() };
+    let held = vec![(LogIndex(3), LogIndex(3))];
+    assert_eq!(received(&mut probe, &second, &forged), (LogIndex(1), held));
+    assert_eq!(received(&mut probe, &genesis, &second), (LogIndex(2), vec![]));
+    assert_eq!(probe.state().dropped.get(&DropCause::Chain), Some(&1));
+    assert_eq!(received(&mut probe, &second, &third), (LogIndex(3), vec![]));
+}
+
+/// The leader sends the entry after `previous`. Returns what is matched and what is
+/// received beyond, as the leader is told.
+fn received(
+    probe: &mut Probe,
+    previous: &Entry,
+    entry: &Entry,
+) -> (LogIndex, Vec<(LogIndex, LogIndex)>) {
+    probe.hear(SECOND, replicate(TERM, previous, entry, LogIndex(1)));
+    let said = probe.turn();
+    let acknowledge = acknowledged(&said).expect("entries are acknowledged");
+    (acknowledge.matched, acknowledge.received.clone())
+}
+
+#[test]
+fn an_entry_that_was_received_and_is_missing_is_sent_again() {
+    let mut probe = Probe::serving(3);
+    probe.ask_to_put(2);
+    assert_eq!(entries_to_second(&probe.sync()), [3, 4]);
+
+    let held = vec![(LogIndex(4), LogIndex(4))];
+    let fourth_held = Acknowledge { received: held, ..probe.acknowledgment(LogIndex(2)) };
+    probe.hear(SECOND, Message::Acknowledge(fourth_held));
+    assert!(entries_to_second(&probe.sync()).is_empty(), "the third may be on its way");
+    probe.acknowledge(SECOND, LogIndex(3));
+    assert_eq!(entries_to_second(&probe.sync()), [4]);
+    probe.acknowledge(SECOND, LogIndex(4));
+    probe.pass(HEARTBEAT_INTERVAL);
+    probe.time_out();
+    assert!(entries_to_second(&probe.sync()).is_empty());
+}
+
+/// The indexes of the entries that the second node is sent.
+fn entries_to_second(said: &[Sent]) -> Vec<u64> {
+    let entries = |message: &&Message| match message {
+        Message::ReplicateOperation(replicate) => replicate.entries.clone(),
+        _ => Vec::new(),
+    };
+    to_peer(said, SECOND).iter().flat_map(entries).map(|entry| entry.index.0).collect()
+}
+
+/// Before the first election no leader has a term, so there is nothing to take in.
+#[test]
+fn no_frame_of_term_zero_is_taken_in() {
+    let mut probe = Probe::born(3);
+    let nothing =
+        Entry { index: LogIndex(0), chain: 0, ..Entry::genesis(probe.state().configuration()) };
+    let over_genesis = noop_after(&nothing, Term(5));
+    let replicate = ReplicateOperation {
+        term: Term(0),
+        commit: LogIndex(0),
+        previous_index: LogIndex(0),
+        previous_term: Term(0),
+        entries: vec![over_genesis],
+    };
+    for message in [Message::ReplicateOperation(replicate), heartbeat(Term(0))] {
+        probe.hear(SECOND, message);
+        assert_eq!(probe.sync(), []);
+    }
+    assert_eq!(probe.state().dropped.get(&DropCause::Protocol), Some(&2));
+    assert_eq!(probe.state().log.last_index(), LogIndex(1));
+}

@@ -1,0 +1,19 @@
+//! Single nodes, and a few together, held against what the protocol promises: each test
+//! is a fact that must hold whatever frames come, in whatever order.
+
+mod members;
+mod probe;
+mod said;
+mod leader;
+mod request;
+mod net;
+
+mod elections;
+mod promises;
+mod lanes;
+mod intake;
+mod directories;
+mod answers;
+mod reads;
+mod sessions;
+mod bounds;

@@ -1,0 +1,299 @@
+//! One node, seen from its datagrams alone.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate::configuration::Configuration;
+use quorate::entry::Entry;
+use quorate::journal::{GenesisState, Identity, Recovered};
+use quorate::replica::{Batch, ReplicaNode, ReplicaState};
+use quorate::time::Instant;
+use quorate::types::{
+    ClusterHash, DirectoryId, Incarnation, LogIndex, PacketNumber, ReadRound, ServerId, Term,
+};
+use quorate::wire::{
+    self, Acknowledge, Echo, Frame, GenesisHash, Header, Message, Role, VoteReply,
+};
+
+use super::members::{
+    CLUSTER, FIRST, SECOND, address_of, config, configuration, directory_of, ids,
+};
+use super::request::{put, request, session};
+use super::said::Sent;
+
+/// A node on a stage: its peers, its clients, its disk and its clock do what a test says.
+pub struct Probe {
+    pub now: Instant,
+    id: ServerId,
+    node: ReplicaNode,
+    configuration: Configuration,
+    next_packet: PacketNumber,
+    /// The newest frame that each peer has from the node, which its frames echo.
+    heard: BTreeMap<ServerId, PacketNumber>,
+    /// The newest round of heartbeats that the node has begun.
+    round: ReadRound,
+}
+
+impl Probe {
+    /// The first node of a cluster that was just born: a follower in term zero.
+    pub fn born(nodes: usize) -> Self {
+        Self::born_with(configuration(nodes))
+    }
+
+    pub fn born_with(configuration: Configuration) -> Self {
+        let recovered = Recovered {
+            genesis: GenesisState::Complete(configuration.clone()),
+            commit: LogIndex(1),
+            entries: vec![Entry::genesis(&configuration)],
+            ..blank(FIRST)
+        };
+        Self::started(recovered, configuration)
+    }
+
+    /// A node on a blank directory.
+    pub fn blank(id: ServerId, nodes: usize) -> Self {
+        Self::started(blank(id), configuration(nodes))
+    }
+
+    fn started(recovered: Recovered, configuration: Configuration) -> Self {
+        let now = Instant(1_000_000);
+        Self {
+            now,
+            id: recovered.identity.id,
+            node: ReplicaNode::new(&config(configuration.members.len()), recovered, now, 3),
+            configuration,
+            next_packet: PacketNumber(1),
+            heard: BTreeMap::new(),
+            round: ReadRound(0),
+        }
+    }
+
+    /// The first node of a cluster, elected, with an entry of its term not committed yet,
+    /// unless it is alone.
+    pub fn leading(nodes: usize) -> Self {
+        let mut probe = Self::born(nodes);
+        probe.elect();
+        probe
+    }
+
+    /// The same, with that entry committed.
+    pub fn serving(nodes: usize) -> Self {
+        let mut probe = Self::leading(nodes);
+        if nodes > 1 {
+            probe.acknowledge(SECOND, LogIndex(2));
+            probe.sync();
+        }
+        assert_eq!(probe.state().commit, LogIndex(2));
+        probe
+    }
+
+    /// The others grant every vote that they are asked for, until the node leads.
+    pub fn elect(&mut self) {
+        while self.state().role != Role::Leader {
+            let said = self.wait_and_sync();
+            self.grant(&said);
+            self.sync();
+        }
+    }
+
+    /// Every vote that was asked for is granted.
+    pub fn grant(&mut self, said: &[Sent]) {
+        for sent in said {
+            if let Message::VoteRequest(request) = sent.message {
+                let vote = VoteReply {
+                    term: request.term,
+                    pre_vote: request.pre_vote,
+                    granted: true,
+                    voter_term: request.term,
+                };
+                self.hear(peer_at(sent.to), Message::VoteReply(vote));
+            }
+        }
+    }
+
+    pub fn state(&self) -> &ReplicaState {
+        self.node.state()
+    }
+
+    /// A frame of another node in its first life, which echoes the newest that it has.
+    pub fn hear(&mut self, from: ServerId, message: Message) {
+        self.hear_in_life(from, (directory_of(from), Incarnation(1)), message);
+    }
+
+    /// The same, in any of its lives.
+    pub fn hear_in_life(
+        &mut self,
+        from: ServerId,
+        (directory, incarnation): (DirectoryId, Incarnation),
+        message: Message,
+    ) {
+        self.next_packet = self.next_packet.next();
+        let genesis = if self.state().is_born() {
+            GenesisHash::of(self.configuration.genesis)
+        } else {
+            GenesisHash::default()
+        };
+        let header = Header {
+            cluster: ClusterHash::of(CLUSTER),
+            genesis,
+            sender: from,
+            destination: self.id,
+            directory,
+            incarnation,
+            packet: self.next_packet,
+            echo: self.heard.get(&from).map(|&packet| Echo { packet, age: 0 }),
+        };
+        self.deliver(address_of(from), header, message);
+    }
+
+    /// A follower has all of the leader's log up to `index` on its disk, and answers the
+    /// newest round.
+    pub fn acknowledge(&mut self, from: ServerId, index: LogIndex) {
+        self.hear(from, Message::Acknowledge(self.acknowledgment(index)));
+    }
+
+    /// How a follower says so.
+    pub fn acknowledgment(&self, index: LogIndex) -> Acknowledge {
+        let state = self.state();
+        Acknowledge {
+            term: state.term,
+            round: self.round,
+            matched: index,
+            durable: index,
+            hint_index: index,
+            hint_term: state.log.term_at(index).expect("an entry of the leader's"),
+            received: Vec::new(),
+            durability_age: 0,
+            free_space_class: 0,
+            configuration_index: LogIndex(1),
+        }
+    }
+
+    /// A client asks something. Each number is a client at an address of its own.
+    pub fn ask(&mut self, client: u32, message: Message) {
+        let header = Header {
+            cluster: ClusterHash::of(CLUSTER),
+            genesis: GenesisHash::default(),
+            sender: ServerId::NONE,
+            destination: ServerId::NONE,
+            directory: DirectoryId(9),
+            incarnation: Incarnation(0),
+            packet: PacketNumber(1),
+            echo: None,
+        };
+        self.deliver(client_address(client), header, message);
+    }
+
+    /// Clients put so many keys, each with a value of 900 bytes.
+    pub fn ask_to_put(&mut self, keys: u64) {
+        for number in 0..keys {
+            let operation = put(&format!("key-{number}"), vec![b'x'; 900]);
+            self.ask(1, Message::Request(request(session(1 << 32 | number), &operation)));
+        }
+    }
+
+    #[allow(clippy::needless_pass_by_value, reason = "tests make messages to give them away")]
+    fn deliver(&mut self, source: SocketAddr, header: Header, message: Message) {
+        let mut frame = Vec::new();
+        wire::encode(&header, &message, &mut frame);
+        self.node.on_datagram(self.now, source, &Bytes::from(frame));
+    }
+
+    /// Time passes, without a call of the node.
+    pub fn pass(&mut self, time: Duration) {
+        self.now = self.now + time;
+    }
+
+    /// The node is called, as late as it is, for the timers that are due.
+    pub fn time_out(&mut self) {
+        self.node.on_timeout(self.now);
+    }
+
+    /// Time passes until the node's next timer is due.
+    pub fn wait(&mut self) {
+        let next = self.node.next_deadline().expect("a node always waits for something");
+        self.now = self.now.max(next);
+        self.time_out();
+    }
+
+    /// The same, and the disk keeps up. Returns what the node says.
+    pub fn wait_and_sync(&mut self) -> Vec<Sent> {
+        self.wait();
+        self.sync()
+    }
+
+    /// Ends the turn while the socket stands still: what the node says is queued.
+    pub fn end_turn(&mut self) {
+        self.node.end_turn(self.now);
+    }
+
+    /// Ends the turn while the disk stands still. Returns what the node says.
+    pub fn turn(&mut self) -> Vec<Sent> {
+        self.end_turn();
+        let (mut said, mut bytes) = (Vec::new(), Vec::new());
+        while let Some(to) = self.node.poll_send(&mut bytes) {
+            let frame = wire::decode(&Bytes::copy_from_slice(&bytes)).expect("what a node sends");
+            said.push(self.note(to, frame));
+        }
+        said
+    }
+
+    fn note(&mut self, to: SocketAddr, Frame { header, message }: Frame) -> Sent {
+        if header.destination != ServerId::NONE {
+            self.heard.insert(header.destination, header.packet);
+        }
+        if let Message::Heartbeat(heartbeat) = &message {
+            self.round = heartbeat.round;
+        }
+        Sent { to, message }
+    }
+
+    /// What the disk is asked to write.
+    #[track_caller]
+    pub fn write(&mut self) -> Batch {
+        self.node.take_batch().expect("something to write")
+    }
+
+    pub fn has_nothing_to_write(&mut self) -> bool {
+        self.node.take_batch().is_none()
+    }
+
+    /// The disk has synced what it was asked to.
+    pub fn synced(&mut self, batch: Batch) {
+        self.node.on_synced(self.now, batch);
+    }
+
+    /// Ends the turn, and lets the disk catch up. Returns what the node says.
+    pub fn sync(&mut self) -> Vec<Sent> {
+        let mut said = self.turn();
+        while let Some(batch) = self.node.take_batch() {
+            self.synced(batch);
+            said.extend(self.turn());
+        }
+        said
+    }
+}
+
+fn blank(id: ServerId) -> Recovered {
+    Recovered {
+        identity: Identity { cluster: CLUSTER.into(), id, directory: directory_of(id) },
+        incarnation: Incarnation(1),
+        genesis: GenesisState::Blank,
+        term: Term(0),
+        voted_for: None,
+        commit: LogIndex(0),
+        entries: Vec::new(),
+    }
+}
+
+fn client_address(client: u32) -> SocketAddr {
+    let [a, b, c, d] = client.to_be_bytes();
+    SocketAddr::from(([11, b, c, d], 1 + u16::from(a)))
+}
+
+#[track_caller]
+fn peer_at(address: SocketAddr) -> ServerId {
+    ids(9).find(|id| address_of(*id) == address).expect("a node's address")
+}
