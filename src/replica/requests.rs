@@ -176,11 +176,12 @@ impl RequestManager {
         fx: &mut Effects,
     ) {
         let asker = (request.session, request.sequence, client.address);
-        let waiters = self.waiters.entry(index).or_default();
-        if let Some(waiter) = waiters.get_mut(&asker) {
+        let known = self.waiters.get_mut(&index).and_then(|waiters| waiters.get_mut(&asker));
+        if let Some(waiter) = known {
             waiter.client = client;
         } else if self.waiting < WAITERS_MAX {
-            waiters.insert(asker, Waiter { client, reply: reply_to(request, settled) });
+            let waiter = Waiter { client, reply: reply_to(request, settled) };
+            self.waiters.entry(index).or_default().insert(asker, waiter);
             self.waiting += 1;
         } else {
             let about = About::Request(request.session, request.sequence);
