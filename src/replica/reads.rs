@@ -1,10 +1,13 @@
 //! Linearizable reads, at the leader and at followers, and stale ones.
 //!
-//! docs/guarantees.md: "A read waits for a round of heartbeats that began after it arrived
-//! and that a majority answered in this term". So this leader still led when the read
-//! arrived, and its commit index covers all that was acknowledged before, provided that
-//! it has committed an entry of its own term. A follower asks the leader for that
-//! index and waits until its own commit index has reached it. Answers come from the
+//! docs/guarantees.md: "Reads and writes are linearizable, whoever is asked. A read waits
+//! for a round of heartbeats that began after it arrived and that a majority answered in
+//! this term". So this leader still led when the read arrived, and its commit index covers
+//! all that was acknowledged before, provided that it has committed an entry of its own
+//! term. A follower asks the leader for that index and waits until its own commit index
+//! has reached it.
+//!
+//! docs/guarantees.md: "A stale read must be asked for". It, too, is answered from the
 //! committed state alone.
 
 use std::collections::BTreeMap;

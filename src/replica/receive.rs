@@ -288,7 +288,11 @@ fn check_addressing(header: &Header, state: &ReplicaState) -> Result<(), DropCau
     if header.cluster != ClusterHash::of(&state.identity.cluster) {
         return Err(DropCause::Cluster);
     }
-    if header.destination != ServerId::NONE && header.destination != state.server_id {
+    // Only a client may ask whoever receives it. What a node says to nobody in particular
+    // is an answer to a client: its packets are numbered apart, and to count them among
+    // those for this node would make all later ones look old.
+    let to_anyone = header.destination == ServerId::NONE && header.sender == ServerId::NONE;
+    if header.destination != state.server_id && !to_anyone {
         return Err(DropCause::Destination);
     }
     match &state.genesis {

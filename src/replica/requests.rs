@@ -343,8 +343,8 @@ fn objection(request: &Request, state: &ReplicaState) -> Option<DeclineReason> {
     }
 }
 
-/// The request as the log will keep it. What follows from the request alone is refused
-/// here, before it reaches the log.
+/// The request as the log will keep it. docs/guarantees.md: "What follows from the request
+/// alone is refused before the log".
 fn logged(request: &Request, bytes: Bytes) -> Result<LoggedRequest, Invalid> {
     let command = if request.settle {
         Command::Settle

@@ -413,8 +413,8 @@ impl Cluster {
         }
     }
 
-    /// Something happens at a bad moment: the node, or another, loses its power, or the
-    /// node is cut off. The others may just now be able to hear each other again.
+    /// Something happens at a bad moment: the node, or another, loses its power, is cut off
+    /// or not heard any more. The others may just now be able to hear each other again.
     fn ambush(&mut self, place: usize, life: u64) {
         if self.nodes[place].life != life {
             return;
@@ -424,9 +424,11 @@ impl Cluster {
             self.network.heal();
         }
         let other = self.random.usize(..self.nodes.len());
-        match self.random.u8(..4) {
+        match self.random.u8(..5) {
             0 => self.isolate(place),
-            1 => self.lose_power_for_a_while(other),
+            // The one that is just being elected, perhaps: it leads, and nobody hears it.
+            1 | 2 => self.mute(other),
+            3 => self.lose_power_for_a_while(other),
             _ => self.lose_power_for_a_while(place),
         }
     }
@@ -435,6 +437,12 @@ impl Cluster {
         for other in (0..self.nodes.len()).filter(|other| *other != place) {
             self.network.cut(place, other);
             self.network.cut(other, place);
+        }
+    }
+
+    fn mute(&mut self, place: usize) {
+        for other in (0..self.nodes.len()).filter(|other| *other != place) {
+            self.network.cut(place, other);
         }
     }
 

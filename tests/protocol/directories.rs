@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use quorate::types::{DirectoryId, Incarnation, Term};
-use quorate::wire::DropCause;
+use quorate::types::{DirectoryId, Incarnation, LogTime, PacketNumber, Term};
+use quorate::wire::{DropCause, Message, SessionOpened};
 
 use super::leader::heartbeat;
 use super::members::{SECOND, THIRD, directory_of, ids};
 use super::net::{Journal, Net};
 use super::probe::Probe;
+use super::request::session;
 use super::said::acknowledged;
 
 const A_WHILE: Duration = Duration::from_secs(3);
@@ -73,6 +74,18 @@ fn a_frame_of_another_life_must_be_fresh() {
     probe.hear_in_life(SECOND, (other, Incarnation(1)), heartbeat(Term(1)));
     assert_eq!(dropped_as_past(&probe), 1);
     assert_eq!(probe.state().peers[&SECOND].directory(), Some(other));
+}
+
+/// Answers to clients are numbered apart: one that is replayed at another node must not
+/// make the frames for that node look old.
+#[test]
+fn what_was_said_to_a_client_is_not_heard_by_a_node() {
+    let mut probe = Probe::serving(3);
+    let opened = SessionOpened { nonce: 1, session: session(1), window: 1, time: LogTime(0) };
+    probe.overhear(SECOND, PacketNumber(1 << 61), Message::SessionOpened(opened));
+    assert_eq!(probe.state().dropped.get(&DropCause::Destination), Some(&1));
+    let heard_before = probe.state().peers[&SECOND].link.echo(probe.now).map(|echo| echo.packet);
+    assert!(heard_before.is_some_and(|packet| packet < PacketNumber(1 << 61)));
 }
 
 fn dropped_as_past(probe: &Probe) -> u64 {

@@ -148,6 +148,21 @@ impl Probe {
         self.deliver(address_of(from), header, message);
     }
 
+    /// A frame that another node sent to a client comes here, from that node's address.
+    pub fn overhear(&mut self, from: ServerId, packet: PacketNumber, message: Message) {
+        let header = Header {
+            cluster: ClusterHash::of(CLUSTER),
+            genesis: GenesisHash::of(self.configuration.genesis),
+            sender: from,
+            destination: ServerId::NONE,
+            directory: directory_of(from),
+            incarnation: Incarnation(1),
+            packet,
+            echo: None,
+        };
+        self.deliver(address_of(from), header, message);
+    }
+
     /// A follower has all of the leader's log up to `index` on its disk, and answers the
     /// newest round.
     pub fn acknowledge(&mut self, from: ServerId, index: LogIndex) {

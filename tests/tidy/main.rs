@@ -2,8 +2,10 @@
 //! shown a sample that breaks it beside the repository that keeps it.
 
 mod blocks;
+mod broken_builds;
 mod documents;
 mod layers;
+mod quotes;
 mod text;
 mod tree;
 
