@@ -24,7 +24,7 @@ pub struct Checks {
 /// Something that a node has just done, and that it must not forget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TurningPoint {
-    /// It has given its vote.
+    /// It has given its vote, or is about to get one.
     Votes,
     /// It has begun to lead.
     Leads,
@@ -151,23 +151,23 @@ impl Checks {
     }
 
     /// A frame leaves a node: a directory votes for one candidate in a term. Returns
-    /// whether the frame gives a vote.
-    pub fn frame_leaves(&mut self, frame: &[u8]) -> Result<bool, String> {
+    /// who is given a vote by it.
+    pub fn frame_leaves(&mut self, frame: &[u8]) -> Result<Option<ServerId>, String> {
         if frame.get(3) != Some(&(Kind::VoteReply as u8)) {
-            return Ok(false);
+            return Ok(None);
         }
         let decoded = wire::decode(&bytes::Bytes::copy_from_slice(frame));
         let decoded = decoded.map_err(|cause| format!("a node sends a bad frame: {cause:?}"))?;
         let (header, Message::VoteReply(vote)) = (decoded.header, decoded.message) else {
-            return Ok(false);
+            return Ok(None);
         };
         if !vote.granted || vote.pre_vote {
-            return Ok(false);
+            return Ok(None);
         }
         let key = (header.directory, vote.term);
         let first = *self.votes.entry(key).or_insert(header.destination);
         if first == header.destination {
-            return Ok(true);
+            return Ok(Some(first));
         }
         Err(format!(
             "node {} votes for nodes {first} and {} in term {}",

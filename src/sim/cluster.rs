@@ -188,6 +188,10 @@ impl Cluster {
                 Ok(())
             }
             Endpoint::Node(place) => {
+                // What is on the way when a link breaks is lost with it.
+                if self.network.is_cut(from, to) {
+                    return Ok(());
+                }
                 if let Some(until) = self.paused(place) {
                     self.schedule_at(until, Event::Arrival { from, to, bytes });
                     return Ok(());
@@ -264,7 +268,9 @@ impl Cluster {
         while let Some(to) =
             self.nodes[place].node.as_mut().and_then(|node| node.poll_send(&mut frame))
         {
-            if self.checks.frame_leaves(&frame)? {
+            if let Some(candidate) = self.checks.frame_leaves(&frame)? {
+                let elected = usize::from(candidate.0) - 1;
+                let place = if self.random.bool() { place } else { elected };
                 self.maybe_ambush(place, TurningPoint::Votes);
             }
             if let Some(to) = Endpoint::at(to) {
@@ -427,7 +433,7 @@ impl Cluster {
         match self.random.u8(..5) {
             0 => self.isolate(place),
             // The one that is just being elected, perhaps: it leads, and nobody hears it.
-            1 | 2 => self.mute(other),
+            1 | 2 => self.mute(place),
             3 => self.lose_power_for_a_while(other),
             _ => self.lose_power_for_a_while(place),
         }

@@ -84,6 +84,14 @@ impl Network {
         self.cut.clear();
     }
 
+    /// Whether this direction is cut at present.
+    pub fn is_cut(&self, from: Endpoint, to: Endpoint) -> bool {
+        match (from, to) {
+            (Endpoint::Node(from), Endpoint::Node(to)) => self.cut.contains(&(from, to)),
+            _ => false,
+        }
+    }
+
     /// When, how often and in what shape the frame arrives.
     pub fn transmit(
         &mut self,
@@ -98,10 +106,7 @@ impl Network {
             arrivals.push(Arrival { at: now + profile.delay.0, bytes });
             return arrivals;
         }
-        let is_cut = match (from, to) {
-            (Endpoint::Node(from), Endpoint::Node(to)) => self.cut.contains(&(from, to)),
-            _ => false,
-        };
+        let is_cut = self.is_cut(from, to);
         if is_cut || self.random.f64() < profile.loss {
             self.counts[0] += 1;
         } else {
