@@ -8,6 +8,7 @@ mod demo;
 mod driver;
 mod escape;
 mod exit;
+mod inspect;
 mod load;
 mod output;
 mod read;
@@ -77,6 +78,12 @@ const COMMANDS: &[Command] = &[
         summary: "kill a leader on this machine, and see what happens",
         help: demo::HELP,
         run: demo::run,
+    },
+    Command {
+        name: "inspect",
+        summary: "show what a data directory holds, and check it",
+        help: inspect::HELP,
+        run: inspect::run,
     },
     Command {
         name: "simulate",
@@ -160,8 +167,7 @@ fn help() -> String {
     let line = |command: &Command| format!("  {:14} {}", command.name, command.summary);
     let commands: Vec<String> = COMMANDS.iter().map(line).collect();
     format!(
-        "quorate: a small replicated store for a few machines\n\
-         Usage: quorate COMMAND [operands] [flags]\n\
+        "Usage: quorate COMMAND [operands] [flags]: a small store, replicated\n\
          \n\
          {}\n\
          \n\

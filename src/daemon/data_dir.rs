@@ -66,6 +66,25 @@ fn lock(path: &Path) -> Result<File, RunError> {
     options.write(true).create(true).truncate(false).mode(0o600);
     let file =
         options.open(path.join(LOCK_NAME)).map_err(|error| failed(path, "locked", &error))?;
+    take(file, path)
+}
+
+/// Locks a directory that a node has used before, and makes nothing.
+///
+/// # Errors
+/// Refused when it is no node's, or when another process uses it.
+pub fn lock_existing(path: &Path) -> Result<File, RunError> {
+    if !JournalFile::exists(path) {
+        return Err(RunError::refused(format!(
+            "{} holds no journal; name the --data-dir of a node",
+            path.display()
+        )));
+    }
+    let file = File::open(path.join(LOCK_NAME)).map_err(|error| failed(path, "locked", &error))?;
+    take(file, path)
+}
+
+fn take(file: File, path: &Path) -> Result<File, RunError> {
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(Errno::WOULDBLOCK) => Err(RunError::refused(format!(

@@ -15,6 +15,14 @@ use crate::journal::{
 const NAME: &str = "journal";
 const NAME_AT_BIRTH: &str = "journal.new";
 
+/// The bytes of the directory's journal.
+///
+/// # Errors
+/// The disk's.
+pub fn read(directory: &Path) -> io::Result<Vec<u8>> {
+    std::fs::read(directory.join(NAME))
+}
+
 /// A journal as a start finds it: nothing of it is known to be on the disk.
 #[derive(Debug)]
 pub struct FoundJournal {
@@ -29,7 +37,7 @@ impl FoundJournal {
     /// # Errors
     /// Those of the disk, and what is wrong with the bytes.
     pub fn read(directory: &Path) -> Result<Self, OpenError> {
-        let bytes = Bytes::from(std::fs::read(directory.join(NAME))?);
+        let bytes = Bytes::from(read(directory)?);
         let recovery = recover(&bytes).map_err(OpenError::Damage)?;
         Ok(Self { directory: directory.to_owned(), bytes, recovery })
     }

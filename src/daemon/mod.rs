@@ -10,6 +10,7 @@ mod clock;
 mod udp_port;
 mod signals;
 mod data_dir;
+mod inspect;
 mod journal_file;
 mod journal_thread;
 mod peer_list;
@@ -18,6 +19,7 @@ mod logging;
 
 pub use clock::{Clock, WakeUp};
 pub use error::RunError;
+pub use inspect::{Inspection, inspect};
 pub use signals::Signals;
 
 use std::path::PathBuf;

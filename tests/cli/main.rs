@@ -5,6 +5,7 @@ mod alone;
 mod command_line;
 mod exit_codes;
 mod help;
+mod inspect;
 mod json;
 mod lines;
 #[path = "../processes/mod.rs"]
