@@ -69,16 +69,8 @@ impl Cluster {
             address: Endpoint::Node(place).address(),
             typed: format!("node-{place}"),
         };
-        NodeConfig {
-            nodes: self
-                .nodes
-                .iter()
-                .enumerate()
-                .map(|(place, member)| (member.id, listed(place)))
-                .collect(),
-            election_timeout: Duration::from_millis(250),
-            heartbeat_interval: Duration::from_millis(40),
-        }
+        let members = self.nodes.iter().enumerate();
+        NodeConfig::new(members.map(|(place, member)| (member.id, listed(place))).collect())
     }
 
     pub(super) fn wake_node(&mut self, place: usize) -> Result<(), String> {
