@@ -8,6 +8,7 @@
 //! `follow` change what the node is; `send_*` puts a message into the sink; `poll_*` and
 //! `take_*` hand out what is to be done.
 
+mod admission;
 mod config;
 mod effects;
 mod election;
