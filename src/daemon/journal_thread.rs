@@ -119,11 +119,7 @@ mod tests {
         let (mut journal, recovered) = FoundJournal::read(directory).unwrap().start().unwrap();
         spoil(&mut journal);
         let listed = ListedNode { address: ([127, 0, 0, 1], 9717).into(), typed: String::new() };
-        let config = NodeConfig {
-            nodes: [(id, listed)].into(),
-            election_timeout: Duration::from_millis(250),
-            heartbeat_interval: Duration::from_millis(40),
-        };
+        let config = NodeConfig::new([(id, listed)].into());
         let poll = Poll::new().unwrap();
         let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
         let lock = File::open(directory).unwrap();

@@ -23,7 +23,6 @@ pub use inspect::{Inspection, inspect};
 pub use signals::Signals;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use data_dir::DataDir;
 use event_loop::{EventLoop, Ground};
@@ -48,9 +47,6 @@ pub struct RunConfig {
     /// The cluster's name.
     pub cluster: String,
 }
-
-const ELECTION_TIMEOUT: Duration = Duration::from_millis(250);
-const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(40);
 
 /// Runs a node in the foreground, until it is told to end.
 ///
@@ -77,12 +73,7 @@ fn run_node(config: RunConfig, standard_error: StandardError) -> Result<(), RunE
     }
     let name = format!("node {id} of cluster {cluster}");
     let notices = Notices::new(standard_error, name, listen);
-    let config = NodeConfig {
-        nodes,
-        election_timeout: ELECTION_TIMEOUT,
-        heartbeat_interval: HEARTBEAT_INTERVAL,
-    };
-    EventLoop::new(ground, directory, &config, notices)?.run()
+    EventLoop::new(ground, directory, &NodeConfig::new(nodes), notices)?.run()
 }
 
 /// Random bits of the system.

@@ -8,6 +8,8 @@
 //! `follow` change what the node is; `send_*` puts a message into the sink; `poll_*` and
 //! `take_*` hand out what is to be done.
 
+mod admission;
+mod config;
 mod effects;
 mod election;
 mod genesis;
@@ -22,6 +24,7 @@ mod send;
 mod state;
 mod status;
 
+pub use config::{ELECTION_TIMEOUT, HEARTBEAT_INTERVAL, ListedNode, NodeConfig};
 pub use effects::{Batch, ClientPath, Destination, Effects, Outgoing, Timer};
 pub use election::ElectionManager;
 pub use heartbeat::HeartbeatManager;
@@ -29,8 +32,6 @@ pub use log::Log;
 pub use replication::ReplicationManager;
 pub use state::{Peer, ReplicaState};
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::configuration::Configuration;
@@ -44,28 +45,6 @@ use genesis::Genesis;
 use heartbeat::Quorum;
 use reads::ReadManager;
 use requests::RequestManager;
-
-/// What a node is told at its start. None of it may influence replicated state.
-#[derive(Clone, Debug)]
-pub struct NodeConfig {
-    /// The other nodes and this one: where each is reached, and how its address was
-    /// typed (empty: it was not).
-    pub nodes: BTreeMap<ServerId, ListedNode>,
-    /// The shortest time without a leader after which a node stands for election; each
-    /// wait is up to twice as long, at random.
-    pub election_timeout: Duration,
-    /// The time between two heartbeats.
-    pub heartbeat_interval: Duration,
-}
-
-/// A node of the list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListedNode {
-    /// Where it is reached.
-    pub address: SocketAddr,
-    /// The address as typed.
-    pub typed: String,
-}
 
 /// The whole of one node.
 #[derive(Debug)]

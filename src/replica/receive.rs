@@ -1,34 +1,20 @@
-//! From datagrams to managers: who may say what, and who takes it up.
+//! From datagrams to managers: which of them takes up what was said.
 
 use std::net::SocketAddr;
 
 use bytes::Bytes;
 
 use super::ReplicaNode;
+use super::admission::{Sender, admit, check_addressing};
 use super::effects::{ClientPath, Destination};
 use super::election::ElectionManager;
-use super::genesis;
-use super::progress::Progress;
 use super::requests::RequestManager;
-use super::state::{Peer, ReplicaState};
-use crate::journal::GenesisState;
 use crate::time::Instant;
-use crate::types::{ClusterHash, DirectoryId, LogIndex, ServerId, Term};
-use crate::wire::{self, DropCause, Frame, GenesisHash, Header, Message, Role};
+use crate::types::{ServerId, Term};
+use crate::wire::{self, Acknowledge, DropCause, Frame, Message, Role};
 
 /// No term is ever that high: what says so is not a node of ours.
 const TERM_MAX: Term = Term(1 << 60);
-/// How many former directories of one node are remembered.
-const RETIRED_MAX: usize = 64;
-
-/// A frame of a node that is listed, from its address and of its present life.
-#[derive(Clone, Copy, Debug)]
-struct Sender {
-    id: ServerId,
-    directory: DirectoryId,
-    /// When the newest of this node's frames that the sender had heard was sent.
-    echoed: Option<Instant>,
-}
 
 impl ReplicaNode {
     /// Takes in one datagram.
@@ -47,41 +33,8 @@ impl ReplicaNode {
             let client = ClientPath { address: source, packet: header.packet, heard_at };
             return self.on_client_message(client, message);
         }
-        let sender = self.admit(&header, source, &message)?;
+        let sender = admit(&header, source, &message, &mut self.state, self.effects.now)?;
         self.on_peer_message(sender, message)
-    }
-
-    /// Checks that the frame comes from a listed node as it lives at present, and takes
-    /// note of what its header says.
-    fn admit(
-        &mut self,
-        header: &Header,
-        source: SocketAddr,
-        message: &Message,
-    ) -> Result<Sender, DropCause> {
-        let now = self.effects.now;
-        let last_index = self.state.log.last_index();
-        let peer = self.state.peers.get_mut(&header.sender).ok_or(DropCause::Sender)?;
-        if peer.address != source {
-            return Err(DropCause::Address);
-        }
-        let echoed = header.echo.and_then(|echo| peer.link.on_echo(echo, now));
-        let sender = Sender { id: header.sender, directory: header.directory, echoed };
-        match life_of(header, peer)? {
-            Life::Present => {}
-            Life::New if is_fresh(echoed, now) || peer.life.is_none() || is_next(header, peer) => {
-                begin_life(header, peer, last_index);
-            }
-            // Another directory, in a frame that may be of any age: it may only say who
-            // it is. The answer lets it show that it speaks of the present.
-            Life::New if matches!(message, Message::Introduce(_)) => return Ok(sender),
-            Life::New => return Err(DropCause::Incarnation),
-        }
-        if !peer.link.hear(header.packet, now) {
-            return Err(DropCause::Duplicate);
-        }
-        peer.heard_at = Some(now);
-        Ok(sender)
     }
 
     fn on_client_message(&mut self, client: ClientPath, message: Message) -> Result<(), DropCause> {
@@ -131,8 +84,8 @@ impl ReplicaNode {
 
     fn on_genesis_message(&mut self, sender: Sender, message: Message) {
         let Self { state, genesis, effects: fx, .. } = self;
-        let Sender { id, directory, echoed } = sender;
-        let fresh = is_fresh(echoed, fx.now);
+        let Sender { id, directory, .. } = sender;
+        let fresh = sender.is_fresh(fx.now);
         match message {
             Message::Introduce(introduce) => {
                 genesis.on_introduce(id, directory, introduce, fresh, state, fx);
@@ -208,16 +161,7 @@ impl ReplicaNode {
                     self.replication.on_replicate(replicate, state, fx);
                 }
             }
-            Message::Acknowledge(acknowledge) => {
-                if acknowledge.term > self.state.term && self.state.is_voting_peer(sender.id) {
-                    check_term(acknowledge.term)?;
-                    self.step_down_to(acknowledge.term);
-                } else if acknowledge.term == self.state.term && self.state.role == Role::Leader {
-                    let Sender { id, echoed, .. } = sender;
-                    let Self { state, effects: fx, .. } = self;
-                    self.replication.on_acknowledge(id, &acknowledge, echoed, state, fx);
-                }
-            }
+            Message::Acknowledge(acknowledge) => self.on_acknowledge(sender, &acknowledge)?,
             Message::ReadIndexRequest(request) if request.term == self.state.term => {
                 let Self { state, effects: fx, .. } = self;
                 self.reads.on_read_index_request(sender.id, request, state, fx);
@@ -230,6 +174,17 @@ impl ReplicaNode {
                 }
             }
             _ => {}
+        }
+        Ok(())
+    }
+
+    fn on_acknowledge(&mut self, sender: Sender, answer: &Acknowledge) -> Result<(), DropCause> {
+        let Self { state, effects: fx, .. } = self;
+        if answer.term > state.term && state.is_voting_peer(sender.id) {
+            check_term(answer.term)?;
+            self.step_down_to(answer.term);
+        } else if answer.term == state.term && state.role == Role::Leader {
+            self.replication.on_acknowledge(sender.id, answer, sender.echoed, state, fx);
         }
         Ok(())
     }
@@ -261,7 +216,7 @@ impl ReplicaNode {
             return Ok(true);
         }
         if state.leader_id.is_none() {
-            ::log::info!("node {}: follows node {} in term {term}", state.server_id, sender.id);
+            log::info!("node {}: follows node {} in term {term}", state.server_id, sender.id);
             self.election.give_up(state, fx);
             state.leader_id = Some(sender.id);
         }
@@ -281,75 +236,4 @@ impl ReplicaNode {
 
 fn check_term(term: Term) -> Result<(), DropCause> {
     if (1..=TERM_MAX.0).contains(&term.0) { Ok(()) } else { Err(DropCause::Protocol) }
-}
-
-/// Checks that the frame is meant for this node of this cluster.
-fn check_addressing(header: &Header, state: &ReplicaState) -> Result<(), DropCause> {
-    if header.cluster != ClusterHash::of(&state.identity.cluster) {
-        return Err(DropCause::Cluster);
-    }
-    // Only a client may ask whoever receives it. What a node says to nobody in particular
-    // is an answer to a client: its packets are numbered apart, and to count them among
-    // those for this node would make all later ones look old.
-    let to_anyone = header.destination == ServerId::NONE && header.sender == ServerId::NONE;
-    if header.destination != state.server_id && !to_anyone {
-        return Err(DropCause::Destination);
-    }
-    match &state.genesis {
-        GenesisState::Complete(configuration)
-            if header.genesis != GenesisHash::default()
-                && header.genesis != GenesisHash::of(configuration.genesis) =>
-        {
-            Err(DropCause::Genesis)
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Whether a frame belongs to the life of a node that is known, or begins another.
-enum Life {
-    Present,
-    New,
-}
-
-/// Frames of former lives are of the past: an acknowledgment from before a restart says
-/// nothing of what survived it.
-fn life_of(header: &Header, peer: &Peer) -> Result<Life, DropCause> {
-    match peer.life {
-        Some((directory, incarnation)) if directory == header.directory => {
-            match header.incarnation.cmp(&incarnation) {
-                std::cmp::Ordering::Less => Err(DropCause::Incarnation),
-                std::cmp::Ordering::Equal => Ok(Life::Present),
-                std::cmp::Ordering::Greater => Ok(Life::New),
-            }
-        }
-        // A node that was started on a wrong directory and then on its own again is as
-        // welcome as one that lost its disk: a later start is not of the past.
-        _ => match peer.retired.get(&header.directory) {
-            Some(incarnation) if header.incarnation <= *incarnation => Err(DropCause::Incarnation),
-            _ => Ok(Life::New),
-        },
-    }
-}
-
-/// Whether the frame is of a later start of the same directory: no frame of the past is.
-fn is_next(header: &Header, peer: &Peer) -> bool {
-    peer.directory() == Some(header.directory)
-}
-
-fn begin_life(header: &Header, peer: &mut Peer, last_index: LogIndex) {
-    if let Some((former, incarnation)) = peer.life.filter(|life| life.0 != header.directory) {
-        if peer.retired.len() == RETIRED_MAX {
-            peer.retired.pop_first();
-        }
-        peer.retired.insert(former, incarnation);
-    }
-    peer.retired.remove(&header.directory);
-    peer.life = Some((header.directory, header.incarnation));
-    peer.link.restart_hearing();
-    peer.progress = Progress::new(last_index.next(), peer.progress.contact);
-}
-
-fn is_fresh(echoed: Option<Instant>, now: Instant) -> bool {
-    echoed.is_some_and(|at| now.since(at) < genesis::FRESH)
 }

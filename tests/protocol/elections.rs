@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use quorate::entry::Entry;
+use quorate::replica::ELECTION_TIMEOUT;
 use quorate::types::{LogIndex, Term};
 use quorate::wire::Role;
 
 use super::leader::{heartbeat, noop_after, replicate};
-use super::members::{ELECTION_TIMEOUT, SECOND, THIRD};
+use super::members::{SECOND, THIRD};
 use super::probe::Probe;
 use super::said::acknowledged;
 

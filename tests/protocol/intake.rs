@@ -1,11 +1,12 @@
 //! What a follower takes in, and what its leader sends it again.
 
 use quorate::entry::Entry;
+use quorate::replica::HEARTBEAT_INTERVAL;
 use quorate::types::{LogIndex, LogTime, Term};
 use quorate::wire::{Acknowledge, DropCause, Message, ReplicateOperation};
 
 use super::leader::{heartbeat, noop_after, replicate};
-use super::members::{HEARTBEAT_INTERVAL, SECOND};
+use super::members::SECOND;
 use super::probe::Probe;
 use super::said::{Sent, acknowledged, to_peer};
 

@@ -3,11 +3,12 @@
 
 use quorate::entry::{Entry, EntryKind};
 use quorate::operation::{Command, LoggedRequest};
+use quorate::replica::{ELECTION_TIMEOUT, HEARTBEAT_INTERVAL};
 use quorate::types::{Digest, LogIndex, LogTime, Sequence, Term};
 use quorate::wire::{Message, VoteRequest};
 
 use super::leader::{heartbeat, replicate};
-use super::members::{ELECTION_TIMEOUT, HEARTBEAT_INTERVAL, SECOND, THIRD};
+use super::members::{SECOND, THIRD};
 use super::probe::Probe;
 use super::request::{list_stale, put, session};
 use super::said::Sent;

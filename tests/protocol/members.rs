@@ -1,7 +1,6 @@
 //! Who the nodes of these tests are.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use quorate::configuration::Configuration;
 use quorate::replica::{ListedNode, NodeConfig};
@@ -12,17 +11,10 @@ pub const FIRST: ServerId = ServerId(1);
 pub const SECOND: ServerId = ServerId(2);
 pub const THIRD: ServerId = ServerId(3);
 
-pub const ELECTION_TIMEOUT: Duration = Duration::from_millis(250);
-pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(40);
-
 /// What each of so many nodes is told at its start.
 pub fn config(nodes: usize) -> NodeConfig {
     let listed = |id| (id, ListedNode { address: address_of(id), typed: String::new() });
-    NodeConfig {
-        nodes: ids(nodes).map(listed).collect(),
-        election_timeout: ELECTION_TIMEOUT,
-        heartbeat_interval: HEARTBEAT_INTERVAL,
-    }
+    NodeConfig::new(ids(nodes).map(listed).collect())
 }
 
 /// That of a cluster born with so many nodes, each on its [`directory_of`].

@@ -155,11 +155,8 @@ fn check_dropped(bad: &Bad, datagram: &[u8]) {
 /// Node 1 of the samples' cluster, just after its birth.
 fn node_1() -> ReplicaNode {
     let listed = |node| ListedNode { address: samples::address(node), typed: String::new() };
-    let config = NodeConfig {
-        nodes: [1, 2, 3].map(|node| (ServerId(node), listed(node))).into(),
-        election_timeout: std::time::Duration::from_millis(250),
-        heartbeat_interval: std::time::Duration::from_millis(40),
-    };
+    let nodes = [1, 2, 3].map(|node| (ServerId(node), listed(node)));
+    let config = NodeConfig::new(nodes.into());
     let identity =
         Identity { cluster: "quorate".into(), id: ServerId(1), directory: samples::directory(1) };
     let recovered = Recovered {

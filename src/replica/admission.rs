@@ -1,0 +1,140 @@
+//! Who may say something: from a frame's header to a sender that is known.
+
+use std::cmp::Ordering;
+use std::net::SocketAddr;
+
+use super::genesis;
+use super::progress::Progress;
+use super::state::{Peer, ReplicaState};
+use crate::journal::GenesisState;
+use crate::time::Instant;
+use crate::types::{ClusterHash, DirectoryId, LogIndex, ServerId};
+use crate::wire::{DropCause, GenesisHash, Header, Message};
+
+/// How many former directories of one node are remembered.
+const RETIRED_MAX: usize = 64;
+
+/// Who a frame comes from: a node that is listed, at its address and in its present life.
+#[derive(Clone, Copy, Debug)]
+pub struct Sender {
+    /// The node.
+    pub id: ServerId,
+    /// Its data directory.
+    pub directory: DirectoryId,
+    /// When the newest of this node's frames that the sender had heard was sent.
+    pub echoed: Option<Instant>,
+}
+
+impl Sender {
+    /// Whether the frame echoes one that this node sent lately, so that it speaks of the
+    /// present.
+    pub fn is_fresh(&self, now: Instant) -> bool {
+        self.echoed.is_some_and(|at| now.since(at) < genesis::FRESH)
+    }
+}
+
+/// Checks that the frame is meant for this node of this cluster.
+///
+/// # Errors
+/// The cause for which it is dropped.
+pub fn check_addressing(header: &Header, state: &ReplicaState) -> Result<(), DropCause> {
+    if header.cluster != ClusterHash::of(&state.identity.cluster) {
+        return Err(DropCause::Cluster);
+    }
+    // Only a client may ask whoever receives it. What a node says to nobody in particular
+    // is an answer to a client: its packets are numbered apart, and to count them among
+    // those for this node would make all later ones look old.
+    let to_anyone = header.destination == ServerId::NONE && header.sender == ServerId::NONE;
+    if header.destination != state.server_id && !to_anyone {
+        return Err(DropCause::Destination);
+    }
+    match &state.genesis {
+        GenesisState::Complete(configuration)
+            if header.genesis != GenesisHash::default()
+                && header.genesis != GenesisHash::of(configuration.genesis) =>
+        {
+            Err(DropCause::Genesis)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks that the frame comes from a listed node as it lives at present, and takes note
+/// of what its header says.
+///
+/// # Errors
+/// The cause for which it is dropped.
+pub fn admit(
+    header: &Header,
+    source: SocketAddr,
+    message: &Message,
+    state: &mut ReplicaState,
+    now: Instant,
+) -> Result<Sender, DropCause> {
+    let last_index = state.log.last_index();
+    let peer = state.peers.get_mut(&header.sender).ok_or(DropCause::Sender)?;
+    if peer.address != source {
+        return Err(DropCause::Address);
+    }
+    let echoed = header.echo.and_then(|echo| peer.link.on_echo(echo, now));
+    let sender = Sender { id: header.sender, directory: header.directory, echoed };
+    match life_of(header, peer)? {
+        Life::Present => {}
+        Life::New if sender.is_fresh(now) || peer.life.is_none() || is_next(header, peer) => {
+            begin_life(header, peer, last_index);
+        }
+        // Another directory, in a frame that may be of any age: it may only say who it
+        // is. The answer lets it show that it speaks of the present.
+        Life::New if matches!(message, Message::Introduce(_)) => return Ok(sender),
+        Life::New => return Err(DropCause::Incarnation),
+    }
+    if !peer.link.hear(header.packet, now) {
+        return Err(DropCause::Duplicate);
+    }
+    peer.heard_at = Some(now);
+    Ok(sender)
+}
+
+/// Whether a frame belongs to the life of a node that is known, or begins another.
+enum Life {
+    Present,
+    New,
+}
+
+/// Frames of former lives are of the past: an acknowledgment from before a restart says
+/// nothing of what survived it.
+fn life_of(header: &Header, peer: &Peer) -> Result<Life, DropCause> {
+    match peer.life {
+        Some((directory, incarnation)) if directory == header.directory => {
+            match header.incarnation.cmp(&incarnation) {
+                Ordering::Less => Err(DropCause::Incarnation),
+                Ordering::Equal => Ok(Life::Present),
+                Ordering::Greater => Ok(Life::New),
+            }
+        }
+        // A node that was started on a wrong directory and then on its own again is as
+        // welcome as one that lost its disk: a later start is not of the past.
+        _ => match peer.retired.get(&header.directory) {
+            Some(incarnation) if header.incarnation <= *incarnation => Err(DropCause::Incarnation),
+            _ => Ok(Life::New),
+        },
+    }
+}
+
+/// Whether the frame is of a later start of the same directory: no frame of the past is.
+fn is_next(header: &Header, peer: &Peer) -> bool {
+    peer.directory() == Some(header.directory)
+}
+
+fn begin_life(header: &Header, peer: &mut Peer, last_index: LogIndex) {
+    if let Some((former, incarnation)) = peer.life.filter(|life| life.0 != header.directory) {
+        if peer.retired.len() == RETIRED_MAX {
+            peer.retired.pop_first();
+        }
+        peer.retired.insert(former, incarnation);
+    }
+    peer.retired.remove(&header.directory);
+    peer.life = Some((header.directory, header.incarnation));
+    peer.link.restart_hearing();
+    peer.progress = Progress::new(last_index.next(), peer.progress.contact);
+}

@@ -1,0 +1,40 @@
+//! What a node is told at its start.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::types::ServerId;
+
+/// The election timeout of the daemon: several heartbeats may be lost in a row.
+pub const ELECTION_TIMEOUT: Duration = Duration::from_millis(250);
+/// The heartbeat interval of the daemon.
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(40);
+
+/// What a node is told at its start. None of it may influence replicated state.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// The other nodes and this one.
+    pub nodes: BTreeMap<ServerId, ListedNode>,
+    /// The shortest time without a leader after which a node stands for election; each
+    /// wait is up to twice as long, at random.
+    pub election_timeout: Duration,
+    /// The time between two heartbeats.
+    pub heartbeat_interval: Duration,
+}
+
+/// A node of the list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedNode {
+    /// Where it is reached.
+    pub address: SocketAddr,
+    /// The address as typed; empty: it was not.
+    pub typed: String,
+}
+
+impl NodeConfig {
+    /// The configuration of a node in this list, with the daemon's times.
+    pub fn new(nodes: BTreeMap<ServerId, ListedNode>) -> Self {
+        Self { nodes, election_timeout: ELECTION_TIMEOUT, heartbeat_interval: HEARTBEAT_INTERVAL }
+    }
+}

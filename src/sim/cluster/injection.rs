@@ -1,0 +1,174 @@
+//! Faults, as they are injected.
+
+use std::time::Duration;
+
+use super::{Cluster, Event};
+use crate::sim::checks::TurningPoint;
+use crate::sim::disk::Disk;
+use crate::sim::faults::Fault;
+use crate::sim::trace;
+
+/// How long a node that was told to stop may take to hand over.
+const STOP_MAX: Duration = Duration::from_secs(3);
+
+impl Cluster {
+    pub(super) fn schedule_next_fault(&mut self) {
+        if let Some(interval) = self.profile.interval {
+            let after = interval.mul_f64(2.0 * self.random.f64());
+            self.schedule(after, Event::Fault);
+        }
+    }
+
+    /// Injects one fault, and sees to the next.
+    pub(super) fn inject_next(&mut self) -> Result<(), String> {
+        if let Some(fault) = self.profile.weights.pick(&mut self.random) {
+            self.inject(fault)?;
+        }
+        self.schedule_next_fault();
+        Ok(())
+    }
+
+    fn inject(&mut self, fault: Fault) -> Result<(), String> {
+        let place = self.random.usize(..self.nodes.len());
+        match fault {
+            Fault::Crash => self.crash(place),
+            Fault::Split => self.split(),
+            Fault::OneWay => self.cut_one_way(place),
+            Fault::Heal => self.network.heal(),
+            Fault::Pause => self.pause(place),
+            Fault::Stop => return self.tell_to_stop(place),
+            Fault::Wipe => self.wipe(place),
+        }
+        Ok(())
+    }
+
+    fn crash(&mut self, place: usize) {
+        self.count("crash");
+        self.lose_power_for_a_while(place);
+    }
+
+    fn split(&mut self) {
+        self.count("split");
+        let side: Vec<bool> = self.nodes.iter().map(|_| self.random.bool()).collect();
+        for from in 0..side.len() {
+            for to in 0..side.len() {
+                if side[from] != side[to] {
+                    self.network.cut(from, to);
+                }
+            }
+        }
+    }
+
+    fn cut_one_way(&mut self, from: usize) {
+        let to = self.random.usize(..self.nodes.len());
+        self.count("cut one way");
+        self.network.cut(from, to);
+    }
+
+    fn pause(&mut self, place: usize) {
+        self.count("pause");
+        self.trace.add(self.now, trace::Event::Node(place, "is paused"));
+        let pause = Duration::from_millis(self.random.u64(10..3_000));
+        self.nodes[place].paused_until = self.now + pause;
+    }
+
+    fn tell_to_stop(&mut self, place: usize) -> Result<(), String> {
+        let now = self.now;
+        let Some(node) = &mut self.nodes[place].node else { return Ok(()) };
+        node.hand_over(now);
+        self.nodes[place].stop_by = Some(now + STOP_MAX);
+        self.count("stop");
+        self.trace.add(self.now, trace::Event::Node(place, "is told to stop"));
+        self.finish_turn(place)
+    }
+
+    /// Replaces the disk of a node, as long as a majority keeps its own. The cluster must
+    /// have been born: before, a blank disk is nothing new.
+    fn wipe(&mut self, place: usize) {
+        let most = (self.nodes.len() - 1) / 2;
+        let born = self.nodes[place].node.as_ref().is_some_and(|node| node.state().is_born());
+        if self.wiped >= most || !born {
+            return;
+        }
+        self.wiped += 1;
+        self.count("wipe");
+        self.stop(place);
+        self.trace.add(self.now, trace::Event::Node(place, "gets a blank disk"));
+        let member = &mut self.nodes[place];
+        member.disk = Disk::blank(member.id, &mut self.random, self.profile.forgetful_disk);
+        self.schedule(Duration::from_millis(100), Event::Restart(place));
+    }
+
+    /// All nodes lose their power together.
+    pub(super) fn black_out(&mut self) {
+        self.count("blackout");
+        for place in 0..self.nodes.len() {
+            self.lose_power(place);
+            let down = Duration::from_millis(self.random.u64(1..2_000));
+            self.schedule(down, Event::Restart(place));
+        }
+    }
+
+    /// A turning point of a node is a bad moment for a fault.
+    pub(super) fn maybe_ambush(&mut self, place: usize, point: TurningPoint) {
+        let share = if point == TurningPoint::Commits { 0.05 } else { 1.0 };
+        if !self.calm && self.random.f64() < self.profile.ambush * share {
+            let latest = if self.random.bool() { 1 } else { 20_000 };
+            let after = Duration::from_micros(self.random.u64(..latest));
+            let life = self.nodes[place].life;
+            self.schedule(after, Event::Ambush { place, life });
+        }
+    }
+
+    /// The node is cut off or not heard any more, or it or another loses its power. The
+    /// others may just now be able to hear each other again.
+    pub(super) fn ambush(&mut self, place: usize, life: u64) {
+        if self.nodes[place].life != life {
+            return;
+        }
+        self.count("ambush");
+        if self.random.bool() {
+            self.network.heal();
+        }
+        let other = self.random.usize(..self.nodes.len());
+        match self.random.u8(..5) {
+            0 => self.isolate(place),
+            // The one that is just being elected, perhaps: it leads, and nobody hears it.
+            1 | 2 => self.mute(place),
+            3 => self.lose_power_for_a_while(other),
+            _ => self.lose_power_for_a_while(place),
+        }
+    }
+
+    fn isolate(&mut self, place: usize) {
+        self.mute(place);
+        for other in (0..self.nodes.len()).filter(|other| *other != place) {
+            self.network.cut(other, place);
+        }
+    }
+
+    fn mute(&mut self, place: usize) {
+        for other in (0..self.nodes.len()).filter(|other| *other != place) {
+            self.network.cut(place, other);
+        }
+    }
+
+    /// For a very short time, or for long enough that the others do without it.
+    fn lose_power_for_a_while(&mut self, place: usize) {
+        self.lose_power(place);
+        let longest = if self.random.bool() { 30 } else { 3_000 };
+        let down = Duration::from_millis(self.random.u64(1..longest));
+        self.schedule(down, Event::Restart(place));
+    }
+
+    fn lose_power(&mut self, place: usize) {
+        self.trace.add(self.now, trace::Event::Node(place, "loses power"));
+        self.stop(place);
+        let member = &mut self.nodes[place];
+        member.disk.lose_power(&mut self.random);
+    }
+
+    fn count(&mut self, kind: &'static str) {
+        *self.fault_counts.entry(kind).or_default() += 1;
+    }
+}

@@ -1,0 +1,222 @@
+//! One run of a cluster, event by event: the queue of events, and what frames and clients
+//! do. The nodes' turns, the faults and the recovery from them have files of their own.
+
+mod injection;
+mod member;
+mod recovery;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::checks::Checks;
+use super::network::{Endpoint, Network};
+use super::trace::{self, Trace};
+use super::workload::Workload;
+use super::{Failure, Profile, Report, random_for};
+use crate::time::Instant;
+use crate::wire::Kind;
+use member::Member;
+
+/// One run.
+#[derive(Debug)]
+pub struct Cluster {
+    seed: u64,
+    profile: Profile,
+    now: Instant,
+    events: BTreeMap<(Instant, u64), Event>,
+    next_event: u64,
+    random: fastrand::Rng,
+    network: Network,
+    nodes: Vec<Member>,
+    workload: Workload,
+    checks: Checks,
+    trace: Trace,
+    faults_cease_at: Instant,
+    calm: bool,
+    wiped: usize,
+    fault_counts: BTreeMap<&'static str, u64>,
+    events_handled: u64,
+}
+
+#[derive(Debug)]
+enum Event {
+    Arrival { from: Endpoint, to: Endpoint, bytes: Bytes },
+    WakeNode(usize),
+    Synced { place: usize, life: u64 },
+    Restart(usize),
+    WakeClients,
+    Fault,
+    Ambush { place: usize, life: u64 },
+    Blackout,
+    Calm,
+    Look,
+}
+
+impl Cluster {
+    /// The cluster of a seed, with nothing running yet.
+    pub fn new(seed: u64, profile: Profile) -> Self {
+        let mut random = random_for(seed, 2);
+        let nodes = (0..profile.nodes).map(|place| Member::blank(place, &profile, &mut random));
+        let nodes: Vec<Member> = nodes.collect();
+        Self {
+            seed,
+            now: Instant(0),
+            events: BTreeMap::new(),
+            next_event: 0,
+            network: Network::new(random_for(seed, 3)),
+            workload: Workload::new(random_for(seed, 4), &profile),
+            checks: Checks::default(),
+            trace: Trace::default(),
+            faults_cease_at: Instant(0) + profile.duration,
+            calm: false,
+            wiped: 0,
+            fault_counts: BTreeMap::new(),
+            events_handled: 0,
+            profile,
+            random,
+            nodes,
+        }
+    }
+
+    /// Runs until everything is settled.
+    pub fn run(mut self) -> Result<Report, Box<Failure>> {
+        self.schedule_all();
+        let ended = loop {
+            let Some(((at, _), event)) = self.events.pop_first() else {
+                break Err("nothing is left to happen".to_owned());
+            };
+            self.now = self.now.max(at);
+            self.events_handled += 1;
+            match self.handle(event) {
+                Ok(false) => {}
+                Ok(true) => break self.workload.check(),
+                Err(broken) => break Err(broken),
+            }
+        };
+        match ended {
+            Ok(()) => Ok(self.report()),
+            Err(broken) => {
+                Err(Box::new(Failure { seed: self.seed, broken, events: self.trace.lines() }))
+            }
+        }
+    }
+
+    fn schedule_all(&mut self) {
+        for place in 0..self.nodes.len() {
+            let after = Duration::from_millis(self.random.u64(..500));
+            self.schedule(after, Event::Restart(place));
+        }
+        self.schedule(Duration::from_millis(200), Event::WakeClients);
+        self.schedule_next_fault();
+        if self.profile.blackout {
+            let at = self.profile.duration.mul_f64(0.3 + 0.6 * self.random.f64());
+            self.schedule(at, Event::Blackout);
+        }
+        self.schedule(self.profile.duration, Event::Calm);
+    }
+
+    fn schedule(&mut self, after: Duration, event: Event) {
+        self.schedule_at(self.now + after, event);
+    }
+
+    fn schedule_at(&mut self, at: Instant, event: Event) {
+        self.events.insert((at.max(self.now), self.next_event), event);
+        self.next_event += 1;
+    }
+
+    /// Handles one event. Returns whether the run is over.
+    fn handle(&mut self, event: Event) -> Result<bool, String> {
+        match event {
+            Event::Arrival { from, to, bytes } => self.deliver(from, to, bytes)?,
+            Event::WakeNode(place) => self.wake_node(place)?,
+            Event::Synced { place, life } => self.on_synced(place, life)?,
+            Event::Restart(place) => self.restart(place)?,
+            Event::WakeClients => self.wake_clients(),
+            Event::Fault if !self.calm => self.inject_next()?,
+            Event::Blackout if !self.calm => self.black_out(),
+            Event::Ambush { place, life } if !self.calm => self.ambush(place, life),
+            Event::Fault | Event::Ambush { .. } | Event::Blackout => {}
+            Event::Calm => self.calm_down(),
+            Event::Look => return self.look(),
+        }
+        Ok(false)
+    }
+
+    fn deliver(&mut self, from: Endpoint, to: Endpoint, bytes: Bytes) -> Result<(), String> {
+        match to {
+            Endpoint::Client(number) => {
+                self.workload.on_datagram(self.now, number, from.address(), &bytes);
+                self.flush_clients();
+                Ok(())
+            }
+            Endpoint::Node(place) => {
+                // What is on the way when a link breaks is lost with it.
+                if self.network.is_cut(from, to) {
+                    return Ok(());
+                }
+                if let Some(until) = self.paused(place) {
+                    self.schedule_at(until, Event::Arrival { from, to, bytes });
+                    return Ok(());
+                }
+                let now = self.now;
+                if let Some(node) = &mut self.nodes[place].node {
+                    node.on_datagram(now, from.address(), &bytes);
+                    self.finish_turn(place)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn transmit(&mut self, from: Endpoint, to: Endpoint, frame: &[u8]) {
+        let kind = frame.get(3).and_then(|byte| Kind::from_byte(*byte));
+        if let Some(kind) = kind {
+            self.trace.add(self.now, trace::Event::Frame(kind, from, to));
+        }
+        for arrival in self.network.transmit(self.now, (from, to), frame, &self.profile) {
+            self.schedule_at(arrival.at, Event::Arrival { from, to, bytes: arrival.bytes });
+        }
+    }
+
+    fn wake_clients(&mut self) {
+        self.workload.act(self.now);
+        self.flush_clients();
+        self.schedule(Duration::from_millis(2), Event::WakeClients);
+    }
+
+    fn flush_clients(&mut self) {
+        for (number, to, frame) in self.workload.take_frames() {
+            if let Some(to) = Endpoint::at(to) {
+                self.transmit(Endpoint::Client(number), to, &frame);
+            }
+        }
+    }
+
+    fn report(self) -> Report {
+        let [lost, repeated, straggled, corrupted] = self.network.counts;
+        let mut faults: Vec<(&'static str, u64)> = vec![
+            ("lost frames", lost),
+            ("repeated frames", repeated),
+            ("stragglers", straggled),
+            ("corrupted frames", corrupted),
+        ];
+        faults.extend(self.fault_counts);
+        let states = self.nodes.iter().flat_map(|member| &member.node);
+        let sums = states.map(|node| node.store().committed().checksum());
+        let seen = self.workload.checksum();
+        Report {
+            seed: self.seed,
+            nodes: self.nodes.len(),
+            virtual_time: self.now.0,
+            events: self.events_handled,
+            leaders: self.checks.leaders(),
+            committed: self.checks.committed(),
+            operations: self.workload.ended(),
+            stale_reads: self.workload.stale_reads(),
+            faults,
+            checksum: sums.fold(seen, |sum, state| sum.rotate_left(7) ^ state),
+        }
+    }
+}
