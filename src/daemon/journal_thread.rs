@@ -123,6 +123,7 @@ mod tests {
             nodes: [(id, listed)].into(),
             election_timeout: Duration::from_millis(250),
             heartbeat_interval: Duration::from_millis(40),
+            disk_stall: Duration::from_secs(1),
         };
         let poll = Poll::new().unwrap();
         let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());

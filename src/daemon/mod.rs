@@ -47,9 +47,14 @@ pub struct RunConfig {
     pub peers: Vec<(ServerId, String)>,
     /// The cluster's name.
     pub cluster: String,
+    /// How long a leader's oldest entry may wait for its disk.
+    pub disk_stall: Duration,
 }
 
 const ELECTION_TIMEOUT: Duration = Duration::from_millis(250);
+/// The default of [`RunConfig::disk_stall`], in seconds: twice the election timeout, but at
+/// least a second.
+pub const DISK_STALL_SECONDS: f64 = 1.0;
 const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(40);
 
 /// Runs a node in the foreground, until it is told to end.
@@ -67,7 +72,7 @@ pub fn run(config: RunConfig) -> Result<(), RunError> {
 }
 
 fn run_node(config: RunConfig, standard_error: StandardError) -> Result<(), RunError> {
-    let RunConfig { id, data_dir, listen, peers, cluster } = config;
+    let RunConfig { id, data_dir, listen, peers, cluster, disk_stall } = config;
     let ground = Ground::prepare(peer_list::resolve_listen(&listen)?)?;
     let listen = ground.local_address()?;
     let nodes = peer_list::resolve_peers(id, listen, &peers)?;
@@ -81,6 +86,7 @@ fn run_node(config: RunConfig, standard_error: StandardError) -> Result<(), RunE
         nodes,
         election_timeout: ELECTION_TIMEOUT,
         heartbeat_interval: HEARTBEAT_INTERVAL,
+        disk_stall,
     };
     EventLoop::new(ground, directory, &config, notices)?.run()
 }

@@ -8,6 +8,7 @@
 //! `follow` change what the node is; `send_*` puts a message into the sink; `poll_*` and
 //! `take_*` hand out what is to be done.
 
+mod disk_stall;
 mod effects;
 mod election;
 mod genesis;
@@ -56,6 +57,9 @@ pub struct NodeConfig {
     pub election_timeout: Duration,
     /// The time between two heartbeats.
     pub heartbeat_interval: Duration,
+    /// How long a leader's oldest entry may wait for its disk before the leader hands over;
+    /// after twice as long its followers drop it.
+    pub disk_stall: Duration,
 }
 
 /// A node of the list.
@@ -151,6 +155,7 @@ impl ReplicaNode {
                 } else {
                     self.heartbeat.beat(state, fx);
                     self.hand_over_if_asked();
+                    self.hand_over_if_stalled();
                 }
             }
             Timer::Resend(peer) => self.replication.on_silence(peer, state, fx),
@@ -317,6 +322,15 @@ impl ReplicaNode {
         if let Some((&id, _)) = successor {
             fx.send(Destination::Peer(id), Message::TimeoutNow(state.term));
         }
+    }
+
+    /// Asks a follower with a better disk to stand for election.
+    fn hand_over_if_stalled(&mut self) {
+        let Self { state, effects: fx, .. } = self;
+        let Some(successor) = state.successor_for_disk(fx.now) else { return };
+        ::log::warn!("node {}: its disk has stalled, hands over to {successor}", state.server_id);
+        state.disk_watch.moves(fx.now);
+        fx.send(Destination::Peer(successor), Message::TimeoutNow(state.term));
     }
 
     /// Whether nothing keeps the node from stopping. Who led stays until another leads,

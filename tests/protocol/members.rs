@@ -13,6 +13,7 @@ pub const SECOND: ServerId = ServerId(2);
 pub const THIRD: ServerId = ServerId(3);
 
 pub const ELECTION_TIMEOUT: Duration = Duration::from_millis(250);
+pub const DISK_STALL: Duration = Duration::from_secs(1);
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(40);
 
 /// What each of so many nodes is told at its start.
@@ -22,6 +23,7 @@ pub fn config(nodes: usize) -> NodeConfig {
         nodes: ids(nodes).map(listed).collect(),
         election_timeout: ELECTION_TIMEOUT,
         heartbeat_interval: HEARTBEAT_INTERVAL,
+        disk_stall: DISK_STALL,
     }
 }
 
