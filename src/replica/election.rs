@@ -143,8 +143,7 @@ impl ElectionManager {
 
     /// Whether the node has a leader that it is content with: itself, or one it hears.
     fn is_content(state: &ReplicaState, fx: &Effects) -> bool {
-        state.role == Role::Leader
-            || (state.has_leader_contact(fx.now) && !state.leader_is_stalled(fx.now))
+        state.role == Role::Leader || state.has_leader_contact(fx.now)
     }
 
     /// Answers a request for a vote that is heeded and not of a later term.

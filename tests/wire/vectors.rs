@@ -159,7 +159,7 @@ fn node_1() -> ReplicaNode {
         nodes: [1, 2, 3].map(|node| (ServerId(node), listed(node))).into(),
         election_timeout: std::time::Duration::from_millis(250),
         heartbeat_interval: std::time::Duration::from_millis(40),
-        disk_stall: Duration::from_secs(1),
+        disk_stall: std::time::Duration::from_secs(1),
     };
     let identity =
         Identity { cluster: "quorate".into(), id: ServerId(1), directory: samples::directory(1) };
