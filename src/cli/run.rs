@@ -7,6 +7,7 @@ use getopts::Options;
 use super::args::{self, DEFAULT_ADDRESS, Words};
 use super::exit::{Exit, Failure, Outcome};
 use crate::daemon::{self, RunConfig};
+use crate::replica::DISK_STALL;
 use crate::types::ServerId;
 
 pub const HELP: &str = "\
@@ -21,11 +22,11 @@ Usage: quorate run --id N --data-dir DIR [flags] --insecure-no-key
                         this node too, so that one list serves all hosts.
                         Without: a cluster of one
   --cluster NAME        the cluster's name [quorate]
+  --disk-stall SECONDS  a leader whose disk stalls for longer hands over [1]
   --insecure-no-key     frames are not sealed: who reaches the port may speak
 
-The same line serves the first start and every later one. A cluster is born
-when all its nodes have met. SIGINT and SIGTERM end a node; a leader hands over
-first.
+The same line serves every start. A cluster is born when all its nodes have met.
+SIGINT and SIGTERM end a node; a leader hands over first.
 Exit codes: 0 ended by a signal, 2 wrong command line, 4 the directory is
 another's or in use, 5 a disk error.
 
@@ -55,7 +56,8 @@ fn parse(args: &[String]) -> Result<RunConfig, Failure> {
     let listen = words.value("listen").unwrap_or_else(|| DEFAULT_ADDRESS.into());
     let peers = words.values("peer").iter().map(|text| peer(text)).collect::<Result<_, _>>()?;
     let cluster = args::cluster(&words)?;
-    Ok(RunConfig { id, data_dir, listen, peers, cluster })
+    let disk_stall = words.seconds("disk-stall", DISK_STALL.as_secs_f64())?;
+    Ok(RunConfig { id, data_dir, listen, peers, cluster, disk_stall })
 }
 
 fn options() -> Options {
@@ -65,6 +67,7 @@ fn options() -> Options {
     options.optopt("", "listen", "", "");
     options.optmulti("", "peer", "", "");
     options.optopt("", "cluster", "", "");
+    options.optopt("", "disk-stall", "", "");
     options.optflag("", "insecure-no-key", "");
     options
 }
@@ -96,6 +99,7 @@ fn peer(text: &str) -> Result<(ServerId, String), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn parse_line(line: &str) -> Result<RunConfig, Failure> {
         parse(&line.split_whitespace().map(String::from).collect::<Vec<_>>())
@@ -110,6 +114,7 @@ mod tests {
             listen: "127.0.0.1:9717".into(),
             peers: Vec::new(),
             cluster: "quorate".into(),
+            disk_stall: Duration::from_secs(1),
         };
         assert_eq!(config, expected);
 

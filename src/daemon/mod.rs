@@ -23,6 +23,7 @@ pub use inspect::{Inspection, inspect};
 pub use signals::Signals;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use data_dir::DataDir;
 use event_loop::{EventLoop, Ground};
@@ -46,6 +47,8 @@ pub struct RunConfig {
     pub peers: Vec<(ServerId, String)>,
     /// The cluster's name.
     pub cluster: String,
+    /// How long a leader's oldest entry may wait for its disk.
+    pub disk_stall: Duration,
 }
 
 /// Runs a node in the foreground, until it is told to end.
@@ -63,7 +66,7 @@ pub fn run(config: RunConfig) -> Result<(), RunError> {
 }
 
 fn run_node(config: RunConfig, standard_error: StandardError) -> Result<(), RunError> {
-    let RunConfig { id, data_dir, listen, peers, cluster } = config;
+    let RunConfig { id, data_dir, listen, peers, cluster, disk_stall } = config;
     let ground = Ground::prepare(peer_list::resolve_listen(&listen)?)?;
     let listen = ground.local_address()?;
     let nodes = peer_list::resolve_peers(id, listen, &peers)?;
@@ -73,7 +76,8 @@ fn run_node(config: RunConfig, standard_error: StandardError) -> Result<(), RunE
     }
     let name = format!("node {id} of cluster {cluster}");
     let notices = Notices::new(standard_error, name, listen);
-    EventLoop::new(ground, directory, &NodeConfig::new(nodes), notices)?.run()
+    let config = NodeConfig { disk_stall, ..NodeConfig::new(nodes) };
+    EventLoop::new(ground, directory, &config, notices)?.run()
 }
 
 /// Random bits of the system.

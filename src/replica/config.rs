@@ -11,6 +11,10 @@ pub const ELECTION_TIMEOUT: Duration = Duration::from_millis(250);
 /// The heartbeat interval of the daemon.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(40);
 
+/// The default of [`NodeConfig::disk_stall`]: twice the election timeout, but at least a
+/// second.
+pub const DISK_STALL: Duration = Duration::from_secs(1);
+
 /// What a node is told at its start. None of it may influence replicated state.
 #[derive(Clone, Debug)]
 pub struct NodeConfig {
@@ -21,6 +25,9 @@ pub struct NodeConfig {
     pub election_timeout: Duration,
     /// The time between two heartbeats.
     pub heartbeat_interval: Duration,
+    /// How long a leader's oldest entry may wait for its disk before the leader hands over;
+    /// after twice as long its followers drop it.
+    pub disk_stall: Duration,
 }
 
 /// A node of the list.
@@ -35,6 +42,11 @@ pub struct ListedNode {
 impl NodeConfig {
     /// The configuration of a node in this list, with the daemon's times.
     pub fn new(nodes: BTreeMap<ServerId, ListedNode>) -> Self {
-        Self { nodes, election_timeout: ELECTION_TIMEOUT, heartbeat_interval: HEARTBEAT_INTERVAL }
+        Self {
+            nodes,
+            election_timeout: ELECTION_TIMEOUT,
+            heartbeat_interval: HEARTBEAT_INTERVAL,
+            disk_stall: DISK_STALL,
+        }
     }
 }

@@ -120,8 +120,9 @@ impl HeartbeatManager {
         &mut self,
         heartbeat: &Heartbeat,
         echoed: Option<Instant>,
-        state: &ReplicaState,
+        state: &mut ReplicaState,
     ) {
+        state.disk_watch.leader_tells(heartbeat.term, heartbeat.durability_age);
         if self.heard.0 != heartbeat.term {
             self.heard = (heartbeat.term, ReadRound(0));
             self.promised = None;

@@ -10,6 +10,7 @@
 
 mod admission;
 mod config;
+mod disk_stall;
 mod effects;
 mod election;
 mod genesis;
@@ -24,7 +25,7 @@ mod send;
 mod state;
 mod status;
 
-pub use config::{ELECTION_TIMEOUT, HEARTBEAT_INTERVAL, ListedNode, NodeConfig};
+pub use config::{DISK_STALL, ELECTION_TIMEOUT, HEARTBEAT_INTERVAL, ListedNode, NodeConfig};
 pub use effects::{Batch, ClientPath, Destination, Effects, Outgoing, Timer};
 pub use election::ElectionManager;
 pub use heartbeat::HeartbeatManager;
@@ -130,6 +131,7 @@ impl ReplicaNode {
                 } else {
                     self.heartbeat.beat(state, fx);
                     self.hand_over_if_asked();
+                    self.hand_over_if_stalled();
                 }
             }
             Timer::Resend(peer) => self.replication.on_silence(peer, state, fx),
@@ -296,6 +298,15 @@ impl ReplicaNode {
         if let Some((&id, _)) = successor {
             fx.send(Destination::Peer(id), Message::TimeoutNow(state.term));
         }
+    }
+
+    /// Asks a follower with a better disk to stand for election.
+    fn hand_over_if_stalled(&mut self) {
+        let Self { state, effects: fx, .. } = self;
+        let Some(successor) = state.successor_for_disk(fx.now) else { return };
+        ::log::warn!("node {}: its disk has stalled, hands over to {successor}", state.server_id);
+        state.disk_watch.moves(fx.now);
+        fx.send(Destination::Peer(successor), Message::TimeoutNow(state.term));
     }
 
     /// Whether nothing keeps the node from stopping. Who led stays until another leads,

@@ -24,6 +24,8 @@ pub struct Progress {
     pub matched: LogIndex,
     /// Up to here that is on its disk.
     pub durable: LogIndex,
+    /// How long its oldest entry that is not on its disk has waited, in microseconds.
+    pub durability_age: u32,
     /// The newest round of heartbeats that it has answered.
     pub round: ReadRound,
     /// When the newest of the leader's frames that it is known to have heard was sent.
@@ -56,6 +58,7 @@ impl Progress {
         Self {
             matched: LogIndex(0),
             durable: LogIndex(0),
+            durability_age: 0,
             round: ReadRound(0),
             contact,
             retransmitted: 0,
@@ -78,6 +81,7 @@ impl Progress {
         round_trip: &RoundTrip,
     ) {
         self.round = self.round.max(acknowledge.round);
+        self.durability_age = acknowledge.durability_age;
         self.matched = self.matched.max(acknowledge.matched);
         // docs/guarantees.md: "Durable counts only up to what is matched: what lies beyond
         // may be the remains of another leader's log."

@@ -211,7 +211,8 @@ impl ReplicaNode {
             self.answer_to = None;
             return Err(DropCause::Protocol);
         }
-        let fresh = sender.echoed.is_some_and(|at| fx.now.since(at) < state.election_timeout);
+        let fresh = sender.echoed.is_some_and(|at| fx.now.since(at) < state.election_timeout)
+            && !state.leader_is_stalled(fx.now);
         if state.role == Role::Candidate && !fresh && !self.election.yields_to_stale_contact() {
             return Ok(true);
         }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::disk_stall::DiskWatch;
 use super::log::Log;
 use super::progress::Progress;
 use super::{Effects, ListedNode, NodeConfig};
@@ -57,6 +58,10 @@ pub struct ReplicaState {
     pub election_timeout: Duration,
     /// The time between two heartbeats.
     pub heartbeat_interval: Duration,
+    /// How long a leader's oldest entry may wait for its disk.
+    pub disk_stall: Duration,
+    /// What is known of the leader's disk.
+    pub disk_watch: DiskWatch,
     /// Frames dropped, by cause.
     pub dropped: BTreeMap<DropCause, u64>,
 }
@@ -129,6 +134,8 @@ impl ReplicaState {
             leader_contact: None,
             election_timeout: config.election_timeout,
             heartbeat_interval: config.heartbeat_interval,
+            disk_stall: config.disk_stall,
+            disk_watch: DiskWatch::default(),
             dropped: BTreeMap::new(),
         };
         state.execute_recovered();
@@ -196,6 +203,9 @@ impl ReplicaState {
     /// each promise made in it waits for the disk.
     pub fn take_up_term(&mut self, term: Term, fx: &mut Effects) {
         assert!(term > self.term, "a term never falls");
+        if self.leader_is_stalled(fx.now) {
+            self.disk_watch.moves(fx.now);
+        }
         self.term = term;
         self.voted_for = None;
         self.leader_id = None;

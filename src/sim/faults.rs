@@ -26,7 +26,7 @@ pub struct Profile {
     pub delay: (Duration, Duration),
     /// The mean time that the disk takes for a batch.
     pub sync: Duration,
-    /// The share of batches for which the disk takes up to a second.
+    /// The share of batches for which the disk takes up to a second, or rarely up to eight.
     pub disk_stalls: f64,
     /// The mean time between two of the faults below; none: they do not happen.
     pub interval: Option<Duration>,

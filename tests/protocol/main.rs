@@ -17,3 +17,4 @@ mod answers;
 mod reads;
 mod sessions;
 mod bounds;
+mod stalls;

@@ -147,7 +147,8 @@ impl Cluster {
 
     fn sync_time(&mut self) -> Duration {
         if !self.calm && self.random.f64() < self.profile.disk_stalls {
-            return Duration::from_micros(self.random.u64(..1_000_000));
+            let longest = if self.random.u8(..8) == 0 { 8_000_000 } else { 1_000_000 };
+            return Duration::from_micros(self.random.u64(..longest));
         }
         self.profile.sync.mul_f64(0.5 + self.random.f64())
     }
