@@ -158,8 +158,14 @@ fn forged() -> Vec<Vec<u8>> {
     surplus.push(0);
     wire::seal(&mut surplus);
     let vote = Message::TimeoutNow(Term(9));
-    let node = |id: u16| Header { sender: ServerId(id), ..client };
-    vec![
+    // Whichever of the nodes receives it, one of these is meant for it.
+    let from_a_node = |sender: u16| {
+        [1, 2, 3].map(|destination| {
+            let (sender, destination) = (ServerId(sender), ServerId(destination));
+            frame(&Header { sender, destination, ..client }, &vote)
+        })
+    };
+    let mut frames = vec![
         cut,
         damaged,
         surplus,
@@ -171,10 +177,9 @@ fn forged() -> Vec<Vec<u8>> {
         frame(&Header { genesis: GenesisHash(1), ..client }, &status),
         frame(&Header { destination: ServerId(9), ..client }, &status),
         frame(&client, &vote),
-        frame(&node(9), &vote),
-        frame(&node(1), &vote),
-        frame(&node(2), &vote),
-    ]
+    ];
+    frames.extend([9, 1, 2].into_iter().flat_map(from_a_node));
+    frames
 }
 
 fn header() -> Header {
