@@ -9,7 +9,9 @@
 //! `take_*` hand out what is to be done.
 
 mod admission;
+mod assembly;
 mod config;
+mod decline;
 mod effects;
 mod election;
 mod genesis;

@@ -15,8 +15,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::HeartbeatManager;
+use super::decline::{decline, not_leader};
 use super::effects::{ClientPath, Destination, Effects, Timer};
-use super::requests::{decline, not_leader};
 use super::state::ReplicaState;
 use crate::store::Answer;
 use crate::time::Instant;
@@ -36,7 +36,6 @@ const PAGES_PER_TURN_MAX: u32 = 512;
 const PIN_IDLE_MAX: Duration = Duration::from_secs(10);
 /// How long a read waits for its proof: its client asks again long before.
 const WAIT_MAX: Duration = Duration::from_secs(5);
-const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Proves reads, and keeps the states that long answers are read from.
 #[derive(Debug, Default)]
@@ -115,11 +114,11 @@ impl ReadManager {
         if read.pin == 0 && read.page > 0 {
             // What it wants to go on with is unknown here, and an answer begins at its
             // beginning: pages of two states must not come together.
-            refuse(&read, client, DeclineReason::PinGone, state, fx);
+            decline(About::Read(read.read), client, DeclineReason::PinGone, state, fx);
         } else if read.pin != 0 {
             self.send_further_pages(&read, client, state, fx);
         } else if !state.is_born() {
-            refuse(&read, client, DeclineReason::NotBorn, state, fx);
+            decline(About::Read(read.read), client, DeclineReason::NotBorn, state, fx);
         } else if read.stale {
             self.answer(&read, client, heartbeat.staleness(fx.now), state, fx);
         } else {
@@ -143,7 +142,7 @@ impl ReadManager {
     fn wait(&mut self, asker: Asker, state: &ReplicaState, fx: &mut Effects) {
         if self.waiting >= WAITING_MAX {
             if let Asker::Client(read, client) = &asker {
-                refuse(read, *client, DeclineReason::Busy, state, fx);
+                decline(About::Read(read.read), *client, DeclineReason::Busy, state, fx);
             }
             return;
         }
@@ -247,7 +246,7 @@ impl ReadManager {
         for pending in std::mem::take(&mut self.arrived) {
             self.waiting -= 1;
             if let Asker::Client(read, client) = &pending.asker {
-                refuse(read, *client, not_leader(state), state, fx);
+                decline(About::Read(read.read), *client, not_leader(state), state, fx);
             }
         }
     }
@@ -311,7 +310,7 @@ impl ReadManager {
             return;
         }
         if !self.make_room_for_pin(fx.now) {
-            return refuse(read, client, DeclineReason::Busy, state, fx);
+            return decline(About::Read(read.read), client, DeclineReason::Busy, state, fx);
         }
         let number = fx.random.u64(1..);
         let mut pin = Pin { number, answer, index, age, touched: fx.now };
@@ -329,7 +328,7 @@ impl ReadManager {
     ) {
         match self.pins.get_mut(&read.read).filter(|pin| pin.number == read.pin) {
             Some(pin) => pin.send_pages(read, client, &mut self.pages, fx),
-            None => refuse(read, client, DeclineReason::PinGone, state, fx),
+            None => decline(About::Read(read.read), client, DeclineReason::PinGone, state, fx),
         }
     }
 
@@ -344,8 +343,8 @@ impl ReadManager {
 
     fn keep_sweeping(&self, fx: &mut Effects) {
         let idle = self.pins.is_empty() && self.waiting == 0;
-        if !idle && !fx.is_armed(Timer::Sweep) {
-            fx.arm(Timer::Sweep, SWEEP_INTERVAL);
+        if !idle {
+            fx.keep_sweeping();
         }
     }
 
@@ -397,14 +396,4 @@ impl Pin {
             }
         }
     }
-}
-
-fn refuse(
-    read: &Read,
-    client: ClientPath,
-    reason: DeclineReason,
-    state: &ReplicaState,
-    fx: &mut Effects,
-) {
-    fx.send(Destination::Client(client), decline(About::Read(read.read), reason, state));
 }
