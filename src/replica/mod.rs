@@ -17,6 +17,7 @@ mod election;
 mod genesis;
 mod heartbeat;
 mod log;
+mod pins;
 mod progress;
 mod reads;
 mod receive;
