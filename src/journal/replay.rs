@@ -1,5 +1,7 @@
 //! From records back to the state that they describe.
 
+use bytes::Bytes;
+
 use super::format::{Written, decode_record};
 use super::{GenesisState, Identity, Record, Recovered};
 use crate::codec::Reader;
@@ -36,7 +38,7 @@ impl Replay {
     ///
     /// # Errors
     /// What about them cannot be true.
-    pub(super) fn batch(&mut self, body: bytes::Bytes) -> Result<(), Contradiction> {
+    pub(super) fn batch(&mut self, body: Bytes) -> Result<(), Contradiction> {
         let mut reader = Reader::new(body);
         while !reader.is_empty() {
             match decode_record(&mut reader).map_err(|_| "a record of no known kind")? {

@@ -16,6 +16,9 @@ use crate::timer_wheel::TimerWheel;
 use crate::types::{PacketNumber, ServerId};
 use crate::wire::Message;
 
+/// How often what clients have left unfinished is looked for.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The sink that managers put their effects into.
 #[derive(Debug)]
 pub struct Effects {
@@ -158,9 +161,11 @@ impl Effects {
         self.timers.cancel(timer);
     }
 
-    /// Whether the timer is armed.
-    pub fn is_armed(&self, timer: Timer) -> bool {
-        self.timers.is_armed(timer)
+    /// Something may be left unfinished: a sweep will come, if none was to come before.
+    pub fn keep_sweeping(&mut self) {
+        if !self.timers.is_armed(Timer::Sweep) {
+            self.arm(Timer::Sweep, SWEEP_INTERVAL);
+        }
     }
 
     /// When the next timer is due.

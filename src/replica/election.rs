@@ -4,6 +4,8 @@
 //! a majority's yes makes it take a new term. So a node that was cut off, or that hears
 //! nobody, disturbs no one.
 
+use std::time::Duration;
+
 use super::effects::{Destination, Effects, Timer};
 use super::state::ReplicaState;
 use crate::journal::Record;
@@ -48,7 +50,7 @@ impl ElectionManager {
     /// Waits for a leader, for a time drawn anew: one to two election timeouts.
     pub fn wait_for_leader(state: &mut ReplicaState, fx: &mut Effects) {
         let shortest = micros(state.election_timeout);
-        let wait = std::time::Duration::from_micros(fx.random.u64(shortest..=2 * shortest));
+        let wait = Duration::from_micros(fx.random.u64(shortest..=2 * shortest));
         state.election_timer = fx.now + wait;
         fx.arm(Timer::Election, wait);
     }

@@ -2,6 +2,7 @@
 //! rounds of both confirm that it still leads.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::effects::{Destination, Effects, Timer};
 use super::state::ReplicaState;
@@ -129,7 +130,7 @@ impl HeartbeatManager {
         }
         self.heard.1 = self.heard.1.max(heartbeat.round);
         if let (Some(echoed), Some(age)) = (echoed, heartbeat.confirmed_age) {
-            let as_of = echoed - std::time::Duration::from_micros(age.into());
+            let as_of = echoed - Duration::from_micros(age.into());
             self.promised.get_or_insert((heartbeat.commit, as_of));
         }
         self.keep_promise(state);

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
+
 use crate::entry::{Entry, EntryKind};
 use crate::time::Instant;
 use crate::types::{LogIndex, Term};
@@ -112,7 +114,7 @@ impl Log {
     /// The payload of the request that the entry at `index` completes: its own, after
     /// those of the parts directly before it in the same term. Parts that a change of
     /// term left incomplete are void, from the log alone, on every node alike.
-    pub fn request_payload(&self, index: LogIndex) -> Option<bytes::Bytes> {
+    pub fn request_payload(&self, index: LogIndex) -> Option<Bytes> {
         let last = self.entry(index).filter(|entry| entry.kind == EntryKind::Request)?;
         let mut first = index;
         while self
@@ -136,7 +138,6 @@ impl Log {
 mod tests {
     use super::*;
     use crate::types::LogTime;
-    use bytes::Bytes;
 
     fn append(log: &mut Log, term: u64, kind: EntryKind, payload: &'static str, batch: u64) {
         let entry = Entry::chained(

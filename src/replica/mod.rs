@@ -9,13 +9,16 @@
 //! `take_*` hand out what is to be done.
 
 mod admission;
+mod assembly;
 mod config;
+mod decline;
 mod disk_stall;
 mod effects;
 mod election;
 mod genesis;
 mod heartbeat;
 mod log;
+mod pins;
 mod progress;
 mod reads;
 mod receive;

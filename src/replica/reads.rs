@@ -10,35 +10,24 @@
 //! docs/guarantees.md: "A stale read must be asked for". It, too, is answered from the
 //! committed state alone.
 
-use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::HeartbeatManager;
+use super::decline::{decline, not_leader};
 use super::effects::{ClientPath, Destination, Effects, Timer};
-use super::requests::{decline, not_leader};
+use super::pins::Pins;
 use super::state::ReplicaState;
-use crate::store::Answer;
 use crate::time::Instant;
 use crate::types::{LogIndex, ReadRound, ServerId};
-use crate::wire::{
-    About, DeclineReason, Message, PAGES_MAX, Page, Read, ReadId, ReadIndexReply, ReadIndexRequest,
-    Role,
-};
+use crate::wire::{About, DeclineReason, Message, Read, ReadIndexReply, ReadIndexRequest, Role};
 
 /// The most reads that may wait at once.
 const WAITING_MAX: usize = 65_536;
-/// The most answers that are pinned at once, and how long one is without being asked for.
-const PINS_MAX: usize = 64;
-/// The most pages of one turn: a burst of small reads must not hold the loop. Clients ask
-/// again for what does not come.
-const PAGES_PER_TURN_MAX: u32 = 512;
-const PIN_IDLE_MAX: Duration = Duration::from_secs(10);
 /// How long a read waits for its proof: its client asks again long before.
 const WAIT_MAX: Duration = Duration::from_secs(5);
-const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Proves reads, and keeps the states that long answers are read from.
+/// Proves reads, and answers them from the committed state.
 #[derive(Debug, Default)]
 pub struct ReadManager {
     /// Reads for which no proof was asked yet.
@@ -48,18 +37,7 @@ pub struct ReadManager {
     waiting: usize,
     /// As follower: the number of the newest batch that the leader was asked for.
     batch: u64,
-    pins: BTreeMap<ReadId, Pin>,
-    /// How many further pages this turn may send.
-    pages: PageBudget,
-}
-
-#[derive(Debug)]
-struct PageBudget(u32);
-
-impl Default for PageBudget {
-    fn default() -> Self {
-        Self(PAGES_PER_TURN_MAX)
-    }
+    pins: Pins,
 }
 
 #[derive(Debug)]
@@ -92,16 +70,6 @@ enum Proof {
     Commit(LogIndex),
 }
 
-/// A state from which further pages will be asked for.
-#[derive(Debug)]
-struct Pin {
-    number: u64,
-    answer: Answer,
-    index: LogIndex,
-    age: Option<u64>,
-    touched: Instant,
-}
-
 impl ReadManager {
     /// Takes in a read, or a wish for further pages of one.
     pub fn on_read(
@@ -112,14 +80,13 @@ impl ReadManager {
         state: &ReplicaState,
         fx: &mut Effects,
     ) {
-        if read.pin == 0 && read.page > 0 {
-            // What it wants to go on with is unknown here, and an answer begins at its
-            // beginning: pages of two states must not come together.
-            refuse(&read, client, DeclineReason::PinGone, state, fx);
-        } else if read.pin != 0 {
-            self.send_further_pages(&read, client, state, fx);
+        if read.pin != 0 || read.page > 0 {
+            // What it goes on with must have begun here. No pin has the number zero.
+            if let Err(reason) = self.pins.send_further_pages(&read, client, fx) {
+                decline(About::Read(read.read), client, reason, state, fx);
+            }
         } else if !state.is_born() {
-            refuse(&read, client, DeclineReason::NotBorn, state, fx);
+            decline(About::Read(read.read), client, DeclineReason::NotBorn, state, fx);
         } else if read.stale {
             self.answer(&read, client, heartbeat.staleness(fx.now), state, fx);
         } else {
@@ -143,7 +110,7 @@ impl ReadManager {
     fn wait(&mut self, asker: Asker, state: &ReplicaState, fx: &mut Effects) {
         if self.waiting >= WAITING_MAX {
             if let Asker::Client(read, client) = &asker {
-                refuse(read, *client, DeclineReason::Busy, state, fx);
+                decline(About::Read(read.read), *client, DeclineReason::Busy, state, fx);
             }
             return;
         }
@@ -170,7 +137,7 @@ impl ReadManager {
         state: &ReplicaState,
         fx: &mut Effects,
     ) {
-        self.pages = PageBudget::default();
+        self.pins.end_turn();
         if state.role == Role::Leader {
             self.begin_round(heartbeat, state, fx);
             let confirmed = heartbeat.confirm_rounds(state);
@@ -247,7 +214,7 @@ impl ReadManager {
         for pending in std::mem::take(&mut self.arrived) {
             self.waiting -= 1;
             if let Asker::Client(read, client) = &pending.asker {
-                refuse(read, *client, not_leader(state), state, fx);
+                decline(About::Read(read.read), *client, not_leader(state), state, fx);
             }
         }
     }
@@ -287,8 +254,6 @@ impl ReadManager {
         }
     }
 
-    /// Answers from the committed state, which is pinned if one page does not hold the
-    /// answer.
     fn answer(
         &mut self,
         read: &Read,
@@ -297,62 +262,23 @@ impl ReadManager {
         state: &ReplicaState,
         fx: &mut Effects,
     ) {
-        if let Some(pin) = self.pins.get_mut(&read.read) {
-            // The same read was asked for twice: it keeps the state of its first answer.
-            return pin.send_pages(read, client, &mut self.pages, fx);
-        }
         let committed = state.store.committed();
-        let mut answer = Answer::new(committed.clone(), read.query.clone());
-        let index = committed.index();
-        let Some((bytes, last)) = answer.page(0) else { return };
-        if last {
-            let page = Page { read: read.read, pin: 0, page: 0, last, index, age, bytes };
-            fx.send(Destination::Client(client), Message::Page(page));
-            return;
+        if let Err(reason) = self.pins.answer(read, client, age, committed, fx) {
+            decline(About::Read(read.read), client, reason, state, fx);
         }
-        if !self.make_room_for_pin(fx.now) {
-            return refuse(read, client, DeclineReason::Busy, state, fx);
-        }
-        let number = fx.random.u64(1..);
-        let mut pin = Pin { number, answer, index, age, touched: fx.now };
-        pin.send_pages(read, client, &mut self.pages, fx);
-        self.pins.insert(read.read, pin);
-        self.keep_sweeping(fx);
-    }
-
-    fn send_further_pages(
-        &mut self,
-        read: &Read,
-        client: ClientPath,
-        state: &ReplicaState,
-        fx: &mut Effects,
-    ) {
-        match self.pins.get_mut(&read.read).filter(|pin| pin.number == read.pin) {
-            Some(pin) => pin.send_pages(read, client, &mut self.pages, fx),
-            None => refuse(read, client, DeclineReason::PinGone, state, fx),
-        }
-    }
-
-    fn make_room_for_pin(&mut self, now: Instant) -> bool {
-        self.drop_idle_pins(now);
-        self.pins.len() < PINS_MAX
-    }
-
-    fn drop_idle_pins(&mut self, now: Instant) {
-        self.pins.retain(|_, pin| now.since(pin.touched) < PIN_IDLE_MAX);
     }
 
     fn keep_sweeping(&self, fx: &mut Effects) {
         let idle = self.pins.is_empty() && self.waiting == 0;
-        if !idle && !fx.is_armed(Timer::Sweep) {
-            fx.arm(Timer::Sweep, SWEEP_INTERVAL);
+        if !idle {
+            fx.keep_sweeping();
         }
     }
 
     /// Drops what clients have not come back for.
     pub fn sweep(&mut self, fx: &mut Effects) {
         let now = fx.now;
-        self.drop_idle_pins(now);
+        self.pins.drop_idle(now);
         let in_time = |pending: &Pending| now.since(pending.since) < WAIT_MAX;
         self.arrived.retain(in_time);
         for group in &mut self.groups {
@@ -363,48 +289,4 @@ impl ReadManager {
         self.waiting = self.arrived.len() + grouped;
         self.keep_sweeping(fx);
     }
-}
-
-impl Pin {
-    fn send_pages(
-        &mut self,
-        read: &Read,
-        client: ClientPath,
-        budget: &mut PageBudget,
-        fx: &mut Effects,
-    ) {
-        self.touched = fx.now;
-        self.answer.release_before(read.arrived);
-        let beyond = read.page.saturating_add(read.count.min(PAGES_MAX).into());
-        for page in read.page..beyond {
-            if budget.0 == 0 {
-                return;
-            }
-            let Some((bytes, last)) = self.answer.page(page) else { return };
-            budget.0 -= 1;
-            let message = Message::Page(Page {
-                read: read.read,
-                pin: self.number,
-                page,
-                last,
-                index: self.index,
-                age: self.age,
-                bytes,
-            });
-            fx.send(Destination::Client(client), message);
-            if last {
-                return;
-            }
-        }
-    }
-}
-
-fn refuse(
-    read: &Read,
-    client: ClientPath,
-    reason: DeclineReason,
-    state: &ReplicaState,
-    fx: &mut Effects,
-) {
-    fx.send(Destination::Client(client), decline(About::Read(read.read), reason, state));
 }

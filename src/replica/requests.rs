@@ -1,46 +1,33 @@
-//! Operations of clients: put together from their pieces, executed once, answered when
-//! their index is committed.
+//! Operations of clients: executed once, and answered when their index is committed.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::ReplicationManager;
-use super::effects::{ClientPath, Destination, Effects, Timer};
+use super::assembly::Assemblies;
+use super::decline::{decline, not_leader};
+use super::effects::{ClientPath, Destination, Effects};
 use super::state::ReplicaState;
 use crate::codec::Reader;
 use crate::operation::{Command, Invalid, LoggedRequest, Operation, Outcome, Settled};
 use crate::store::Lookup;
-use crate::time::Instant;
-use crate::types::{
-    Digest, KEY_BYTES_MAX, LogIndex, Sequence, ServerId, SessionId, VALUE_BYTES_MAX,
-};
+use crate::types::{Digest, KEY_BYTES_MAX, LogIndex, Sequence, SessionId, VALUE_BYTES_MAX};
 use crate::wire::{
-    About, DeclineReason, Declined, Message, OpenSession, PIECE_BYTES, Reply, Request,
-    RequestProgress, Role, SessionOpened,
+    About, DeclineReason, Message, OpenSession, PIECE_BYTES, Reply, Request, Role, SessionOpened,
 };
 
 /// The longest operation: a compare-and-swap of two values, with room for the fields
 /// around them.
 const OPERATION_BYTES_MAX: usize = 2 * VALUE_BYTES_MAX + KEY_BYTES_MAX + 64;
-/// The most operations that may be in pieces at once, and the most bytes of them.
-const ASSEMBLIES_MAX: usize = 1_024;
-const ASSEMBLY_BYTES_MAX: usize = 64 << 20;
 /// The most clients that may wait for an answer at once.
 const WAITERS_MAX: usize = 65_536;
-/// How long an operation may stay incomplete without a new piece.
-const ASSEMBLY_IDLE_MAX: Duration = Duration::from_secs(5);
-/// How often what is left unfinished is looked for.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Takes in the operations of clients and holds their answers back.
 #[derive(Debug, Default)]
 pub struct RequestManager {
-    assemblies: BTreeMap<(SessionId, Sequence), Assembly>,
-    /// How long the operations in pieces will be together.
-    assembly_bytes: usize,
+    assemblies: Assemblies,
     /// Who waits for which index, with the answer to give when it is committed.
     waiters: BTreeMap<LogIndex, BTreeMap<Asker, Waiter>>,
     waiting: usize,
@@ -48,19 +35,6 @@ pub struct RequestManager {
 
 /// Who asked for what.
 type Asker = (SessionId, Sequence, SocketAddr);
-
-/// An operation of which some pieces have arrived.
-#[derive(Debug)]
-struct Assembly {
-    digest: Digest,
-    length: usize,
-    pieces: BTreeMap<u32, Bytes>,
-    /// How many bytes the pieces have together.
-    bytes: usize,
-    /// All pieces before this one are there.
-    next_piece: u32,
-    touched: Instant,
-}
 
 /// A client that waits, and what it will be told.
 #[derive(Debug)]
@@ -77,19 +51,17 @@ impl RequestManager {
         state: &ReplicaState,
         fx: &mut Effects,
     ) {
-        let message = if state.is_born() {
-            let session = SessionId { minted_at: state.commit, random: fx.random.u64(..) };
-            let committed = state.store.committed();
-            Message::SessionOpened(SessionOpened {
-                nonce: open.nonce,
-                session,
-                window: committed.configuration().session_window,
-                time: committed.time(),
-            })
-        } else {
-            decline(About::Open(open.nonce), DeclineReason::NotBorn, state)
+        if !state.is_born() {
+            return decline(About::Open(open.nonce), client, DeclineReason::NotBorn, state, fx);
+        }
+        let committed = state.store.committed();
+        let opened = SessionOpened {
+            nonce: open.nonce,
+            session: SessionId { minted_at: state.commit, random: fx.random.u64(..) },
+            window: committed.configuration().session_window,
+            time: committed.time(),
         };
-        fx.send(Destination::Client(client), message);
+        fx.send(Destination::Client(client), Message::SessionOpened(opened));
     }
 
     /// Takes in an operation, or a piece of one.
@@ -101,27 +73,20 @@ impl RequestManager {
         state: &mut ReplicaState,
         fx: &mut Effects,
     ) {
-        let about = About::Request(request.session, request.sequence);
         if self.answer_settled(request, client, state, fx) {
             return;
         }
-        if let Some(reason) = objection(request, state) {
-            fx.send(Destination::Client(client), decline(about, reason, state));
-            return;
-        }
-        if self.waiting >= WAITERS_MAX {
-            fx.send(Destination::Client(client), decline(about, DeclineReason::Busy, state));
-            return;
+        if let Some(reason) = self.objection(request, state) {
+            return decline(about(request), client, reason, state, fx);
         }
         let Some(bytes) = self.assemble(request, client, state, fx) else { return };
         match logged(request, bytes) {
             Err(invalid) => {
-                let reason = DeclineReason::Invalid(invalid);
-                fx.send(Destination::Client(client), decline(about, reason, state));
+                decline(about(request), client, DeclineReason::Invalid(invalid), state, fx);
             }
             Ok(logged) => {
                 let settled = replication.propose(&logged, state, fx);
-                self.hold(settled.index, settled, request, client, state, fx);
+                self.hold(settled, request, client, state, fx);
             }
         }
     }
@@ -137,6 +102,9 @@ impl RequestManager {
         state: &ReplicaState,
         fx: &mut Effects,
     ) -> bool {
+        if !state.is_born() {
+            return false;
+        }
         // A follower's tentative state may be rolled back, and nobody here waits for it.
         let root = if state.role == Role::Leader {
             state.store.tentative()
@@ -144,23 +112,69 @@ impl RequestManager {
             state.store.committed()
         };
         let digest = (!request.settle).then_some(request.digest);
-        let (index, settled) = match root.sessions().find(request.session, request.sequence, digest)
-        {
+        let here = |outcome| Settled { index: root.index(), outcome };
+        let settled = match root.sessions().find(request.session, request.sequence, digest) {
             Lookup::New => return false,
-            Lookup::Kept(settled) => (settled.index, settled),
-            Lookup::Forgotten => at(root.index(), Outcome::Forgotten),
-            Lookup::OtherOperation => at(root.index(), Outcome::OtherOperation),
+            Lookup::Kept(settled) => settled,
+            Lookup::Forgotten => here(Outcome::Forgotten),
+            Lookup::OtherOperation => here(Outcome::OtherOperation),
         };
-        if !state.is_born() {
-            return false;
-        }
-        if index <= state.commit {
+        if settled.index <= state.commit {
             let reply = reply_to(request, settled);
             fx.send(Destination::Client(client), Message::Reply(reply));
         } else {
-            self.hold(index, settled, request, client, state, fx);
+            self.hold(settled, request, client, state, fx);
         }
         true
+    }
+
+    /// Why this node does not take the request at present, or never will.
+    fn objection(&self, request: &Request, state: &ReplicaState) -> Option<DeclineReason> {
+        let length = usize::try_from(request.length).unwrap_or(usize::MAX);
+        let pieces = length.div_ceil(PIECE_BYTES).max(1);
+        let misfits =
+            request.piece as usize >= pieces || (pieces == 1 && request.bytes.len() != length);
+        if !state.is_born() {
+            Some(DeclineReason::NotBorn)
+        } else if length > OPERATION_BYTES_MAX {
+            Some(DeclineReason::Invalid(Invalid::ValueTooLong))
+        } else if misfits {
+            Some(DeclineReason::Invalid(Invalid::NotAnOperation))
+        } else if state.role != Role::Leader {
+            Some(not_leader(state))
+        } else if state.handing_over
+            || self.waiting >= WAITERS_MAX
+            || !ReplicationManager::has_room(length, state)
+        {
+            Some(DeclineReason::Busy)
+        } else {
+            None
+        }
+    }
+
+    /// The whole operation, once all of its pieces have arrived. The client of one in
+    /// pieces is told which have.
+    fn assemble(
+        &mut self,
+        request: &Request,
+        client: ClientPath,
+        state: &ReplicaState,
+        fx: &mut Effects,
+    ) -> Option<Bytes> {
+        if request.length as usize <= PIECE_BYTES {
+            return Some(request.bytes.clone());
+        }
+        match self.assemblies.add(request, fx.now) {
+            Ok((progress, whole)) => {
+                fx.send(Destination::Client(client), Message::RequestProgress(progress));
+                fx.keep_sweeping();
+                whole
+            }
+            Err(reason) => {
+                decline(about(request), client, reason, state, fx);
+                None
+            }
+        }
     }
 
     /// Holds the answer back. docs/guarantees.md: "Every answer that depends on state waits
@@ -168,13 +182,13 @@ impl RequestManager {
     /// self.
     fn hold(
         &mut self,
-        index: LogIndex,
         settled: Settled,
         request: &Request,
         client: ClientPath,
         state: &ReplicaState,
         fx: &mut Effects,
     ) {
+        let index = settled.index;
         let asker = (request.session, request.sequence, client.address);
         let known = self.waiters.get_mut(&index).and_then(|waiters| waiters.get_mut(&asker));
         if let Some(waiter) = known {
@@ -184,8 +198,7 @@ impl RequestManager {
             self.waiters.entry(index).or_default().insert(asker, waiter);
             self.waiting += 1;
         } else {
-            let about = About::Request(request.session, request.sequence);
-            fx.send(Destination::Client(client), decline(about, DeclineReason::Busy, state));
+            decline(about(request), client, DeclineReason::Busy, state, fx);
         }
     }
 
@@ -208,138 +221,18 @@ impl RequestManager {
         let waiters = std::mem::take(&mut self.waiters).into_values();
         for waiter in waiters.flat_map(BTreeMap::into_values) {
             let about = About::Request(waiter.reply.session, waiter.reply.sequence);
-            let declined = decline(about, not_leader(state), state);
-            fx.send(Destination::Client(waiter.client), declined);
+            decline(about, waiter.client, not_leader(state), state, fx);
         }
         self.waiting = 0;
-        self.assemblies.clear();
-        self.assembly_bytes = 0;
-    }
-
-    /// The whole operation, once all of its pieces have arrived. Until then the client
-    /// is told which have.
-    fn assemble(
-        &mut self,
-        request: &Request,
-        client: ClientPath,
-        state: &ReplicaState,
-        fx: &mut Effects,
-    ) -> Option<Bytes> {
-        let length = usize::try_from(request.length).unwrap_or(usize::MAX);
-        if length <= PIECE_BYTES {
-            return Some(request.bytes.clone());
-        }
-        let key = (request.session, request.sequence);
-        let full = self.assemblies.len() >= ASSEMBLIES_MAX
-            || self.assembly_bytes + length > ASSEMBLY_BYTES_MAX;
-        if full && !self.assemblies.contains_key(&key) {
-            let about = About::Request(request.session, request.sequence);
-            let busy = decline(about, DeclineReason::Busy, state);
-            fx.send(Destination::Client(client), busy);
-            return None;
-        }
-        let assembly = self.assemblies.entry(key).or_insert_with(|| {
-            self.assembly_bytes += length;
-            Assembly::begin(request.digest, length, fx.now)
-        });
-        if assembly.digest != request.digest || assembly.length != length {
-            let invalid = DeclineReason::Invalid(Invalid::NotAnOperation);
-            let about = About::Request(request.session, request.sequence);
-            fx.send(Destination::Client(client), decline(about, invalid, state));
-            return None;
-        }
-        assembly.add(request, fx.now);
-        fx.send(Destination::Client(client), Message::RequestProgress(assembly.progress(key)));
-        if !fx.is_armed(Timer::Sweep) {
-            fx.arm(Timer::Sweep, SWEEP_INTERVAL);
-        }
-        if !assembly.is_whole() {
-            return None;
-        }
-        let whole = self.assemblies.remove(&key)?.join();
-        self.assembly_bytes -= whole.len();
-        Some(whole)
+        self.assemblies = Assemblies::default();
     }
 
     /// Drops operations whose pieces have stopped coming.
     pub fn sweep(&mut self, fx: &mut Effects) {
-        let now = fx.now;
-        let mut dropped = 0;
-        self.assemblies.retain(|_, assembly| {
-            let keep = now.since(assembly.touched) < ASSEMBLY_IDLE_MAX;
-            if !keep {
-                dropped += assembly.length;
-            }
-            keep
-        });
-        self.assembly_bytes -= dropped;
+        self.assemblies.sweep(fx.now);
         if !self.assemblies.is_empty() {
-            fx.arm(Timer::Sweep, SWEEP_INTERVAL);
+            fx.keep_sweeping();
         }
-    }
-}
-
-impl Assembly {
-    fn begin(digest: Digest, length: usize, now: Instant) -> Self {
-        Self { digest, length, pieces: BTreeMap::new(), bytes: 0, next_piece: 0, touched: now }
-    }
-
-    fn add(&mut self, request: &Request, now: Instant) {
-        self.touched = now;
-        if request.piece >= self.pieces_expected() || self.pieces.contains_key(&request.piece) {
-            return;
-        }
-        let last = request.piece + 1 == self.pieces_expected();
-        let expected = if last { (self.length - 1) % PIECE_BYTES + 1 } else { PIECE_BYTES };
-        if request.bytes.len() != expected {
-            return;
-        }
-        self.pieces.insert(request.piece, Bytes::copy_from_slice(&request.bytes));
-        while self.pieces.contains_key(&self.next_piece) {
-            self.next_piece += 1;
-        }
-        self.bytes += request.bytes.len();
-    }
-
-    fn pieces_expected(&self) -> u32 {
-        u32::try_from(self.length.div_ceil(PIECE_BYTES)).unwrap_or(u32::MAX)
-    }
-
-    fn is_whole(&self) -> bool {
-        self.bytes == self.length
-    }
-
-    fn join(self) -> Bytes {
-        let mut whole = Vec::with_capacity(self.length);
-        self.pieces.values().for_each(|piece| whole.extend_from_slice(piece));
-        whole.into()
-    }
-
-    fn progress(&self, (session, sequence): (SessionId, Sequence)) -> RequestProgress {
-        let next_piece = self.next_piece;
-        let beyond = (0..64)
-            .filter(|bit| self.pieces.contains_key(&(next_piece + 1 + bit)))
-            .fold(0, |bits, bit| bits | 1_u64 << bit);
-        RequestProgress { session, sequence, next_piece, beyond }
-    }
-}
-
-/// Why this node does not take the request at present, or never will.
-fn objection(request: &Request, state: &ReplicaState) -> Option<DeclineReason> {
-    let length = usize::try_from(request.length).unwrap_or(usize::MAX);
-    let pieces = length.div_ceil(PIECE_BYTES).max(1);
-    if !state.is_born() {
-        Some(DeclineReason::NotBorn)
-    } else if length > OPERATION_BYTES_MAX {
-        Some(DeclineReason::Invalid(Invalid::ValueTooLong))
-    } else if request.piece as usize >= pieces || (pieces == 1 && request.bytes.len() != length) {
-        Some(DeclineReason::Invalid(Invalid::NotAnOperation))
-    } else if state.role != Role::Leader {
-        Some(not_leader(state))
-    } else if state.handing_over || !ReplicationManager::has_room(length, state) {
-        Some(DeclineReason::Busy)
-    } else {
-        None
     }
 }
 
@@ -369,28 +262,10 @@ fn logged(request: &Request, bytes: Bytes) -> Result<LoggedRequest, Invalid> {
     })
 }
 
-fn at(index: LogIndex, outcome: Outcome) -> (LogIndex, Settled) {
-    (index, Settled { index, outcome })
+fn about(request: &Request) -> About {
+    About::Request(request.session, request.sequence)
 }
 
 fn reply_to(request: &Request, settled: Settled) -> Reply {
     Reply { session: request.session, sequence: request.sequence, settled }
-}
-
-/// Why a node that does not lead declines.
-pub fn not_leader(state: &ReplicaState) -> DeclineReason {
-    match state.leader_id {
-        Some(leader) if leader != state.server_id => DeclineReason::NotLeader,
-        _ => DeclineReason::NoLeader,
-    }
-}
-
-/// The message that declines a request.
-pub fn decline(about: About, reason: DeclineReason, state: &ReplicaState) -> Message {
-    Message::Declined(Declined { about, reason, leader: leader_address(state) })
-}
-
-fn leader_address(state: &ReplicaState) -> Option<(ServerId, SocketAddr)> {
-    let leader = state.leader_id?;
-    state.peers.get(&leader).map(|peer| (leader, peer.address))
 }

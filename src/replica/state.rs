@@ -11,7 +11,8 @@ use super::{Effects, ListedNode, NodeConfig};
 use crate::configuration::Configuration;
 use crate::entry::Entry;
 use crate::journal::{GenesisState, Identity, Record, Recovered};
-use crate::link::Link;
+use crate::link::{Link, age_micros};
+use crate::operation::{LoggedRequest, Settled};
 use crate::store::Store;
 use crate::time::Instant;
 use crate::types::{DirectoryId, Incarnation, LogIndex, PacketNumber, ServerId, Term};
@@ -215,18 +216,16 @@ impl ReplicaState {
 
     /// Appends the entry, has it made durable, and executes it. The answer of an
     /// operation, if it is one, must be held back until the entry is committed.
-    pub fn append(&mut self, entry: Entry, fx: &mut Effects) -> Option<crate::operation::Settled> {
+    pub fn append(&mut self, entry: Entry, fx: &mut Effects) -> Option<Settled> {
         let index = entry.index;
         self.log.append(entry.clone(), fx.batch_sequence(), fx.now);
         fx.record(Record::Append(entry));
         self.execute(index)
     }
 
-    fn execute(&mut self, index: LogIndex) -> Option<crate::operation::Settled> {
-        let request = self
-            .log
-            .request_payload(index)
-            .and_then(|payload| crate::operation::LoggedRequest::decode(payload).ok());
+    fn execute(&mut self, index: LogIndex) -> Option<Settled> {
+        let request =
+            self.log.request_payload(index).and_then(|payload| LoggedRequest::decode(payload).ok());
         self.store.execute(self.log.entry(index)?, request.as_ref())
     }
 
@@ -258,7 +257,7 @@ impl ReplicaState {
 
     /// Microseconds that the oldest entry which is not durable has waited.
     pub fn durability_age(&self, now: Instant) -> u32 {
-        self.log.oldest_unsynced().map_or(0, |at| crate::link::age_micros(now, at))
+        self.log.oldest_unsynced().map_or(0, |at| age_micros(now, at))
     }
 }
 

@@ -3,9 +3,8 @@
 use super::ReplicaNode;
 use super::state::{Peer, ReplicaState};
 use crate::journal::GenesisState;
-use crate::link::RoundTrip;
 use crate::time::{Instant, micros};
-use crate::types::ServerId;
+use crate::types::{LogIndex, ServerId};
 use crate::wire::{NodeStatus, PeerStatus, Role};
 
 impl ReplicaNode {
@@ -71,7 +70,7 @@ impl ReplicaNode {
 }
 
 fn peer_status(id: ServerId, peer: &Peer, state: &ReplicaState, now: Instant) -> PeerStatus {
-    let round_trip = RoundTrip::smoothed(peer.link.round_trip());
+    let round_trip = peer.link.round_trip().smoothed();
     let leads = state.role == Role::Leader;
     PeerStatus {
         id,
@@ -79,8 +78,8 @@ fn peer_status(id: ServerId, peer: &Peer, state: &ReplicaState, now: Instant) ->
         voter: state.is_voting_peer(id),
         heard_age: peer.heard_at.map(|at| micros(now.since(at))),
         round_trip: round_trip.map(|time| u32::try_from(time.as_micros()).unwrap_or(u32::MAX)),
-        matched: if leads { peer.progress.matched } else { crate::types::LogIndex(0) },
-        durable: if leads { peer.progress.durable } else { crate::types::LogIndex(0) },
+        matched: if leads { peer.progress.matched } else { LogIndex(0) },
+        durable: if leads { peer.progress.durable } else { LogIndex(0) },
         retransmitted: peer.progress.retransmitted,
     }
 }

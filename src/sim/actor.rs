@@ -13,7 +13,7 @@ use crate::codec::Reader;
 use crate::history::{Kind, Operation, Output, Status};
 use crate::operation::{self, Expected, Outcome};
 use crate::time::Instant;
-use crate::types::ClusterHash;
+use crate::types::{ClusterHash, LogIndex};
 use crate::wire::{ListedValue, Query};
 
 /// Few keys, so that operations meet.
@@ -148,7 +148,7 @@ impl Actor {
         let expected = match known {
             None => Expected::Absent,
             Some((_, known)) if random.bool() => Expected::Value(known.clone()),
-            Some((version, _)) => Expected::Version(crate::types::LogIndex(*version)),
+            Some((version, _)) => Expected::Version(LogIndex(*version)),
         };
         let kind = Kind::CompareAndSwap {
             expected: known.map(|(_, known)| known.clone()),

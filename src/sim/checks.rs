@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use crate::history::{self, Operation, Verdict};
-use crate::journal::Recovered;
 use crate::replica::ReplicaNode;
 use crate::types::{DirectoryId, Incarnation, LogIndex, ServerId, Term};
 use crate::wire::{self, Kind, Message, Role};
@@ -140,14 +139,6 @@ impl Checks {
             ));
         }
         Ok(())
-    }
-
-    /// A node goes on from its disk: nothing that was acknowledged may be missing there
-    /// that it knows to be committed.
-    pub fn node_starts(place: usize, recovered: &Recovered) -> Result<(), String> {
-        let consecutive =
-            recovered.entries.iter().zip(1..).all(|(entry, index)| entry.index.0 == index);
-        if consecutive { Ok(()) } else { Err(format!("node {}: its log has a gap", place + 1)) }
     }
 
     /// A frame leaves a node: a directory votes for one candidate in a term. Returns

@@ -7,6 +7,7 @@
 //! an execution are exact and need no second one.
 
 mod answer;
+mod checksum;
 mod sessions;
 mod state;
 

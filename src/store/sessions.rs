@@ -10,7 +10,7 @@
 
 use rpds::RedBlackTreeMapSync;
 
-use super::state::Checksum;
+use super::checksum::Checksum;
 use crate::configuration::Configuration;
 use crate::operation::{Command, LoggedRequest, Outcome, Settled};
 use crate::types::{Digest, LogIndex, Sequence, SessionId};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rpds::RedBlackTreeMapSync;
 
+use super::checksum::Checksum;
 use super::sessions::{Admission, SessionTable};
 use crate::codec::Reader;
 use crate::configuration::Configuration;
@@ -85,17 +86,17 @@ impl State {
 
     /// Sums up everything that nodes must agree on: equal states have equal sums.
     pub fn checksum(&self) -> u64 {
-        let mut sum = Checksum::default();
-        sum.add(&self.index.0.to_le_bytes());
-        sum.add(&self.time.0.to_le_bytes());
-        sum.add(&self.configuration.encode());
+        let mut checksum = Checksum::default();
+        checksum.add(&self.index.0.to_le_bytes());
+        checksum.add(&self.time.0.to_le_bytes());
+        checksum.add(&self.configuration.encode());
         for (key, stored) in &self.keys {
-            sum.add(key);
-            sum.add(&stored.version.0.to_le_bytes());
-            sum.add(&stored.value);
+            checksum.add(key);
+            checksum.add(&stored.version.0.to_le_bytes());
+            checksum.add(&stored.value);
         }
-        self.sessions.add_to(&mut sum);
-        sum.0
+        self.sessions.add_to(&mut checksum);
+        checksum.sum()
     }
 
     /// Executes the next entry on this state.
@@ -195,22 +196,4 @@ impl State {
 /// A signed 64-bit number in decimal, with at most a minus before it.
 pub fn parse_number(text: &[u8]) -> Option<i64> {
     std::str::from_utf8(text).ok().filter(|text| !text.starts_with('+'))?.parse().ok()
-}
-
-/// A running sum over byte strings: FNV-1a, with each string's length.
-#[derive(Debug)]
-pub(super) struct Checksum(u64);
-
-impl Default for Checksum {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Checksum {
-    pub(super) fn add(&mut self, bytes: &[u8]) {
-        for &byte in (bytes.len() as u64).to_le_bytes().iter().chain(bytes) {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
 }

@@ -1,27 +1,18 @@
 //! The bytes of messages between clients and nodes.
 
-use std::net::{IpAddr, SocketAddr};
+use bytes::BufMut;
 
-use bytes::{BufMut, Bytes};
-
+use super::fields::{put_address, put_bytes, put_option, take_address, take_bytes, take_option};
 use super::kind::Body;
 use super::message::{
-    About, DeclineReason, Declined, ListedValue, NodeStatus, OpenSession, PAGES_MAX, PIECE_BYTES,
-    Page, PeerStatus, Query, Read, ReadId, Reply, Request, RequestProgress, Role, SessionOpened,
-    StatusRequest,
-};
-use super::peer_codec::{
-    put_count, put_option, put_text, take_bounded, take_list, take_option, take_text,
+    About, DeclineReason, Declined, ListedValue, OpenSession, PAGES_MAX, PIECE_BYTES, Page, Query,
+    Read, ReadId, Reply, Request, RequestProgress, SessionOpened,
 };
 use crate::codec::{Malformed, Reader};
 use crate::operation::{Invalid, Settled};
 use crate::types::{
-    Digest, DirectoryId, GenesisId, Incarnation, KEY_BYTES_MAX, LogIndex, LogTime, NODES_MAX,
-    Sequence, ServerId, SessionId, Term, VALUE_BYTES_MAX,
+    Digest, KEY_BYTES_MAX, LogIndex, LogTime, Sequence, ServerId, SessionId, VALUE_BYTES_MAX,
 };
-
-/// The longest name of a cluster, in bytes.
-pub const CLUSTER_NAME_BYTES_MAX: usize = 64;
 
 impl Body for OpenSession {
     fn put(&self, out: &mut Vec<u8>) {
@@ -63,7 +54,7 @@ impl Body for Request {
         out.put_u64_le(self.digest.0);
         out.put_u32_le(self.length);
         out.put_u32_le(self.piece);
-        put_piece(out, &self.bytes);
+        put_bytes(out, &self.bytes);
     }
 
     fn take(reader: &mut Reader) -> Result<Self, Malformed> {
@@ -78,7 +69,7 @@ impl Body for Request {
             digest: Digest(reader.u64()?),
             length: reader.u32()?,
             piece: reader.u32()?,
-            bytes: take_bounded(reader, PIECE_BYTES)?,
+            bytes: take_bytes(reader, PIECE_BYTES)?,
         })
     }
 }
@@ -123,11 +114,11 @@ impl Body for Read {
         match &self.query {
             Query::Get { key } => {
                 out.put_u8(0);
-                put_piece(out, key);
+                put_bytes(out, key);
             }
             Query::List { prefix, limit } => {
                 out.put_u8(1);
-                put_piece(out, prefix);
+                put_bytes(out, prefix);
                 out.put_u64_le(*limit);
             }
         }
@@ -141,8 +132,8 @@ impl Body for Read {
     fn take(reader: &mut Reader) -> Result<Self, Malformed> {
         let read = take_read_id(reader)?;
         let query = match reader.u8()? {
-            0 => Query::Get { key: take_bounded(reader, KEY_BYTES_MAX)? },
-            1 => Query::List { prefix: take_bounded(reader, KEY_BYTES_MAX)?, limit: reader.u64()? },
+            0 => Query::Get { key: take_bytes(reader, KEY_BYTES_MAX)? },
+            1 => Query::List { prefix: take_bytes(reader, KEY_BYTES_MAX)?, limit: reader.u64()? },
             _ => return Err(Malformed),
         };
         let read = Self {
@@ -165,8 +156,8 @@ impl Body for Page {
         out.put_u32_le(self.page);
         out.put_u8(u8::from(self.last));
         out.put_u64_le(self.index.0);
-        put_option(out, self.age, bytes::BufMut::put_u64_le);
-        put_piece(out, &self.bytes);
+        put_option(out, self.age, BufMut::put_u64_le);
+        put_bytes(out, &self.bytes);
     }
 
     fn take(reader: &mut Reader) -> Result<Self, Malformed> {
@@ -177,7 +168,7 @@ impl Body for Page {
             last: reader.bool()?,
             index: LogIndex(reader.u64()?),
             age: take_option(reader, Reader::u64)?,
-            bytes: take_bounded(reader, PIECE_BYTES)?,
+            bytes: take_bytes(reader, PIECE_BYTES)?,
         })
     }
 }
@@ -252,113 +243,10 @@ fn take_reason(reader: &mut Reader) -> Result<DeclineReason, Malformed> {
     })
 }
 
-impl Body for StatusRequest {
-    fn put(&self, out: &mut Vec<u8>) {
-        out.put_u64_le(self.nonce);
-    }
-
-    fn take(reader: &mut Reader) -> Result<Self, Malformed> {
-        Ok(Self { nonce: reader.u64()? })
-    }
-}
-
-impl Body for NodeStatus {
-    fn put(&self, out: &mut Vec<u8>) {
-        out.put_u64_le(self.nonce);
-        out.put_u16_le(self.id.0);
-        put_text(out, &self.cluster, CLUSTER_NAME_BYTES_MAX);
-        out.put_u64_le(self.genesis.map_or(0, |genesis| genesis.0));
-        out.put_u64_le(self.directory.0);
-        out.put_u32_le(self.incarnation.0);
-        out.put_u8(match self.role {
-            Role::Follower => 0,
-            Role::Candidate => 1,
-            Role::Leader => 2,
-        });
-        out.put_u8(u8::from(self.voter));
-        out.put_u64_le(self.term.0);
-        out.put_u16_le(self.leader_id.unwrap_or_default().0);
-        out.put_u64_le(self.last_index.0);
-        out.put_u64_le(self.commit_index.0);
-        out.put_u64_le(self.durable_index.0);
-        out.put_u64_le(self.keys);
-        out.put_u32_le(self.sessions);
-        out.put_u64_le(self.uptime);
-        put_count(out, self.dropped.len());
-        for (cause, count) in &self.dropped {
-            out.put_u8(*cause);
-            out.put_u64_le(*count);
-        }
-        put_count(out, self.peers.len());
-        for peer in &self.peers {
-            put_peer(out, peer);
-        }
-    }
-
-    fn take(reader: &mut Reader) -> Result<Self, Malformed> {
-        Ok(Self {
-            nonce: reader.u64()?,
-            id: ServerId(reader.u16()?),
-            cluster: take_text(reader, CLUSTER_NAME_BYTES_MAX)?,
-            genesis: Some(GenesisId(reader.u64()?)).filter(|genesis| genesis.0 != 0),
-            directory: DirectoryId(reader.u64()?),
-            incarnation: Incarnation(reader.u32()?),
-            role: take_role(reader)?,
-            voter: reader.bool()?,
-            term: Term(reader.u64()?),
-            leader_id: Some(ServerId(reader.u16()?)).filter(|leader| *leader != ServerId::NONE),
-            last_index: LogIndex(reader.u64()?),
-            commit_index: LogIndex(reader.u64()?),
-            durable_index: LogIndex(reader.u64()?),
-            keys: reader.u64()?,
-            sessions: reader.u32()?,
-            uptime: reader.u64()?,
-            // A later version may count more causes than this one knows.
-            dropped: take_list(reader, usize::from(u8::MAX), |reader| {
-                Ok((reader.u8()?, reader.u64()?))
-            })?,
-            peers: take_list(reader, NODES_MAX, take_peer)?,
-        })
-    }
-}
-
-fn take_role(reader: &mut Reader) -> Result<Role, Malformed> {
-    match reader.u8()? {
-        0 => Ok(Role::Follower),
-        1 => Ok(Role::Candidate),
-        2 => Ok(Role::Leader),
-        _ => Err(Malformed),
-    }
-}
-
-fn put_peer(out: &mut Vec<u8>, peer: &PeerStatus) {
-    out.put_u16_le(peer.id.0);
-    put_address(out, peer.address);
-    out.put_u8(u8::from(peer.voter));
-    put_option(out, peer.heard_age, bytes::BufMut::put_u64_le);
-    put_option(out, peer.round_trip, bytes::BufMut::put_u32_le);
-    out.put_u64_le(peer.matched.0);
-    out.put_u64_le(peer.durable.0);
-    out.put_u64_le(peer.retransmitted);
-}
-
-fn take_peer(reader: &mut Reader) -> Result<PeerStatus, Malformed> {
-    Ok(PeerStatus {
-        id: ServerId(reader.u16()?),
-        address: take_address(reader)?,
-        voter: reader.bool()?,
-        heard_age: take_option(reader, Reader::u64)?,
-        round_trip: take_option(reader, Reader::u32)?,
-        matched: LogIndex(reader.u64()?),
-        durable: LogIndex(reader.u64()?),
-        retransmitted: reader.u64()?,
-    })
-}
-
 impl ListedValue {
     /// Appends the value's bytes, as the pages of an answer hold them.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        put_piece(out, &self.key);
+        put_bytes(out, &self.key);
         out.put_u64_le(self.version.0);
         out.put_u32_le(u32::try_from(self.value.len()).unwrap_or(u32::MAX));
         out.put_slice(&self.value);
@@ -378,7 +266,7 @@ impl ListedValue {
     /// # Errors
     /// [`Malformed`] when its bytes are not, or not all, there.
     pub fn decode(reader: &mut Reader) -> Result<Self, Malformed> {
-        let key = take_bounded(reader, KEY_BYTES_MAX)?;
+        let key = take_bytes(reader, KEY_BYTES_MAX)?;
         let version = LogIndex(reader.u64()?);
         let length = usize::try_from(reader.u32()?).map_err(|_| Malformed)?;
         if length > VALUE_BYTES_MAX {
@@ -386,12 +274,6 @@ impl ListedValue {
         }
         Ok(Self { key, version, value: reader.bytes(length)? })
     }
-}
-
-/// Appends at most [`PIECE_BYTES`] bytes with their length in two.
-fn put_piece(out: &mut Vec<u8>, bytes: &Bytes) {
-    out.put_u16_le(u16::try_from(bytes.len()).unwrap_or(u16::MAX));
-    out.put_slice(bytes);
 }
 
 fn put_session(out: &mut Vec<u8>, session: SessionId) {
@@ -410,31 +292,4 @@ fn put_read_id(out: &mut Vec<u8>, read: ReadId) {
 
 fn take_read_id(reader: &mut Reader) -> Result<ReadId, Malformed> {
     Ok(ReadId { client: reader.u64()?, number: reader.u64()? })
-}
-
-fn put_address(out: &mut Vec<u8>, address: SocketAddr) {
-    match address.ip() {
-        IpAddr::V4(ip) => {
-            out.put_u8(4);
-            out.put_slice(&ip.octets());
-        }
-        IpAddr::V6(ip) => {
-            out.put_u8(6);
-            out.put_slice(&ip.octets());
-        }
-    }
-    out.put_u16_le(address.port());
-}
-
-fn take_address(reader: &mut Reader) -> Result<SocketAddr, Malformed> {
-    let ip = match reader.u8()? {
-        4 => IpAddr::from(take_octets::<4>(reader)?),
-        6 => IpAddr::from(take_octets::<16>(reader)?),
-        _ => return Err(Malformed),
-    };
-    Ok(SocketAddr::new(ip, reader.u16()?))
-}
-
-fn take_octets<const N: usize>(reader: &mut Reader) -> Result<[u8; N], Malformed> {
-    <[u8; N]>::try_from(&reader.bytes(N)?[..]).map_err(|_| Malformed)
 }

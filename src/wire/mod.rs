@@ -4,18 +4,20 @@
 //! length field promises before the bytes are there, and says why it drops a frame.
 
 mod client_codec;
+mod fields;
 mod frame;
 mod kind;
 mod message;
 mod peer_codec;
+mod status_codec;
 
-pub use client_codec::CLUSTER_NAME_BYTES_MAX;
 pub use frame::{
     Echo, FRAME_BYTES_MAX, Frame, GenesisHash, HEADER_BYTES, Header, decode, encode, seal,
 };
 pub use kind::Kind;
 pub use message::*;
 pub use peer_codec::{ADDRESS_BYTES_MAX, REPLICATE_BYTES_FIXED, entry_bytes};
+pub use status_codec::CLUSTER_NAME_BYTES_MAX;
 
 macro_rules! drop_causes {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $text:literal;)*) => {

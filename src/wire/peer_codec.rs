@@ -1,7 +1,10 @@
 //! The bytes of messages between nodes.
 
-use bytes::{BufMut, Bytes};
+use bytes::BufMut;
 
+use super::fields::{
+    put_bytes, put_count, put_option, put_text, take_bytes, take_list, take_option, take_text,
+};
 use super::frame::{FRAME_BYTES_MAX, HEADER_BYTES};
 use super::kind::Body;
 use super::message::{
@@ -134,7 +137,7 @@ impl Body for Heartbeat {
         out.put_u64_le(self.term.0);
         out.put_u64_le(self.round.0);
         out.put_u64_le(self.commit.0);
-        put_option(out, self.confirmed_age, bytes::BufMut::put_u32_le);
+        put_option(out, self.confirmed_age, BufMut::put_u32_le);
         out.put_u32_le(self.durability_age);
         out.put_u64_le(self.configuration_index.0);
     }
@@ -188,8 +191,7 @@ fn put_entry(out: &mut Vec<u8>, entry: &Entry) {
     out.put_u8(entry.kind as u8);
     out.put_u8(entry.version);
     out.put_u32_le(entry.chain);
-    out.put_u16_le(u16::try_from(entry.payload.len()).unwrap_or(u16::MAX));
-    out.put_slice(&entry.payload);
+    put_bytes(out, &entry.payload);
 }
 
 fn take_entry(reader: &mut Reader, index: LogIndex) -> Result<Entry, Malformed> {
@@ -198,7 +200,7 @@ fn take_entry(reader: &mut Reader, index: LogIndex) -> Result<Entry, Malformed> 
     let kind = EntryKind::from_byte(reader.u8()?).ok_or(Malformed)?;
     let version = reader.u8()?;
     let chain = reader.u32()?;
-    let payload = take_bounded(reader, ENTRY_BYTES_MAX)?;
+    let payload = take_bytes(reader, ENTRY_BYTES_MAX)?;
     if version != DATA_VERSION {
         return Err(Malformed);
     }
@@ -263,66 +265,4 @@ impl Body for ReadIndexReply {
     fn take(reader: &mut Reader) -> Result<Self, Malformed> {
         Ok(Self { term: Term(reader.u64()?), batch: reader.u64()?, index: LogIndex(reader.u64()?) })
     }
-}
-
-/// Appends the number of elements that follow, in one byte.
-pub(super) fn put_count(out: &mut Vec<u8>, count: usize) {
-    out.put_u8(u8::try_from(count).unwrap_or(u8::MAX));
-}
-
-/// A count of at most `most`, and as many elements. Nothing is allocated for elements
-/// that are not there.
-pub(super) fn take_list<T>(
-    reader: &mut Reader,
-    most: usize,
-    element: impl Fn(&mut Reader) -> Result<T, Malformed>,
-) -> Result<Vec<T>, Malformed> {
-    let count = usize::from(reader.u8()?);
-    if count > most {
-        return Err(Malformed);
-    }
-    let mut list = Vec::new();
-    for _ in 0..count {
-        list.push(element(reader)?);
-    }
-    Ok(list)
-}
-
-/// Appends a byte that says whether a value follows, and the value.
-pub(super) fn put_option<T>(out: &mut Vec<u8>, value: Option<T>, put: impl Fn(&mut Vec<u8>, T)) {
-    out.put_u8(u8::from(value.is_some()));
-    if let Some(value) = value {
-        put(out, value);
-    }
-}
-
-pub(super) fn take_option<T>(
-    reader: &mut Reader,
-    value: impl Fn(&mut Reader) -> Result<T, Malformed>,
-) -> Result<Option<T>, Malformed> {
-    if reader.bool()? { value(reader).map(Some) } else { Ok(None) }
-}
-
-/// Appends a text with its length in one byte, cut at a character if it is too long.
-pub(super) fn put_text(out: &mut Vec<u8>, text: &str, most: usize) {
-    let mut end = text.len().min(most).min(255);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    put_count(out, end);
-    out.put_slice(&text.as_bytes()[..end]);
-}
-
-pub(super) fn take_text(reader: &mut Reader, most: usize) -> Result<String, Malformed> {
-    let length = usize::from(reader.u8()?);
-    if length > most {
-        return Err(Malformed);
-    }
-    String::from_utf8(reader.bytes(length)?.to_vec()).map_err(|_| Malformed)
-}
-
-/// A length in two bytes, at most `most`, and as many bytes.
-pub(super) fn take_bounded(reader: &mut Reader, most: usize) -> Result<Bytes, Malformed> {
-    let length = usize::from(reader.u16()?);
-    if length > most { Err(Malformed) } else { reader.bytes(length) }
 }

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
+
 use super::ReplicationManager;
 use crate::entry::Entry;
 use crate::replica::effects::Effects;
 use crate::replica::state::ReplicaState;
-use crate::types::{LogIndex, Term};
+use crate::types::{LogIndex, ReadRound, Term};
 use crate::wire::{Acknowledge, DropCause, RANGES_MAX, ReplicateOperation};
 
 /// The most entries that are held because others before them are missing.
@@ -68,7 +70,7 @@ impl ReplicationManager {
         let hint_index = state.log.last_index();
         Acknowledge {
             term: state.term,
-            round: crate::types::ReadRound(0),
+            round: ReadRound(0),
             matched: self.intake.matched,
             durable: self.intake.matched.min(state.log.durable()),
             hint_index,
@@ -160,6 +162,6 @@ fn has_room(state: &ReplicaState) -> bool {
 
 /// The entry in memory of its own, so that it does not keep its datagram's alive.
 fn compact(entry: &Entry) -> Entry {
-    let payload = bytes::Bytes::copy_from_slice(&entry.payload);
+    let payload = Bytes::copy_from_slice(&entry.payload);
     Entry { payload, ..entry.clone() }
 }

@@ -2,10 +2,13 @@
 
 use std::ops::RangeInclusive;
 
+use bytes::Bytes;
+
 use super::ReplicationManager;
 use crate::entry::{Entry, EntryKind};
 use crate::operation::{LoggedRequest, Settled};
 use crate::replica::effects::{Destination, Effects, Timer};
+use crate::replica::log::Log;
 use crate::replica::progress::Progress;
 use crate::replica::state::ReplicaState;
 use crate::time::{Instant, micros};
@@ -42,7 +45,7 @@ impl ReplicationManager {
         for peer in state.peers.values_mut() {
             peer.progress = Progress::new(last.next(), fx.now);
         }
-        self.append(EntryKind::Noop, bytes::Bytes::new(), state, fx);
+        self.append(EntryKind::Noop, Bytes::new(), state, fx);
     }
 
     /// Whether the log has room for one more request of `length` bytes.
@@ -60,7 +63,7 @@ impl ReplicationManager {
         state: &mut ReplicaState,
         fx: &mut Effects,
     ) -> Settled {
-        let mut rest = bytes::Bytes::from(request.encode());
+        let mut rest = Bytes::from(request.encode());
         while rest.len() > ENTRY_BYTES_MAX {
             let part = rest.split_to(ENTRY_BYTES_MAX);
             self.append(EntryKind::Part, part, state, fx);
@@ -72,7 +75,7 @@ impl ReplicationManager {
     fn append(
         &mut self,
         kind: EntryKind,
-        payload: bytes::Bytes,
+        payload: Bytes,
         state: &mut ReplicaState,
         fx: &mut Effects,
     ) -> Option<Settled> {
@@ -212,7 +215,7 @@ fn durable_of(node: ServerId, state: &ReplicaState) -> LogIndex {
 }
 
 /// As many of these entries as fit into one frame.
-fn pack(log: &crate::replica::log::Log, indexes: RangeInclusive<u64>) -> Vec<Entry> {
+fn pack(log: &Log, indexes: RangeInclusive<u64>) -> Vec<Entry> {
     let mut room = FRAME_BYTES_MAX - REPLICATE_BYTES_FIXED;
     let mut entries = Vec::new();
     for index in indexes {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Cluster, Event};
 use crate::replica::{Batch, ListedNode, NodeConfig, ReplicaNode};
 use crate::sim::Profile;
-use crate::sim::checks::{Checks, TurningPoint};
+use crate::sim::checks::TurningPoint;
 use crate::sim::disk::Disk;
 use crate::sim::network::Endpoint;
 use crate::sim::trace;
@@ -57,7 +57,6 @@ impl Cluster {
         let member = &mut self.nodes[place];
         let recovered =
             member.disk.start().map_err(|damage| format!("a journal is damaged: {damage}"))?;
-        Checks::node_starts(place, &recovered)?;
         member.life += 1;
         (member.writing, member.wake_at, member.stop_by) = (None, None, None);
         member.node = Some(ReplicaNode::new(&config, recovered, self.now, seed));

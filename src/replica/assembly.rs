@@ -1,0 +1,134 @@
+//! Operations that are longer than one datagram, put together from their pieces.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::operation::Invalid;
+use crate::time::Instant;
+use crate::types::{Digest, Sequence, SessionId};
+use crate::wire::{DeclineReason, PIECE_BYTES, Request, RequestProgress};
+
+/// The most operations that may be in pieces at once, and the most bytes of them.
+const ASSEMBLIES_MAX: usize = 1_024;
+const ASSEMBLY_BYTES_MAX: usize = 64 << 20;
+/// How long an operation may stay incomplete without a new piece.
+const IDLE_MAX: Duration = Duration::from_secs(5);
+
+/// The operations of which some pieces have arrived.
+#[derive(Debug, Default)]
+pub struct Assemblies {
+    by_request: BTreeMap<(SessionId, Sequence), Assembly>,
+    /// How long they will be together.
+    bytes: usize,
+}
+
+/// One operation of which some pieces have arrived.
+#[derive(Debug)]
+struct Assembly {
+    digest: Digest,
+    length: usize,
+    pieces: BTreeMap<u32, Bytes>,
+    /// How many bytes the pieces have together.
+    bytes: usize,
+    /// All pieces before this one are there.
+    next_piece: u32,
+    touched: Instant,
+}
+
+impl Assemblies {
+    /// Adds a piece. Returns which pieces have arrived, and the whole operation once all
+    /// have.
+    ///
+    /// # Errors
+    /// There is no room, or the piece is of another operation than those before it.
+    pub fn add(
+        &mut self,
+        request: &Request,
+        now: Instant,
+    ) -> Result<(RequestProgress, Option<Bytes>), DeclineReason> {
+        let length = usize::try_from(request.length).unwrap_or(usize::MAX);
+        let key = (request.session, request.sequence);
+        let full =
+            self.by_request.len() >= ASSEMBLIES_MAX || self.bytes + length > ASSEMBLY_BYTES_MAX;
+        if full && !self.by_request.contains_key(&key) {
+            return Err(DeclineReason::Busy);
+        }
+        let assembly = self.by_request.entry(key).or_insert_with(|| {
+            self.bytes += length;
+            Assembly::begin(request.digest, length, now)
+        });
+        if assembly.digest != request.digest || assembly.length != length {
+            return Err(DeclineReason::Invalid(Invalid::NotAnOperation));
+        }
+        assembly.add(request, now);
+        let progress = assembly.progress(key);
+        Ok((progress, self.take_whole(key)))
+    }
+
+    fn take_whole(&mut self, key: (SessionId, Sequence)) -> Option<Bytes> {
+        if !self.by_request.get(&key)?.is_whole() {
+            return None;
+        }
+        let whole = self.by_request.remove(&key)?.join();
+        self.bytes -= whole.len();
+        Some(whole)
+    }
+
+    /// Drops operations whose pieces have stopped coming.
+    pub fn sweep(&mut self, now: Instant) {
+        self.by_request.retain(|_, assembly| now.since(assembly.touched) < IDLE_MAX);
+        self.bytes = self.by_request.values().map(|assembly| assembly.length).sum();
+    }
+
+    /// Whether nothing is in pieces.
+    pub fn is_empty(&self) -> bool {
+        self.by_request.is_empty()
+    }
+}
+
+impl Assembly {
+    fn begin(digest: Digest, length: usize, now: Instant) -> Self {
+        Self { digest, length, pieces: BTreeMap::new(), bytes: 0, next_piece: 0, touched: now }
+    }
+
+    fn add(&mut self, request: &Request, now: Instant) {
+        self.touched = now;
+        if request.piece >= self.pieces_expected() || self.pieces.contains_key(&request.piece) {
+            return;
+        }
+        let last = request.piece + 1 == self.pieces_expected();
+        let expected = if last { (self.length - 1) % PIECE_BYTES + 1 } else { PIECE_BYTES };
+        if request.bytes.len() != expected {
+            return;
+        }
+        self.pieces.insert(request.piece, Bytes::copy_from_slice(&request.bytes));
+        while self.pieces.contains_key(&self.next_piece) {
+            self.next_piece += 1;
+        }
+        self.bytes += request.bytes.len();
+    }
+
+    fn pieces_expected(&self) -> u32 {
+        u32::try_from(self.length.div_ceil(PIECE_BYTES)).unwrap_or(u32::MAX)
+    }
+
+    fn progress(&self, (session, sequence): (SessionId, Sequence)) -> RequestProgress {
+        let next_piece = self.next_piece;
+        let beyond = (0..64)
+            .filter(|bit| self.pieces.contains_key(&(next_piece + 1 + bit)))
+            .fold(0, |bits, bit| bits | 1_u64 << bit);
+        RequestProgress { session, sequence, next_piece, beyond }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.bytes == self.length
+    }
+
+    fn join(self) -> Bytes {
+        let mut whole = Vec::with_capacity(self.length);
+        self.pieces.values().for_each(|piece| whole.extend_from_slice(piece));
+        whole.into()
+    }
+}

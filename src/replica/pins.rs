@@ -1,0 +1,141 @@
+//! Long answers, page by page: the state that an answer is read from is pinned until its
+//! client has all pages, so that pages of two states never come together.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::effects::{ClientPath, Destination, Effects};
+use crate::store::{Answer, State};
+use crate::time::Instant;
+use crate::types::LogIndex;
+use crate::wire::{DeclineReason, Message, PAGES_MAX, Page, Read, ReadId};
+
+/// The most answers that are pinned at once.
+const PINS_MAX: usize = 64;
+/// How long an answer is pinned without being asked for.
+const IDLE_MAX: Duration = Duration::from_secs(10);
+/// The most further pages of one turn: a burst of small reads must not hold the loop.
+/// Clients ask again for what does not come.
+const PAGES_PER_TURN_MAX: u32 = 512;
+
+/// The answers that are pinned.
+#[derive(Debug, Default)]
+pub struct Pins {
+    by_read: BTreeMap<ReadId, Pin>,
+    /// How many of their pages this turn has sent.
+    pages_sent: u32,
+}
+
+/// A state from which further pages will be asked for.
+#[derive(Debug)]
+struct Pin {
+    number: u64,
+    answer: Answer,
+    index: LogIndex,
+    age: Option<u64>,
+    touched: Instant,
+}
+
+impl Pins {
+    /// Answers from the state, which is pinned if one page does not hold the answer.
+    ///
+    /// # Errors
+    /// Busy: too many answers are pinned.
+    pub fn answer(
+        &mut self,
+        read: &Read,
+        client: ClientPath,
+        age: Option<u64>,
+        state: &State,
+        fx: &mut Effects,
+    ) -> Result<(), DeclineReason> {
+        if let Some(pin) = self.by_read.get_mut(&read.read) {
+            // The same read was asked for twice: it keeps the state of its first answer.
+            pin.send_pages(read, client, &mut self.pages_sent, fx);
+            return Ok(());
+        }
+        let mut answer = Answer::new(state.clone(), read.query.clone());
+        let index = state.index();
+        let Some((bytes, last)) = answer.page(0) else { return Ok(()) };
+        if last {
+            let page = Page { read: read.read, pin: 0, page: 0, last, index, age, bytes };
+            fx.send(Destination::Client(client), Message::Page(page));
+            return Ok(());
+        }
+        self.drop_idle(fx.now);
+        if self.by_read.len() >= PINS_MAX {
+            return Err(DeclineReason::Busy);
+        }
+        let number = fx.random.u64(1..);
+        let mut pin = Pin { number, answer, index, age, touched: fx.now };
+        pin.send_pages(read, client, &mut self.pages_sent, fx);
+        self.by_read.insert(read.read, pin);
+        fx.keep_sweeping();
+        Ok(())
+    }
+
+    /// Sends further pages of an answer.
+    ///
+    /// # Errors
+    /// The pin is gone, or never was.
+    pub fn send_further_pages(
+        &mut self,
+        read: &Read,
+        client: ClientPath,
+        fx: &mut Effects,
+    ) -> Result<(), DeclineReason> {
+        let pin = self.by_read.get_mut(&read.read).filter(|pin| pin.number == read.pin);
+        let pin = pin.ok_or(DeclineReason::PinGone)?;
+        pin.send_pages(read, client, &mut self.pages_sent, fx);
+        Ok(())
+    }
+
+    /// Ends a turn: the next one may send as many pages.
+    pub fn end_turn(&mut self) {
+        self.pages_sent = 0;
+    }
+
+    /// Drops what clients have not come back for.
+    pub fn drop_idle(&mut self, now: Instant) {
+        self.by_read.retain(|_, pin| now.since(pin.touched) < IDLE_MAX);
+    }
+
+    /// Whether nothing is pinned.
+    pub fn is_empty(&self) -> bool {
+        self.by_read.is_empty()
+    }
+}
+
+impl Pin {
+    fn send_pages(
+        &mut self,
+        read: &Read,
+        client: ClientPath,
+        pages_sent: &mut u32,
+        fx: &mut Effects,
+    ) {
+        self.touched = fx.now;
+        self.answer.release_before(read.arrived);
+        let beyond = read.page.saturating_add(read.count.min(PAGES_MAX).into());
+        for page in read.page..beyond {
+            if *pages_sent == PAGES_PER_TURN_MAX {
+                return;
+            }
+            let Some((bytes, last)) = self.answer.page(page) else { return };
+            *pages_sent += 1;
+            let message = Message::Page(Page {
+                read: read.read,
+                pin: self.number,
+                page,
+                last,
+                index: self.index,
+                age: self.age,
+                bytes,
+            });
+            fx.send(Destination::Client(client), message);
+            if last {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The bytes of what a node says of itself.
+
+use bytes::BufMut;
+
+use super::fields::{
+    put_address, put_count, put_option, put_text, take_address, take_list, take_option, take_text,
+};
+use super::kind::Body;
+use super::message::{NodeStatus, PeerStatus, Role, StatusRequest};
+use crate::codec::{Malformed, Reader};
+use crate::types::{DirectoryId, GenesisId, Incarnation, LogIndex, NODES_MAX, ServerId, Term};
+
+/// The longest name of a cluster, in bytes.
+pub const CLUSTER_NAME_BYTES_MAX: usize = 64;
+
+impl Body for StatusRequest {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.put_u64_le(self.nonce);
+    }
+
+    fn take(reader: &mut Reader) -> Result<Self, Malformed> {
+        Ok(Self { nonce: reader.u64()? })
+    }
+}
+
+impl Body for NodeStatus {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.put_u64_le(self.nonce);
+        out.put_u16_le(self.id.0);
+        put_text(out, &self.cluster, CLUSTER_NAME_BYTES_MAX);
+        out.put_u64_le(self.genesis.map_or(0, |genesis| genesis.0));
+        out.put_u64_le(self.directory.0);
+        out.put_u32_le(self.incarnation.0);
+        out.put_u8(match self.role {
+            Role::Follower => 0,
+            Role::Candidate => 1,
+            Role::Leader => 2,
+        });
+        out.put_u8(u8::from(self.voter));
+        out.put_u64_le(self.term.0);
+        out.put_u16_le(self.leader_id.unwrap_or_default().0);
+        out.put_u64_le(self.last_index.0);
+        out.put_u64_le(self.commit_index.0);
+        out.put_u64_le(self.durable_index.0);
+        out.put_u64_le(self.keys);
+        out.put_u32_le(self.sessions);
+        out.put_u64_le(self.uptime);
+        put_count(out, self.dropped.len());
+        for (cause, count) in &self.dropped {
+            out.put_u8(*cause);
+            out.put_u64_le(*count);
+        }
+        put_count(out, self.peers.len());
+        for peer in &self.peers {
+            put_peer(out, peer);
+        }
+    }
+
+    fn take(reader: &mut Reader) -> Result<Self, Malformed> {
+        Ok(Self {
+            nonce: reader.u64()?,
+            id: ServerId(reader.u16()?),
+            cluster: take_text(reader, CLUSTER_NAME_BYTES_MAX)?,
+            genesis: Some(GenesisId(reader.u64()?)).filter(|genesis| genesis.0 != 0),
+            directory: DirectoryId(reader.u64()?),
+            incarnation: Incarnation(reader.u32()?),
+            role: take_role(reader)?,
+            voter: reader.bool()?,
+            term: Term(reader.u64()?),
+            leader_id: Some(ServerId(reader.u16()?)).filter(|leader| *leader != ServerId::NONE),
+            last_index: LogIndex(reader.u64()?),
+            commit_index: LogIndex(reader.u64()?),
+            durable_index: LogIndex(reader.u64()?),
+            keys: reader.u64()?,
+            sessions: reader.u32()?,
+            uptime: reader.u64()?,
+            // A later version may count more causes than this one knows.
+            dropped: take_list(reader, usize::from(u8::MAX), |reader| {
+                Ok((reader.u8()?, reader.u64()?))
+            })?,
+            peers: take_list(reader, NODES_MAX, take_peer)?,
+        })
+    }
+}
+
+fn take_role(reader: &mut Reader) -> Result<Role, Malformed> {
+    match reader.u8()? {
+        0 => Ok(Role::Follower),
+        1 => Ok(Role::Candidate),
+        2 => Ok(Role::Leader),
+        _ => Err(Malformed),
+    }
+}
+
+fn put_peer(out: &mut Vec<u8>, peer: &PeerStatus) {
+    out.put_u16_le(peer.id.0);
+    put_address(out, peer.address);
+    out.put_u8(u8::from(peer.voter));
+    put_option(out, peer.heard_age, BufMut::put_u64_le);
+    put_option(out, peer.round_trip, BufMut::put_u32_le);
+    out.put_u64_le(peer.matched.0);
+    out.put_u64_le(peer.durable.0);
+    out.put_u64_le(peer.retransmitted);
+}
+
+fn take_peer(reader: &mut Reader) -> Result<PeerStatus, Malformed> {
+    Ok(PeerStatus {
+        id: ServerId(reader.u16()?),
+        address: take_address(reader)?,
+        voter: reader.bool()?,
+        heard_age: take_option(reader, Reader::u64)?,
+        round_trip: take_option(reader, Reader::u32)?,
+        matched: LogIndex(reader.u64()?),
+        durable: LogIndex(reader.u64()?),
+        retransmitted: reader.u64()?,
+    })
+}
