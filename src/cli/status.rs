@@ -1,13 +1,12 @@
 //! `quorate status`: how the nodes are, at a glance.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use getopts::Options;
 use serde_json::{Map, Value, json};
 
 use super::args::{ClientFlags, parse};
-use super::exit::{Exit, Outcome};
+use super::exit::{Exit, Failure, Outcome};
 use super::output::{note, print_line};
 use super::survey::{self, Survey, Surveyed};
 use crate::types::LogIndex;
@@ -20,6 +19,11 @@ Usage: quorate status [flags]
 
 Exit codes: 0 all is well, 1 there is a quorum but not all is well, 3 there is
 no quorum or no answer.
+
+A node drops frames that are not meant for it or that it cannot believe. Causes
+that point at a mistake: cluster (another --cluster), sender (not in the --peer
+list), address (listed, but with another address), genesis (another cluster of
+the same name), key and checksum.
 
 Example: quorate status --server 10.0.0.1:9717
 ";
@@ -87,39 +91,67 @@ impl Health {
     }
 }
 
-fn print_table(survey: &Survey) -> Result<(), super::exit::Failure> {
-    let width = survey.nodes.keys().map(|address| address.to_string().len()).max().unwrap_or(0);
-    print_line(&format!(
-        "{:>4}  {:width$}  {:9}  {:5}  {:>6}  {:>10}  {:>7}  {:>7}  {:>8}",
-        "node", "address", "role", "voter", "term", "committed", "behind", "keys", "dropped"
-    ))?;
+/// What stands above the columns of the table.
+const HEADS: [&str; 8] =
+    ["node", "address", "role", "term", "committed", "behind", "keys", "dropped"];
+/// The columns of words; the others are numbers, which end below each other.
+const WORDS: [usize; 2] = [1, 2];
+
+fn print_table(survey: &Survey) -> Result<(), Failure> {
     let last = survey.answers().map(|status| status.commit_index).max().unwrap_or_default();
+    let mut rows = vec![HEADS.map(str::to_owned).to_vec()];
     for (address, node) in &survey.nodes {
-        print_line(&match &node.status {
-            Some(status) => row(*address, status, last, width),
+        rows.push(match &node.status {
+            Some(status) => row(*address, status, last),
             None => {
                 let id = node.id.map_or("?".to_owned(), |id| id.to_string());
-                let address = address.to_string();
-                format!("{id:>4}  {address:width$}  silent")
+                vec![id, address.to_string(), "silent".to_owned()]
             }
-        })?;
+        });
     }
-    Ok(())
+    let width = |column| rows.iter().filter_map(|row| row.get(column)).map(String::len).max();
+    let widths: Vec<usize> = (0..HEADS.len()).filter_map(width).collect();
+    for row in &rows {
+        print_line(&aligned(row, &widths))?;
+    }
+    survey.answers().filter_map(dropped_line).try_for_each(|line| print_line(&line))
 }
 
-fn row(address: SocketAddr, status: &NodeStatus, last: LogIndex, width: usize) -> String {
+fn row(address: SocketAddr, status: &NodeStatus, last: LogIndex) -> Vec<String> {
     let dropped: u64 = status.dropped.iter().map(|(_, count)| count).sum();
-    let address = address.to_string();
-    format!(
-        "{:>4}  {address:width$}  {:9}  {:5}  {:>6}  {:>10}  {:>7}  {:>7}  {dropped:>8}",
-        status.id,
-        role(status),
-        if status.voter { "yes" } else { "no" },
-        status.term,
-        status.commit_index,
-        last.0.saturating_sub(status.commit_index.0),
-        status.keys,
-    )
+    vec![
+        status.id.to_string(),
+        address.to_string(),
+        if status.voter { role(status) } else { "non-voter" }.to_owned(),
+        status.term.to_string(),
+        status.commit_index.to_string(),
+        last.0.saturating_sub(status.commit_index.0).to_string(),
+        status.keys.to_string(),
+        dropped.to_string(),
+    ]
+}
+
+fn aligned(row: &[String], widths: &[usize]) -> String {
+    let cells = row.iter().zip(widths).enumerate().map(|(column, (cell, width))| {
+        if WORDS.contains(&column) { format!("{cell:width$}") } else { format!("{cell:>width$}") }
+    });
+    cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+}
+
+/// What the node dropped and why, unless it dropped nothing.
+fn dropped_line(status: &NodeStatus) -> Option<String> {
+    let causes: Vec<String> = DropCause::ALL
+        .iter()
+        .map(|cause| (cause.name(), dropped_for(status, *cause)))
+        .filter(|(_, count)| *count > 0)
+        .map(|(name, count)| format!("{name} {count}"))
+        .collect();
+    (!causes.is_empty()).then(|| format!("node {} dropped: {}", status.id, causes.join(", ")))
+}
+
+fn dropped_for(status: &NodeStatus, cause: DropCause) -> u64 {
+    let counts = status.dropped.iter().filter(|(code, _)| *code == cause.code());
+    counts.map(|(_, count)| count).sum()
 }
 
 fn role(status: &NodeStatus) -> &'static str {
@@ -168,11 +200,9 @@ fn node_to_json(address: SocketAddr, node: &Surveyed) -> Value {
 
 /// Every cause, also those that never occurred: a zero is an answer.
 fn dropped_to_json(status: &NodeStatus) -> Value {
-    let counts: BTreeMap<u8, u64> = status.dropped.iter().copied().collect();
-    let named = DropCause::ALL.iter().map(|cause| {
-        let count = counts.get(&cause.code()).copied().unwrap_or(0);
-        (cause.name().to_owned(), count.into())
-    });
+    let named = DropCause::ALL
+        .iter()
+        .map(|cause| (cause.name().to_owned(), dropped_for(status, *cause).into()));
     Value::Object(named.collect::<Map<String, Value>>())
 }
 

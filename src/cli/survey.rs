@@ -154,12 +154,8 @@ impl Survey {
             .nodes
             .iter()
             .filter(|(_, node)| node.status.is_none())
-            .map(|(address, node)| node.id.map_or(address.to_string(), |id| id.to_string()))
+            .map(|(address, node)| node.id.map_or(address.to_string(), |id| format!("node {id}")))
             .collect();
-        let leader = match self.leader() {
-            Some(leader) => format!("node {} leads", leader.id),
-            None => "no leader".to_owned(),
-        };
         let missing = match silent.as_slice() {
             [] => String::new(),
             [one] => format!(": {one} is silent"),
@@ -171,6 +167,26 @@ impl Survey {
                  --cluster"
             );
         }
-        format!("{answered} of {total} nodes answered, {leader}{missing}")
+        let leader = match self.leader() {
+            Some(leader) => format!("node {} leads", leader.id),
+            None => "no leader".to_owned(),
+        };
+        let hint = self.hint();
+        format!("{answered} of {total} nodes answered, {leader}{missing}{hint}")
+    }
+
+    /// What silence does not explain.
+    fn hint(&self) -> String {
+        if self.answers().all(|status| status.genesis.is_none()) {
+            return "; the cluster is not born yet, which takes all of its nodes: see what they \
+                    print"
+                .to_owned();
+        }
+        let voteless: Vec<String> = self
+            .answers()
+            .filter(|status| !status.voter)
+            .map(|status| format!("; node {} does not vote", status.id))
+            .collect();
+        voteless.concat()
     }
 }

@@ -16,15 +16,24 @@ fn a_table_at_a_glance() {
     let text = ran.text();
     let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
     let [head, row] = rows.as_slice() else { panic!("{text}") };
-    let names =
-        ["node", "address", "role", "voter", "term", "committed", "behind", "keys", "dropped"];
+    let names = ["node", "address", "role", "term", "committed", "behind", "keys", "dropped"];
     assert_eq!(head, &names);
-    let committed = row[5];
-    let expected = ["1", &alone.address, "leader", "yes", "1", committed, "0", "1", "0"];
+    let committed = row[4];
+    let expected = ["1", &alone.address, "leader", "1", committed, "0", "1", "0"];
     assert_eq!(row, &expected);
     assert!(committed.parse::<u64>().is_ok_and(|index| index >= 3), "{text}");
     let widest = text.lines().map(str::len).max().unwrap_or(0);
-    assert!(widest <= 100, "{widest}");
+    assert!(widest <= 80, "{widest}");
+}
+
+#[test]
+fn what_was_dropped_is_told_with_its_cause() {
+    let alone = Alone::start();
+    let strange = ["status", "--cluster", "another"];
+    alone.run(&strange).expect(3);
+    let text = alone.run(&["status"]).expect(0).text();
+    let line = text.lines().last().unwrap_or_default();
+    assert!(line.starts_with("node 1 dropped: cluster "), "{text}");
 }
 
 #[test]
