@@ -155,7 +155,7 @@ fn run_range((from, to): (u64, u64), words: &Words) -> Outcome {
         print_line(&summary.to_string())?;
     } else {
         print_line(&format!(
-            "{done} seeds passed in {seconds:.1} s: {:.0} simulated hours, {operations} operations \
+            "{done} seeds passed in {seconds:.1} s: {:.1} simulated hours, {operations} operations \
              checked",
             simulated / 3_600.0
         ))?;
