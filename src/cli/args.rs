@@ -15,6 +15,8 @@ pub const DEFAULT_ADDRESS: &str = "127.0.0.1:9717";
 pub const DEFAULT_CLUSTER: &str = "quorate";
 /// Where servers are listed that no flag gives.
 const SERVERS_VARIABLE: &str = "QUORATE_SERVERS";
+/// No length of time on a command line reaches this.
+const SECONDS_MAX: u64 = 1_000_000;
 /// Stands before an operand that begins with a minus, so that it is not taken for a flag.
 /// No word of a command line can hold this character.
 const OPERAND_MARK: char = '\0';
@@ -50,7 +52,11 @@ fn unmark(word: &str) -> String {
 fn explain(error: &getopts::Fail) -> String {
     match error {
         getopts::Fail::UnrecognizedOption(flag) => {
-            format!("there is no flag '{}'; --help lists those that there are", dashed(flag))
+            format!(
+                "there is no flag '{}'; --help lists those that there are, and what stands after \
+                 -- is no flag",
+                dashed(flag)
+            )
         }
         getopts::Fail::ArgumentMissing(flag) => format!("{} needs a value", dashed(flag)),
         getopts::Fail::OptionMissing(flag) => format!("{} is required", dashed(flag)),
@@ -94,10 +100,11 @@ impl Words {
         let seconds: f64 = self.number(flag, otherwise)?;
         Duration::try_from_secs_f64(seconds)
             .ok()
-            .filter(|duration| !duration.is_zero() && duration.as_secs() < 1_000_000)
+            .filter(|duration| !duration.is_zero() && duration.as_secs() < SECONDS_MAX)
             .ok_or_else(|| {
                 Failure::usage(format!(
-                    "--{flag} is {seconds}; it must be a time above zero, in seconds"
+                    "--{flag} is {seconds}; it must be a time above zero and below \
+                     {SECONDS_MAX}, in seconds"
                 ))
             })
     }

@@ -27,7 +27,8 @@ addend), e (value that cas expects), call and ret (nanoseconds), st (ok, fail,
 unknown), out (the answer), idx (log index, optional). Comments begin with #.
 
 Exit codes: 0 it is linearizable; 1 it is not, and the operation is named that
-fits nowhere; 2 a line is malformed; 3 undecided: too many orders are possible.
+fits nowhere; 2 a line is malformed, or there is none; 3 undecided: too many
+orders are possible.
 
 Example: quorate check-history h.jsonl
 ";
@@ -39,6 +40,9 @@ pub fn run(words: &[String]) -> Outcome {
     let words = parse(options, words)?;
     let [path] = words.expect_operands(["FILE"])?;
     let operations = read(&path)?;
+    if operations.is_empty() {
+        return Err(Failure::usage(format!("{path} holds no operation, so nothing is checked")));
+    }
     let started = Instant::now();
     let verdict = history::check(&operations);
     let size = Size::of(&operations, started.elapsed());
@@ -92,7 +96,8 @@ impl std::fmt::Display for Size {
         let count = |number: usize| HumanCount(number as u64);
         write!(
             f,
-            "operations {}, clients {}, keys {}, unknown {}, without effect {}; checked in {:.3} s",
+            "{} operations of {} clients on {} keys\n{} unknown, {} without effect; checked in \
+             {:.3} s",
             count(self.operations),
             count(self.clients),
             count(self.keys),

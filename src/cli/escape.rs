@@ -40,6 +40,10 @@ fn unescape(text: &[u8]) -> Result<Vec<u8>, &'static str> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.iter();
     while let Some(&byte) = rest.next() {
+        if byte == b'\r' {
+            return Err("it holds a return; a line ends in a newline alone, and a return in a \
+                        value is written \\r");
+        }
         if byte != b'\\' {
             bytes.push(byte);
             continue;
@@ -74,6 +78,7 @@ mod tests {
         assert!(parse_line(b"two\ttabs\there").is_err());
         assert!(parse_line(b"bad\\x\tescape").is_err());
         assert!(parse_line(b"cut\tescape\\").is_err());
+        assert!(parse_line(b"ends\tas elsewhere\r").is_err());
         assert_eq!(parse_line(b"empty\t").unwrap(), (b"empty".to_vec(), Vec::new()));
     }
 }

@@ -31,7 +31,7 @@ and of lines with one key the last may not win: dumps have each key once. A load
 that broke off may be run again: putting the same line twice changes nothing.
 
 Exit code 2: a line is malformed; those before it are loaded. Exit code 3: not
-all lines were acknowledged; the sentence says how many were.
+all lines were acknowledged, also after control-C; the sentence says how many.
 
 Example: quorate load backup.tsv
 ";
@@ -51,6 +51,7 @@ struct Load {
     lines_read: u64,
     acknowledged: u64,
     ended: bool,
+    interrupted: bool,
 }
 
 /// Runs `quorate load`.
@@ -68,12 +69,14 @@ pub fn run(words: &[String]) -> Outcome {
         lines_read: 0,
         acknowledged: 0,
         ended: false,
+        interrupted: false,
     };
+    load.driver.catch_signals()?;
     let loaded = load.run();
     load.progress.finish_and_clear();
     match loaded {
         Ok(()) => report(&flags, load.acknowledged),
-        Err(failure) if failure.exit == Exit::NoAnswer => {
+        Err(failure) if failure.exit == Exit::NoAnswer && !load.interrupted => {
             let sentence = survey::take(&flags).sentence();
             Err(Failure::no_answer(format!("{}; {sentence}", failure.sentence)))
         }
@@ -157,6 +160,10 @@ impl Load {
             let until = self.driver.now() + LOOK_INTERVAL;
             self.driver.turn(until)?;
             self.take_events()?;
+            if self.driver.take_signals() > 0 {
+                self.interrupted = true;
+                return Err(self.broken_off("it was interrupted"));
+            }
         }
     }
 
@@ -195,16 +202,20 @@ impl Load {
         }
     }
 
+    fn broken_off(&self, why: &str) -> Failure {
+        Failure::no_answer(format!(
+            "{} of the first {} lines acknowledged, then {why}; run it again",
+            self.acknowledged, self.lines_read
+        ))
+    }
+
     fn take_events(&mut self) -> Result<(), Failure> {
         while let Some(event) = self.driver.poll_event(0) {
             let Event::Done(_, answer) = event else { continue };
             match answer {
                 Answer::Settled(_) | Answer::Read { .. } => self.acknowledged += 1,
                 Answer::Refused(why) | Answer::Unknown(why) | Answer::NoAnswer(why) => {
-                    return Err(Failure::no_answer(format!(
-                        "{} of the first {} lines acknowledged, then {why}; run it again",
-                        self.acknowledged, self.lines_read
-                    )));
+                    return Err(self.broken_off(&why));
                 }
             }
         }

@@ -172,7 +172,7 @@ fn help() -> String {
          {}\n\
          \n\
          quorate COMMAND --help says more. Flags of all commands that ask a cluster:\n\
-         --server ADDR:PORT (repeatable, or QUORATE_SERVERS) [127.0.0.1:9717],\n\
+         --server ADDR:PORT (repeatable, or QUORATE_SERVERS=A,B) [127.0.0.1:9717],\n\
          --cluster NAME [quorate], --timeout SECONDS [5], --json.\n\
          Exit codes: 0 done, 1 negative answer, 2 wrong command line, 3 no answer or\n\
          outcome unknown, 4 refused, 5 disk error.\n\

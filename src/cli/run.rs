@@ -47,7 +47,7 @@ fn parse(args: &[String]) -> Result<RunConfig, Failure> {
     let [] = words.expect_operands([])?;
     if !words.has("insecure-no-key") {
         return Err(Failure::usage(
-            "run has no key to seal frames with; say --insecure-no-key to run without",
+            "run cannot seal frames yet; say --insecure-no-key if you trust the network",
         ));
     }
     let id = node_id("--id", &required(&words, "id", "the node's number, as in --id 1")?)?;

@@ -32,6 +32,9 @@ A seed fixes everything: the same one gives the same history on any machine.
 Example: quorate simulate --seeds 0..500
 ";
 
+/// How many counters of faults fit 80 columns.
+const FAULTS_PER_LINE: usize = 3;
+
 /// Runs `quorate simulate`.
 pub fn run(words: &[String]) -> Outcome {
     let mut options = Options::new();
@@ -76,9 +79,12 @@ fn run_one(seed: u64, as_json: bool) -> Outcome {
     print_line(&format!(
         "  operations: {answered} answered, {refused} refused, {unknown} unknown"
     ))?;
-    let faults: Vec<String> =
-        report.faults.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-    print_line(&format!("  faults: {}", faults.join(", ")))?;
+    print_line("  faults:")?;
+    for faults in report.faults.chunks(FAULTS_PER_LINE) {
+        let faults: Vec<String> =
+            faults.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+        print_line(&format!("    {}", faults.join(", ")))?;
+    }
     print_line(&format!("checksum {:016x}", report.checksum))?;
     Ok(Exit::Done)
 }
@@ -155,9 +161,9 @@ fn run_range((from, to): (u64, u64), words: &Words) -> Outcome {
         print_line(&summary.to_string())?;
     } else {
         print_line(&format!(
-            "{done} seeds passed in {seconds:.1} s: {:.1} simulated hours, {operations} operations \
-             checked",
-            simulated / 3_600.0
+            "{done} seeds passed in {seconds:.1} s: {:.1} simulated minutes, {operations} \
+             operations checked",
+            simulated / 60.0
         ))?;
     }
     Ok(Exit::Done)

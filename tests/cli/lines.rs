@@ -5,6 +5,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use fastrand::Rng;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::alone::Alone;
 use crate::processes::eventually;
@@ -84,6 +85,7 @@ fn a_malformed_line_is_named_and_those_before_it_are_loaded() {
         (b"two\ttabs\there", "second tab"),
         (b"k\tbad\\x", "a backslash stands before"),
         (b"k\tcut\\", "a backslash stands before"),
+        (b"k\tas elsewhere\r", "a line ends in a newline alone"),
         (b"\tvalue", "the key is empty"),
         (&[&long_key[..], b"\t"].concat(), "longer than 1024 bytes"),
         (&[b"k\t", &long_value[..]].concat(), "longer than 1048576 bytes"),
@@ -107,6 +109,25 @@ fn a_load_that_nobody_answers_says_how_many_lines_are_acknowledged() {
     let ran = alone.run_on(&["load", "-", "--timeout", "0.3"], b"a\t1\n").expect(3);
     assert!(ran.err.contains("0 of the first 1 lines acknowledged"), "{}", ran.err);
     assert!(ran.err.contains("0 of 1 nodes answered"), "{}", ran.err);
+}
+
+#[test]
+fn an_interrupted_load_says_how_many_lines_are_acknowledged() {
+    let alone = Alone::start();
+    let mut load = Command::new(env!("CARGO_BIN_EXE_quorate"))
+        .args(["load", "-", "--server", &alone.address])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut input = load.stdin.take().expect("standard input is a pipe");
+    input.write_all(b"a\t1\n").expect("it reads");
+    eventually("the line is loaded", || (alone.run(&["get", "a"]).code == 0).then_some(()));
+    kill_process(Pid::from_child(&load), Signal::INT).expect("the load waits for more");
+    let ended = load.wait_with_output().expect("the program ends");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(3), "{said}");
+    assert!(said.contains(" of the first 1 lines acknowledged, then it was interrupted"), "{said}");
 }
 
 /// Every byte in key and value, alone and between others, the longest of both, empty

@@ -18,7 +18,7 @@ Usage: quorate bench [flags]
   --duration S      seconds; what is under way then may still end [10]
   --value-size B    bytes of a value, from 8 on; no value is written twice [64]
   --reads PERCENT   the share of reads, which are linearizable [50]
-  --keys K          keys, taken evenly, under a prefix of the run's own [1000]
+  --keys K          keys, under a prefix of the run's own; they stay [1000]
   --rate R          open loop: begin R operations a second, measured from when
                     each should have begun; without: one ends, the next begins
   --history FILE    write what clients saw, for 'quorate check-history'; writes
