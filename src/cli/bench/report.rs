@@ -42,16 +42,9 @@ impl Report<'_> {
         let figures = self.figures;
         let mut lines = vec![self.headline(), String::new()];
         if figures.ops() > 0 {
-            lines.push(HEADS.to_owned());
+            lines.extend(table(figures));
+            lines.push(String::new());
         }
-        for (name, latencies) in
-            [("reads", figures.reads()), ("writes", figures.writes()), ("all", figures.all())]
-        {
-            if latencies.ops > 0 {
-                lines.push(row(name, latencies));
-            }
-        }
-        lines.push(String::new());
         lines.push(format!(
             "{} operations a second over {:.1} s; {} errors, {} unknown",
             HumanFloatCount(self.ops_per_second().round()),
@@ -67,9 +60,7 @@ impl Report<'_> {
         if let Some(complaint) = &figures.first_complaint {
             lines.push(format!("the first that was not answered: {complaint}"));
         }
-        if figures.ops() > 0 {
-            lines.push(self.plot());
-        }
+        lines.push(if figures.ops() > 0 { self.plot() } else { String::new() });
         lines.join("\n")
     }
 
@@ -143,6 +134,15 @@ fn latencies_to_json(latencies: Latencies) -> Value {
         "p999_us": p999,
         "max_us": max,
     })
+}
+
+/// The heads, and a row for each kind of operation that there was.
+fn table(figures: &Figures) -> Vec<String> {
+    let kinds = [("reads", figures.reads()), ("writes", figures.writes()), ("all", figures.all())];
+    let rows = kinds.iter().filter(|(_, latencies)| latencies.ops > 0);
+    std::iter::once(HEADS.to_owned())
+        .chain(rows.map(|(name, latencies)| row(name, *latencies)))
+        .collect()
 }
 
 fn row(name: &str, latencies: Latencies) -> String {
@@ -290,6 +290,7 @@ mod tests {
     fn nothing_answered_has_no_quantiles() {
         let (text, object) = report("--duration 2", 0);
         assert!(!text.contains("p50") && !text.contains('|'), "{text}");
+        assert!(!text.contains("\n\n\n") && text.ends_with('\n'), "{text}");
         assert_eq!((&object["ops"], &object["p50_us"]), (&json!(0), &Value::Null));
     }
 
