@@ -303,10 +303,21 @@ impl ReplicaNode {
         }
     }
 
-    /// Asks a follower with a better disk to stand for election.
+    /// Asks, of the followers with clearly better disks, the one that has most of the log to
+    /// stand for election, if this leader's own disk has stalled.
     fn hand_over_if_stalled(&mut self) {
         let Self { state, effects: fx, .. } = self;
-        let Some(successor) = state.successor_for_disk(fx.now) else { return };
+        let age = state.durability_age(fx.now);
+        if !state.disk_watch.must_hand_over(age, fx.now) {
+            return;
+        }
+        let better = state.peers.iter().filter(|(id, peer)| {
+            state.is_voting_peer(**id)
+                && fx.now.since(peer.progress.contact) < state.election_timeout
+                && disk_stall::is_clearly_better(peer.progress.durability_age, age)
+        });
+        let furthest = better.max_by_key(|(_, peer)| peer.progress.matched);
+        let Some((&successor, _)) = furthest else { return };
         ::log::warn!("node {}: its disk has stalled, hands over to {successor}", state.server_id);
         state.disk_watch.moves(fx.now);
         fx.send(Destination::Peer(successor), Message::TimeoutNow(state.term));

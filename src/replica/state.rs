@@ -59,8 +59,6 @@ pub struct ReplicaState {
     pub election_timeout: Duration,
     /// The time between two heartbeats.
     pub heartbeat_interval: Duration,
-    /// How long a leader's oldest entry may wait for its disk.
-    pub disk_stall: Duration,
     /// What is known of the leader's disk.
     pub disk_watch: DiskWatch,
     /// Frames dropped, by cause.
@@ -135,8 +133,7 @@ impl ReplicaState {
             leader_contact: None,
             election_timeout: config.election_timeout,
             heartbeat_interval: config.heartbeat_interval,
-            disk_stall: config.disk_stall,
-            disk_watch: DiskWatch::default(),
+            disk_watch: DiskWatch::new(config.disk_stall),
             dropped: BTreeMap::new(),
         };
         state.execute_recovered();
@@ -198,6 +195,11 @@ impl ReplicaState {
     /// Whether the leader was heard freshly within the election timeout.
     pub fn has_leader_contact(&self, now: Instant) -> bool {
         self.leader_contact.is_some_and(|at| now.since(at) < self.election_timeout)
+    }
+
+    /// As follower: whether contact with the leader counts for nothing, because of its disk.
+    pub fn leader_is_stalled(&self, now: Instant) -> bool {
+        self.disk_watch.leader_is_stalled(self.term, self.durability_age(now), now)
     }
 
     /// Takes up a higher term, in which this node has not voted. It is obeyed at once;
