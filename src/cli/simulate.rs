@@ -76,6 +76,8 @@ fn run_one(seed: u64, as_json: bool) -> Outcome {
         "  {} events, {} leaders, {} entries committed",
         report.events, report.leaders, report.committed
     ))?;
+    let [written, installed] = report.snapshots;
+    print_line(&format!("  snapshots: {written} written, {installed} sent to nodes that lagged"))?;
     print_line(&format!(
         "  operations: {answered} answered, {refused} refused, {unknown} unknown"
     ))?;
@@ -100,6 +102,8 @@ fn to_json(report: &Report) -> serde_json::Value {
         "events": report.events,
         "leaders": report.leaders,
         "committed": report.committed,
+        "snapshots": report.snapshots[0],
+        "installed": report.snapshots[1],
         "answered": answered,
         "refused": refused,
         "unknown": unknown,

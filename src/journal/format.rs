@@ -69,6 +69,7 @@ mod tag {
     pub const HARD_STATE: u8 = 4;
     pub const APPEND: u8 = 5;
     pub const COMMIT: u8 = 6;
+    pub const RESTART: u8 = 7;
 }
 
 fn encode_with(number: u64, synced: u64, out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
@@ -108,6 +109,12 @@ fn encode_record(record: &Record, out: &mut Vec<u8>) {
         Record::Commit(index) => {
             out.put_u8(tag::COMMIT);
             out.put_u64_le(index.0);
+        }
+        Record::Restart { index, term, chain } => {
+            out.put_u8(tag::RESTART);
+            out.put_u64_le(index.0);
+            out.put_u64_le(term.0);
+            out.put_u32_le(*chain);
         }
     }
 }
@@ -205,6 +212,11 @@ pub(super) fn decode_record(reader: &mut Reader) -> Result<Written, Malformed> {
         }
         tag::APPEND => Record::Append(decode_entry(reader)?),
         tag::COMMIT => Record::Commit(LogIndex(reader.u64()?)),
+        tag::RESTART => Record::Restart {
+            index: LogIndex(reader.u64()?),
+            term: Term(reader.u64()?),
+            chain: reader.u32()?,
+        },
         _ => return Err(Malformed),
     };
     Ok(Written::Record(record))

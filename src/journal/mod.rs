@@ -13,6 +13,7 @@ pub use recovery::{Damage, Recovery, recover};
 
 use crate::configuration::Configuration;
 use crate::entry::Entry;
+use crate::store::Snapshot;
 use crate::types::{DirectoryId, Incarnation, LogIndex, ServerId, Term};
 
 /// One thing that a node must not forget.
@@ -34,6 +35,16 @@ pub enum Record {
     Append(Entry),
     /// Up to here the log is known to be committed.
     Commit(LogIndex),
+    /// The log begins anew behind this entry, which a snapshot on the disk covers; whatever
+    /// stood in it is void.
+    Restart {
+        /// The entry's index.
+        index: LogIndex,
+        /// Its term.
+        term: Term,
+        /// Its chain value.
+        chain: u32,
+    },
 }
 
 /// Whose directory it is.
@@ -74,6 +85,9 @@ pub struct Recovered {
     pub voted_for: Option<ServerId>,
     /// Up to here the log is known to be committed; at most the last entry's index.
     pub commit: LogIndex,
-    /// The log, consecutive from index 1; empty before the genesis is complete.
+    /// The newest snapshot.
+    pub snapshot: Option<Snapshot>,
+    /// The log, consecutive from behind the snapshot, or from index 1; empty before the
+    /// genesis is complete.
     pub entries: Vec<Entry>,
 }

@@ -16,6 +16,8 @@ pub(super) type Contradiction = &'static str;
 #[derive(Debug)]
 pub(super) struct Replay {
     recovered: Recovered,
+    /// The entry that the log begins behind: its index and its chain value.
+    base: (LogIndex, u32),
 }
 
 impl Replay {
@@ -29,8 +31,10 @@ impl Replay {
                 term: Term(0),
                 voted_for: None,
                 commit: LogIndex(0),
+                snapshot: None,
                 entries: Vec::new(),
             },
+            base: (LogIndex(0), 0),
         }
     }
 
@@ -53,7 +57,7 @@ impl Replay {
     pub(super) fn finish(self) -> Recovered {
         let mut recovered = self.recovered;
         let last = recovered.entries.last();
-        let last_index = last.map_or(LogIndex(0), |entry| entry.index);
+        let last_index = last.map_or(self.base.0, |entry| entry.index);
         let last_term = last.map_or(Term(0), |entry| entry.term);
         recovered.commit = recovered.commit.min(last_index);
         if recovered.term < last_term {
@@ -81,6 +85,11 @@ impl Replay {
             }
             Record::Append(entry) => self.append(entry)?,
             Record::Commit(index) => self.recovered.commit = self.recovered.commit.max(index),
+            Record::Restart { index, chain, .. } => {
+                self.recovered.entries.clear();
+                self.recovered.commit = index;
+                self.base = (index, chain);
+            }
         }
         Ok(())
     }
@@ -105,11 +114,16 @@ impl Replay {
 
     fn append(&mut self, entry: Entry) -> Result<(), Contradiction> {
         let entries = &mut self.recovered.entries;
-        let before = usize::try_from(entry.index.previous().0).unwrap_or(usize::MAX);
-        if entry.index < LogIndex(2) || before > entries.len() {
+        let before = entry.index.previous().0.checked_sub(self.base.0.0);
+        let before = before.and_then(|before| usize::try_from(before).ok());
+        let Some(before) = before.filter(|before| entry.index.0 > 1 && *before <= entries.len())
+        else {
             return Err("an entry whose predecessor is missing");
-        }
-        let previous_chain = entries[before - 1].chain;
+        };
+        let previous_chain = match before {
+            0 => self.base.1,
+            _ => entries[before - 1].chain,
+        };
         if entry.chain != entry.chain_after(previous_chain) {
             return Err("an entry that does not continue the chain of the log");
         }

@@ -16,6 +16,9 @@ pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(40);
 /// second.
 pub const DISK_STALL: Duration = Duration::from_secs(1);
 
+/// The default of [`NodeConfig::kept_entries`].
+pub const KEPT_ENTRIES: u64 = 16_384;
+
 /// What a node is told at its start. None of it may influence replicated state, but for
 /// what the coordinator of the birth puts into the genesis.
 #[derive(Clone, Debug)]
@@ -33,6 +36,8 @@ pub struct NodeConfig {
     /// How many bytes of log, at least, lie between two snapshots of a cluster whose birth
     /// this node coordinates.
     pub snapshot_bytes: u64,
+    /// How many entries before its newest snapshot a node keeps, for followers that lag.
+    pub kept_entries: u64,
 }
 
 /// A node of the list.
@@ -53,6 +58,7 @@ impl NodeConfig {
             heartbeat_interval: HEARTBEAT_INTERVAL,
             disk_stall: DISK_STALL,
             snapshot_bytes: SNAPSHOT_BYTES,
+            kept_entries: KEPT_ENTRIES,
         }
     }
 }

@@ -31,6 +31,8 @@ pub struct Effects {
     urgent: VecDeque<Outgoing>,
     /// Entries, and all that goes to clients.
     bulk: VecDeque<Outgoing>,
+    /// Pieces of snapshots, which nothing else waits for.
+    background: VecDeque<Outgoing>,
     records: Vec<Record>,
     promises: Vec<Outgoing>,
     batches_taken: u64,
@@ -51,6 +53,8 @@ pub enum Timer {
     Resend(ServerId),
     /// Ask the leader again at which index reads may be answered.
     ReadIndex,
+    /// Ask again for the pieces of a snapshot that have not come.
+    Fetch,
     /// Drop what clients have left unfinished.
     Sweep,
 }
@@ -117,6 +121,7 @@ impl Effects {
             timers: TimerWheel::new(now),
             urgent: VecDeque::new(),
             bulk: VecDeque::new(),
+            background: VecDeque::new(),
             records: Vec::new(),
             promises: Vec::new(),
             batches_taken: 0,
@@ -129,10 +134,12 @@ impl Effects {
     }
 
     fn queue(&mut self, outgoing: Outgoing) {
-        let is_entries = matches!(outgoing.message, Message::ReplicateOperation(_));
-        match outgoing.to {
-            Destination::Peer(_) if !is_entries => self.urgent.push_back(outgoing),
-            _ => self.bulk.push_back(outgoing),
+        match (outgoing.to, &outgoing.message) {
+            (_, Message::SnapshotPiece(_)) => self.background.push_back(outgoing),
+            (Destination::Client(_), _) | (_, Message::ReplicateOperation(_)) => {
+                self.bulk.push_back(outgoing);
+            }
+            _ => self.urgent.push_back(outgoing),
         }
     }
 
@@ -180,7 +187,8 @@ impl Effects {
 
     /// The next message to send.
     pub(super) fn pop_send(&mut self) -> Option<Outgoing> {
-        self.urgent.pop_front().or_else(|| self.bulk.pop_front())
+        let mut lanes = [&mut self.urgent, &mut self.bulk, &mut self.background].into_iter();
+        lanes.find_map(VecDeque::pop_front)
     }
 
     /// Whether something must be written before the next promises may be kept.

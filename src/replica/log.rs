@@ -8,14 +8,26 @@ use crate::entry::{Entry, EntryKind};
 use crate::time::Instant;
 use crate::types::{LogIndex, Term};
 
-/// The entries from index 1, and which of them the journal has synced.
+/// The entries behind the base, and which of them the journal has synced.
 #[derive(Debug, Default)]
 pub struct Log {
-    entries: Vec<Entry>,
+    base: Base,
+    entries: VecDeque<Entry>,
     durable: LogIndex,
     /// Consecutive stretches that are not synced yet, ascending. A stretch ends where
     /// the next begins.
     unsynced: VecDeque<Unsynced>,
+}
+
+/// The entry that the log begins behind: a snapshot covers it and all before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Base {
+    /// Its index, zero at the beginning of all.
+    pub index: LogIndex,
+    /// Its term.
+    pub term: Term,
+    /// Its chain value.
+    pub chain: u32,
 }
 
 /// A stretch of entries that one batch of the journal will make durable.
@@ -27,41 +39,49 @@ struct Unsynced {
 }
 
 impl Log {
-    /// The log that a directory held; all of it is durable.
-    pub fn recovered(entries: Vec<Entry>) -> Self {
-        let durable = LogIndex(entries.len() as u64);
-        Self { entries, durable, unsynced: VecDeque::new() }
+    /// The log that a directory held behind a snapshot, or from index 1; all of it is
+    /// durable.
+    pub fn recovered(base: Base, entries: Vec<Entry>) -> Self {
+        let durable = LogIndex(base.index.0 + entries.len() as u64);
+        Self { base, entries: entries.into(), durable, unsynced: VecDeque::new() }
     }
 
-    /// The index of the last entry, or zero.
+    /// What the log begins behind.
+    pub fn base(&self) -> Base {
+        self.base
+    }
+
+    /// The index of the last entry, or that of the base.
     pub fn last_index(&self) -> LogIndex {
-        LogIndex(self.entries.len() as u64)
+        LogIndex(self.base.index.0 + self.entries.len() as u64)
     }
 
-    /// The term of the last entry, or zero.
+    /// The term of the last entry, or that of the base.
     pub fn last_term(&self) -> Term {
-        self.entries.last().map_or(Term(0), |entry| entry.term)
+        self.entries.back().map_or(self.base.term, |entry| entry.term)
     }
 
     /// The entry at the index.
     pub fn entry(&self, index: LogIndex) -> Option<&Entry> {
-        let position = usize::try_from(index.0.checked_sub(1)?).ok()?;
-        self.entries.get(position)
+        let position = index.0.checked_sub(self.base.index.0 + 1)?;
+        self.entries.get(usize::try_from(position).ok()?)
     }
 
-    /// The term of the entry at the index; index zero has term zero.
+    /// The term of the entry at the index, which may be the base's.
     pub fn term_at(&self, index: LogIndex) -> Option<Term> {
-        if index.0 == 0 { Some(Term(0)) } else { self.entry(index).map(|entry| entry.term) }
+        let is_base = index == self.base.index;
+        if is_base { Some(self.base.term) } else { self.entry(index).map(|entry| entry.term) }
     }
 
-    /// The chain value of the entry at the index; index zero has chain zero.
+    /// The chain value of the entry at the index, which may be the base's.
     pub fn chain_at(&self, index: LogIndex) -> Option<u32> {
-        if index.0 == 0 { Some(0) } else { self.entry(index).map(|entry| entry.chain) }
+        let is_base = index == self.base.index;
+        if is_base { Some(self.base.chain) } else { self.entry(index).map(|entry| entry.chain) }
     }
 
     /// The last entry's chain value.
     pub fn last_chain(&self) -> u32 {
-        self.entries.last().map_or(0, |entry| entry.chain)
+        self.entries.back().map_or(self.base.chain, |entry| entry.chain)
     }
 
     /// Whether a log that ends in (`last_index`, `last_term`) is at least as up to date.
@@ -75,18 +95,30 @@ impl Log {
         if self.unsynced.back().is_none_or(|last| last.batch != batch) {
             self.unsynced.push_back(Unsynced { first: entry.index, batch, since: now });
         }
-        self.entries.push(entry);
+        self.entries.push_back(entry);
     }
 
     /// Removes all entries above the index.
     pub fn truncate_after(&mut self, index: LogIndex) {
-        let length = usize::try_from(index.0).unwrap_or(usize::MAX);
-        self.entries.truncate(length);
+        let length = index.0.saturating_sub(self.base.index.0);
+        self.entries.truncate(usize::try_from(length).unwrap_or(usize::MAX));
         self.durable = self.durable.min(index);
         // What is appended at a removed index again becomes durable by its own, later
         // batch: the completion of the earlier one finds no stretch of its own here.
         while self.unsynced.back().is_some_and(|last| last.first > index) {
             self.unsynced.pop_back();
+        }
+    }
+
+    /// Forgets entries up to the index, which a durable snapshot covers, but at most `most` of
+    /// them: to free many at once takes long.
+    pub fn forget_to(&mut self, index: LogIndex, most: usize) {
+        for _ in 0..most {
+            if self.base.index >= index {
+                return;
+            }
+            let Some(Entry { index, term, chain, .. }) = self.entries.pop_front() else { return };
+            self.base = Base { index, term, chain };
         }
     }
 

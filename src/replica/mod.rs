@@ -25,22 +25,26 @@ mod receive;
 mod replication;
 mod requests;
 mod send;
+mod snapshots;
 mod state;
 mod status;
 
-pub use config::{DISK_STALL, ELECTION_TIMEOUT, HEARTBEAT_INTERVAL, ListedNode, NodeConfig};
+pub use config::{
+    DISK_STALL, ELECTION_TIMEOUT, HEARTBEAT_INTERVAL, KEPT_ENTRIES, ListedNode, NodeConfig,
+};
 pub use effects::{Batch, ClientPath, Destination, Effects, Outgoing, Timer};
 pub use election::ElectionManager;
 pub use heartbeat::HeartbeatManager;
-pub use log::Log;
+pub use log::{Base, Log};
 pub use replication::ReplicationManager;
+pub use snapshots::{OwnSnapshots, SnapshotManager};
 pub use state::{Peer, ReplicaState};
 
 use std::time::Duration;
 
 use crate::configuration::Configuration;
 use crate::journal::{Record, Recovered};
-use crate::store::Store;
+use crate::store::{Snapshot, State, Store};
 use crate::time::Instant;
 use crate::types::{LogIndex, PacketNumber, ServerId, Term};
 use crate::wire::{Message, Role};
@@ -60,6 +64,7 @@ pub struct ReplicaNode {
     replication: ReplicationManager,
     requests: RequestManager,
     reads: ReadManager,
+    snapshots: SnapshotManager,
     effects: Effects,
     /// The leader whose frames of this turn are answered at its end.
     answer_to: Option<ServerId>,
@@ -69,6 +74,7 @@ pub struct ReplicaNode {
     recorded_commit: LogIndex,
     /// The last heartbeat was due long before it was sent.
     overslept: bool,
+    kept_entries: u64,
     started_at: Instant,
 }
 
@@ -91,10 +97,12 @@ impl ReplicaNode {
             replication: ReplicationManager::default(),
             requests: RequestManager::default(),
             reads: ReadManager::default(),
+            snapshots: SnapshotManager::default(),
             answer_to: None,
             client_packet: state::random_packet(&mut effects),
             effects,
             overslept: false,
+            kept_entries: config.kept_entries,
             started_at: now,
         }
     }
@@ -133,12 +141,14 @@ impl ReplicaNode {
                     self.step_down();
                 } else {
                     self.heartbeat.beat(state, fx);
+                    SnapshotManager::offer(state, fx);
                     self.hand_over_if_asked();
                     self.hand_over_if_stalled();
                 }
             }
             Timer::Resend(peer) => self.replication.on_silence(peer, state, fx),
             Timer::ReadIndex => self.reads.on_silence(state, fx),
+            Timer::Fetch => self.snapshots.on_silence(state, fx),
             Timer::Sweep => {
                 self.requests.sweep(fx);
                 self.reads.sweep(fx);
@@ -164,6 +174,8 @@ impl ReplicaNode {
                 fx.send(Destination::Peer(leader), Message::Acknowledge(acknowledge));
             }
         }
+        self.snapshots.end_turn(state, now);
+        state.forget_entries(self.kept_entries, self.snapshots.oldest_sent());
     }
 
     /// When the node must be called again, at the latest.
@@ -196,6 +208,37 @@ impl ReplicaNode {
         for message in self.effects.keep_promises(batch) {
             self.on_own_message(message);
         }
+    }
+
+    /// A snapshot to write to the disk, beside the batches. It comes when the one before it
+    /// was written, or was refused.
+    pub fn take_snapshot(&mut self) -> Option<Snapshot> {
+        self.state.snapshots.take_to_write()
+    }
+
+    /// The snapshot that was taken is on the disk, under its name. Returns up to which index
+    /// the journal is no longer needed.
+    pub fn on_snapshot_written(&mut self, now: Instant) -> LogIndex {
+        self.effects.now = now;
+        let Self { state, effects: fx, .. } = self;
+        if let Some(snapshot) = state.snapshots.on_written()
+            && snapshot.index() > state.commit
+        {
+            ::log::info!("node {}: goes on from a snapshot, {}", state.server_id, snapshot.index());
+            state.install(&snapshot, fx);
+            self.answer_to = HeartbeatManager::leader_to_answer(state);
+        }
+        state.snapshots.durable_index()
+    }
+
+    /// There was no room on the disk for the snapshot that was taken.
+    pub fn on_snapshot_refused(&mut self) {
+        self.state.snapshots.on_refused();
+    }
+
+    /// A state that nobody needs any more. To free one takes long: drop it beside the loop.
+    pub fn take_retired(&mut self) -> Option<State> {
+        self.state.snapshots.take_retired()
     }
 
     /// What this node promised itself has become durable.

@@ -150,7 +150,11 @@ impl Progress {
         }
         match self.lost.front() {
             Some(&(first, last)) => Some((first.max(self.matched.next()), last)),
-            None => (self.next <= last_index).then_some((self.next, last_index)),
+            None => {
+                // A snapshot may have brought more than was ever sent.
+                let next = self.next.max(self.matched.next());
+                (next <= last_index).then_some((next, last_index))
+            }
         }
     }
 

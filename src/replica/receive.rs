@@ -78,6 +78,9 @@ impl ReplicaNode {
             | Message::Acknowledge(_)
             | Message::ReadIndexRequest(_)
             | Message::ReadIndexReply(_) => self.on_replication_message(sender, message),
+            Message::SnapshotOffer(_) | Message::SnapshotRequest(_) | Message::SnapshotPiece(_) => {
+                self.on_snapshot_message(sender, &message)
+            }
             _ => Err(DropCause::Sender),
         }
     }
@@ -172,6 +175,26 @@ impl ReplicaNode {
                     self.replication.learn_commit(reply.index, state);
                     self.reads.on_read_index_reply(reply, fx);
                 }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn on_snapshot_message(&mut self, sender: Sender, message: &Message) -> Result<(), DropCause> {
+        match message {
+            Message::SnapshotOffer(offer) => {
+                if self.follow(sender, offer.term)? {
+                    self.snapshots.on_offer(sender.id, *offer, &self.state, &mut self.effects);
+                }
+            }
+            Message::SnapshotRequest(request) => {
+                let Self { state, effects: fx, .. } = self;
+                self.snapshots.on_request(sender.id, request, state, fx);
+            }
+            Message::SnapshotPiece(piece) => {
+                let Self { state, effects: fx, .. } = self;
+                self.snapshots.on_piece(piece, state, fx);
             }
             _ => {}
         }

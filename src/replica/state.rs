@@ -5,18 +5,24 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::disk_stall::DiskWatch;
-use super::log::Log;
+use super::log::{Base, Log};
 use super::progress::Progress;
+use super::snapshots::OwnSnapshots;
 use super::{Effects, ListedNode, NodeConfig};
 use crate::configuration::Configuration;
 use crate::entry::Entry;
 use crate::journal::{GenesisState, Identity, Record, Recovered};
 use crate::link::{Link, age_micros};
 use crate::operation::{LoggedRequest, Settled};
-use crate::store::Store;
+use crate::store::{Snapshot, Store};
 use crate::time::Instant;
 use crate::types::{DirectoryId, Incarnation, LogIndex, PacketNumber, ServerId, Term};
 use crate::wire::{DropCause, Role};
+
+/// The most entries that are kept for a node which fetches the snapshot before them.
+const KEPT_ENTRIES_MAX: u64 = 262_144;
+/// The most entries that one turn forgets: freeing them takes time.
+const FORGOTTEN_PER_TURN: usize = 4_096;
 
 /// Who this node is, what it takes part in and how it sees the others.
 #[derive(Debug)]
@@ -50,6 +56,8 @@ pub struct ReplicaState {
     pub commit: LogIndex,
     /// What executing the log has made.
     pub store: Store,
+    /// What of that is on the disk, or on its way there.
+    pub snapshots: OwnSnapshots,
     /// The node is about to stop: it hands leadership over and takes no further writes.
     pub handing_over: bool,
     /// When this node last had fresh contact with the leader of its term.
@@ -110,10 +118,7 @@ impl ReplicaState {
             .filter(|(id, _)| **id != server_id)
             .map(|(id, listed)| (*id, Peer::new(listed, random_packet(fx), fx.now)))
             .collect();
-        let configuration = match &recovered.genesis {
-            GenesisState::Complete(configuration) => configuration.clone(),
-            GenesisState::Blank | GenesisState::Accepted(_) => Configuration::unborn(),
-        };
+        let (base, store) = beginning(&recovered);
         let mut state = Self {
             server_id,
             role: Role::Follower,
@@ -126,9 +131,10 @@ impl ReplicaState {
             identity: recovered.identity,
             incarnation: recovered.incarnation,
             genesis: recovered.genesis,
-            log: Log::recovered(recovered.entries),
-            commit: recovered.commit,
-            store: Store::at_genesis(configuration),
+            log: Log::recovered(base, recovered.entries),
+            commit: recovered.commit.max(base.index),
+            store,
+            snapshots: OwnSnapshots::recovered(recovered.snapshot),
             handing_over: false,
             leader_contact: None,
             election_timeout: config.election_timeout,
@@ -141,10 +147,11 @@ impl ReplicaState {
     }
 
     fn execute_recovered(&mut self) {
-        for index in 2..=self.log.last_index().0 {
-            self.execute(LogIndex(index));
-            if index <= self.commit.0 {
-                self.store.commit_to(LogIndex(index));
+        let first = self.store.committed().index().next();
+        for index in (first.0..=self.log.last_index().0).map(LogIndex) {
+            self.execute(index);
+            if index <= self.commit {
+                self.reveal(index);
             }
         }
     }
@@ -152,7 +159,7 @@ impl ReplicaState {
     /// The node becomes part of the cluster: its log begins. The genesis entry is on the
     /// disks of all members, so it is committed.
     pub fn be_born(&mut self, configuration: Configuration) {
-        self.log = Log::recovered(vec![Entry::genesis(&configuration)]);
+        self.log = Log::recovered(Base::default(), vec![Entry::genesis(&configuration)]);
         self.store = Store::at_genesis(configuration.clone());
         self.commit = LogIndex(1);
         self.genesis = GenesisState::Complete(configuration);
@@ -242,8 +249,41 @@ impl ReplicaState {
     pub fn commit_to(&mut self, index: LogIndex) {
         if index > self.commit {
             self.commit = index;
-            self.store.commit_to(index);
+            self.reveal(index);
         }
+    }
+
+    fn reveal(&mut self, index: LogIndex) {
+        let Some(due) = self.store.commit_to(index) else { return };
+        let at = due.index();
+        if let (Some(term), Some(chain)) = (self.log.term_at(at), self.log.chain_at(at)) {
+            self.snapshots.want(Snapshot::new(due, term, chain));
+        }
+    }
+
+    /// Goes on from a snapshot that covers more than is committed here, and is on the disk.
+    /// Where the log has all that it covers, the rest of the log stays.
+    pub fn install(&mut self, snapshot: &Snapshot, fx: &mut Effects) {
+        let base = base_of(snapshot);
+        let (term, chain) = (self.log.term_at(base.index), self.log.chain_at(base.index));
+        if (term, chain) == (Some(base.term), Some(base.chain)) {
+            self.commit_to(base.index);
+            return;
+        }
+        let former = std::mem::replace(&mut self.store, Store::at(snapshot.state().clone()));
+        self.snapshots.retire_state(former.into_committed());
+        self.log = Log::recovered(base, Vec::new());
+        self.commit = base.index;
+        fx.record(Record::Restart { index: base.index, term: base.term, chain: base.chain });
+    }
+
+    /// Forgets entries that the newest snapshot covers, but for the last `kept` of them and
+    /// those behind `needed`. A turn forgets a few; there will be another.
+    pub fn forget_entries(&mut self, kept: u64, needed: Option<LogIndex>) {
+        let covered = self.snapshots.durable_index().0;
+        let at_most = covered.saturating_sub(kept).min(needed.map_or(u64::MAX, |index| index.0));
+        let at_least = covered.saturating_sub(kept.max(KEPT_ENTRIES_MAX));
+        self.log.forget_to(LogIndex(at_most.max(at_least)), FORGOTTEN_PER_TURN);
     }
 
     /// Whether an entry of this leader's own term is committed, so that its commit
@@ -261,6 +301,23 @@ impl ReplicaState {
     pub fn durability_age(&self, now: Instant) -> u32 {
         self.log.oldest_unsynced().map_or(0, |at| age_micros(now, at))
     }
+}
+
+/// What a directory's log begins behind, and the state there.
+fn beginning(recovered: &Recovered) -> (Base, Store) {
+    match (&recovered.snapshot, &recovered.genesis) {
+        (Some(snapshot), _) => (base_of(snapshot), Store::at(snapshot.state().clone())),
+        (None, GenesisState::Complete(configuration)) => {
+            (Base::default(), Store::at_genesis(configuration.clone()))
+        }
+        (None, GenesisState::Blank | GenesisState::Accepted(_)) => {
+            (Base::default(), Store::at_genesis(Configuration::unborn()))
+        }
+    }
+}
+
+fn base_of(snapshot: &Snapshot) -> Base {
+    Base { index: snapshot.index(), term: snapshot.term(), chain: snapshot.chain() }
 }
 
 /// A packet number to start from: random, and far from the largest.

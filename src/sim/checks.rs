@@ -18,6 +18,8 @@ pub struct Checks {
     committed: Vec<Committed>,
     /// What each node was last seen with.
     seen: BTreeMap<usize, Seen>,
+    /// How many snapshots of other nodes took the place of a log.
+    installed: u64,
 }
 
 /// Something that a node has just done, and that it must not forget.
@@ -95,7 +97,12 @@ impl Checks {
         node: &ReplicaNode,
     ) -> Result<(), String> {
         let state = node.state();
-        for index in known.0 + 1..=state.commit.0 {
+        let base = state.log.base().index;
+        if base > known {
+            self.installed += 1;
+        }
+        // What a snapshot covers is in the chain value of its last entry.
+        for index in known.next().max(base).0.max(1)..=state.commit.0 {
             let chain = state.log.chain_at(LogIndex(index));
             let chain =
                 chain.ok_or_else(|| format!("node {}: commits what it has not", place + 1))?;
@@ -107,6 +114,12 @@ impl Checks {
                     ));
                 }
                 Some(_) => {}
+                None if position_of(LogIndex(index)) > self.committed.len() => {
+                    return Err(format!(
+                        "node {}: has a snapshot of what none committed",
+                        place + 1
+                    ));
+                }
                 None => self.committed.push(Committed { chain, in_term: state.term }),
             }
         }
@@ -177,6 +190,11 @@ impl Checks {
     /// In how many terms a leader was seen.
     pub fn leaders(&self) -> u64 {
         self.leaders.len() as u64
+    }
+
+    /// How many snapshots of other nodes took the place of a log.
+    pub fn installed(&self) -> u64 {
+        self.installed
     }
 
     /// How many entries were committed.

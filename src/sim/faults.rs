@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::random_for;
+use crate::configuration::SNAPSHOT_BYTES;
+use crate::replica::KEPT_ENTRIES;
 
 /// What may go wrong in a run. Each seed draws a part of it: a run with few kinds of
 /// faults reaches states that one with all of them never does.
@@ -37,6 +39,10 @@ pub struct Profile {
     pub ambush: f64,
     /// The share of values that take several entries.
     pub large_values: f64,
+    /// How many bytes of log, at least, lie between two snapshots.
+    pub snapshot_bytes: u64,
+    /// How many entries before its newest snapshot a node keeps.
+    pub kept_entries: u64,
     /// The share of operations that are stale reads.
     pub stale_reads: f64,
     /// Once, all nodes lose their power together.
@@ -104,6 +110,8 @@ impl Profile {
             blackout: random.bool(),
             stale_reads: if random.bool() { random.f64() * 0.3 } else { 0.0 },
             forgetful_disk: false,
+            snapshot_bytes: if random.u8(..4) > 0 { random.u64(1..40_000) } else { SNAPSHOT_BYTES },
+            kept_entries: random.u64(..20),
         }
     }
 
@@ -127,6 +135,8 @@ impl Profile {
             stale_reads: 0.0,
             blackout: false,
             forgetful_disk: false,
+            snapshot_bytes: SNAPSHOT_BYTES,
+            kept_entries: KEPT_ENTRIES,
         }
     }
 }

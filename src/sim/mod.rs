@@ -33,6 +33,8 @@ pub struct Report {
     pub leaders: u64,
     /// Entries committed.
     pub committed: u64,
+    /// Snapshots written, and snapshots of other nodes that took the place of a log.
+    pub snapshots: [u64; 2],
     /// Operations of clients, by how they ended: answered, refused, unknown.
     pub operations: [u64; 3],
     /// Stale reads that were answered and checked.

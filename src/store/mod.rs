@@ -84,6 +84,11 @@ impl Store {
         &self.committed
     }
 
+    /// Only the committed state.
+    pub fn into_committed(self) -> State {
+        self.committed
+    }
+
     /// The state at the end of the log.
     pub fn tentative(&self) -> &State {
         self.tentative.back().unwrap_or(&self.committed)

@@ -16,7 +16,7 @@ use crate::codec::{Malformed, Reader};
 use crate::types::{LogIndex, SessionId, Term};
 
 /// How long a block is at least, unless it is the last.
-const BLOCK_BYTES: usize = 64 << 10;
+const BLOCK_BYTES: usize = 60 << 10;
 
 mod tag {
     pub const HEAD: u8 = 1;
@@ -32,6 +32,16 @@ pub struct Snapshot {
     term: Term,
     chain: u32,
 }
+
+/// What is said of the log names the whole: two snapshots of the same name are equal.
+impl PartialEq for Snapshot {
+    fn eq(&self, other: &Self) -> bool {
+        let name = |snapshot: &Self| (snapshot.index(), snapshot.term, snapshot.chain);
+        name(self) == name(other)
+    }
+}
+
+impl Eq for Snapshot {}
 
 /// Where a block begins: behind which item.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +79,11 @@ impl Snapshot {
     /// The state.
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// Only the state.
+    pub fn into_state(self) -> State {
+        self.state
     }
 
     /// All blocks, in order.

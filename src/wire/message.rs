@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
+use super::snapshot_codec::{SnapshotOffer, SnapshotPiece, SnapshotRequest};
 use crate::configuration::Configuration;
 use crate::entry::Entry;
 use crate::operation::{Invalid, Settled};
@@ -40,6 +41,12 @@ pub enum Message {
     ReadIndexRequest(ReadIndexRequest),
     /// The leader's answer to it.
     ReadIndexReply(ReadIndexReply),
+    /// The leader has a snapshot for a follower, and no longer the entries that it lacks.
+    SnapshotOffer(SnapshotOffer),
+    /// A node asks for pieces of a snapshot.
+    SnapshotRequest(SnapshotRequest),
+    /// A piece of a snapshot.
+    SnapshotPiece(SnapshotPiece),
     /// A client asks for a session.
     OpenSession(OpenSession),
     /// The new session.

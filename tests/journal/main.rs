@@ -120,6 +120,7 @@ fn blank() -> Recovered {
         term: Term(0),
         voted_for: None,
         commit: LogIndex(0),
+        snapshot: None,
         entries: Vec::new(),
     }
 }

@@ -299,6 +299,7 @@ fn blank(id: ServerId) -> Recovered {
         term: Term(0),
         voted_for: None,
         commit: LogIndex(0),
+        snapshot: None,
         entries: Vec::new(),
     }
 }

@@ -36,6 +36,7 @@ fn largest(mut message: Message) -> Message {
         Message::Read(read) => {
             read.query = Query::List { prefix: vec![0; KEY_BYTES_MAX].into(), limit: 1 };
         }
+        Message::SnapshotPiece(piece) => piece.bytes = vec![0; PIECE_BYTES].into(),
         Message::Page(page) => {
             page.bytes = vec![0; PIECE_BYTES].into();
             page.age = Some(1);

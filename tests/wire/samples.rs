@@ -17,7 +17,8 @@ use quorate::wire::{
     About, Acknowledge, DeclineReason, Declined, DropCause, Echo, Frame, GenesisHash, Header,
     Heartbeat, Introduce, ListedValue, Message, NodeStatus, OpenSession, PIECE_BYTES, Page,
     PeerStatus, Query, Read, ReadId, ReadIndexReply, ReadIndexRequest, ReplicateOperation, Reply,
-    Request, RequestProgress, Role, SessionOpened, Standing, StatusRequest, VoteReply, VoteRequest,
+    Request, RequestProgress, Role, SessionOpened, SnapshotName, SnapshotOffer, SnapshotPiece,
+    SnapshotRequest, Standing, StatusRequest, VoteReply, VoteRequest,
 };
 
 pub const GENESIS: GenesisId = GenesisId(0x0123_4567_89ab_cdef);
@@ -110,7 +111,14 @@ pub fn configuration() -> Configuration {
 type Between = (u16, u16, Message);
 
 fn node_messages() -> Vec<Named<Between>> {
-    [birth_messages(), election_messages(), log_messages(), read_index_messages()].concat()
+    [
+        birth_messages(),
+        election_messages(),
+        log_messages(),
+        read_index_messages(),
+        snapshot_messages(),
+    ]
+    .concat()
 }
 
 fn birth_messages() -> Vec<Named<Between>> {
@@ -227,6 +235,26 @@ fn read_index_messages() -> Vec<Named<Between>> {
     vec![
         ("read-index-request", (1, 2, Message::ReadIndexRequest(request))),
         ("read-index-reply", (2, 1, Message::ReadIndexReply(reply))),
+    ]
+}
+
+fn snapshot_messages() -> Vec<Named<Between>> {
+    let snapshot = SnapshotName { index: LogIndex(1_000), term: TERM, chain: 0x5eed_c4a1 };
+    let offer = SnapshotOffer { term: TERM, snapshot };
+    let request = SnapshotRequest { snapshot, block: 2, first: 64, wanted: 0b101 };
+    let piece = SnapshotPiece {
+        snapshot,
+        block: 2,
+        last: true,
+        length: 67_590,
+        checksum: 0xb10c_b10c,
+        piece: 66,
+        bytes: Bytes::from_static(b"\x04\x01\0\0\0\0"),
+    };
+    vec![
+        ("snapshot-offer", (2, 1, Message::SnapshotOffer(offer))),
+        ("snapshot-request", (1, 2, Message::SnapshotRequest(request))),
+        ("snapshot-piece", (2, 1, Message::SnapshotPiece(piece))),
     ]
 }
 

@@ -17,7 +17,8 @@ use quorate::wire::{
     About, Acknowledge, DeclineReason, Declined, Echo, Frame, GenesisHash, Header, Heartbeat,
     Introduce, Kind, Message, NodeStatus, OpenSession, PAGES_MAX, PIECE_BYTES, Page, PeerStatus,
     Query, RANGES_MAX, Read, ReadId, ReadIndexReply, ReadIndexRequest, ReplicateOperation, Reply,
-    Request, RequestProgress, Role, SessionOpened, Standing, StatusRequest, VoteReply, VoteRequest,
+    Request, RequestProgress, Role, SessionOpened, SnapshotName, SnapshotOffer, SnapshotPiece,
+    SnapshotRequest, Standing, StatusRequest, VoteReply, VoteRequest,
 };
 
 /// A frame of any kind.
@@ -57,6 +58,11 @@ pub fn message(kind: Kind) -> BoxedStrategy<Message> {
         Kind::Acknowledge => acknowledge().prop_map(Message::Acknowledge).boxed(),
         Kind::ReadIndexRequest => read_index_request().prop_map(Message::ReadIndexRequest).boxed(),
         Kind::ReadIndexReply => read_index_reply().prop_map(Message::ReadIndexReply).boxed(),
+        Kind::SnapshotOffer => (term(), snapshot_name())
+            .prop_map(|(term, snapshot)| Message::SnapshotOffer(SnapshotOffer { term, snapshot }))
+            .boxed(),
+        Kind::SnapshotRequest => snapshot_request().prop_map(Message::SnapshotRequest).boxed(),
+        Kind::SnapshotPiece => snapshot_piece().prop_map(Message::SnapshotPiece).boxed(),
         Kind::OpenSession => {
             any::<u64>().prop_map(|nonce| Message::OpenSession(OpenSession { nonce })).boxed()
         }
@@ -243,6 +249,35 @@ fn acknowledge() -> impl Strategy<Value = Acknowledge> {
 
 fn read_index_request() -> impl Strategy<Value = ReadIndexRequest> {
     (term(), any::<u64>()).prop_map(|(term, batch)| ReadIndexRequest { term, batch })
+}
+
+fn snapshot_name() -> impl Strategy<Value = SnapshotName> {
+    (index(), term(), any::<u32>()).prop_map(|(index, term, chain)| SnapshotName {
+        index,
+        term,
+        chain,
+    })
+}
+
+fn snapshot_request() -> impl Strategy<Value = SnapshotRequest> {
+    (snapshot_name(), any::<u32>(), any::<u32>(), any::<u64>()).prop_map(
+        |(snapshot, block, first, wanted)| SnapshotRequest { snapshot, block, first, wanted },
+    )
+}
+
+fn snapshot_piece() -> impl Strategy<Value = SnapshotPiece> {
+    let numbers = (any::<u32>(), any::<bool>(), any::<u32>(), any::<u32>(), any::<u32>());
+    (snapshot_name(), numbers, vec(any::<u8>(), 0..=PIECE_BYTES)).prop_map(
+        |(snapshot, (block, last, length, checksum, piece), bytes)| SnapshotPiece {
+            snapshot,
+            block,
+            last,
+            length,
+            checksum,
+            piece,
+            bytes: bytes.into(),
+        },
+    )
 }
 
 fn read_index_reply() -> impl Strategy<Value = ReadIndexReply> {

@@ -166,6 +166,7 @@ fn node_1() -> ReplicaNode {
         term: Term(1),
         voted_for: None,
         commit: LogIndex(1),
+        snapshot: None,
         entries: vec![Entry::genesis(&samples::configuration())],
     };
     ReplicaNode::new(&config, recovered, Instant(0), 1)

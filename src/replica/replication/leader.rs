@@ -40,8 +40,7 @@ impl ReplicationManager {
     /// committed is everything before it known to be committed as well.
     pub fn lead(&mut self, state: &mut ReplicaState, fx: &mut Effects) {
         let last = state.log.last_index();
-        let time = state.log.entry(last).map_or(LogTime(0), |entry| entry.time);
-        self.clock = LogClock { time, at: fx.now };
+        self.clock = LogClock { time: state.store.tentative().time(), at: fx.now };
         for peer in state.peers.values_mut() {
             peer.progress = Progress::new(last.next(), fx.now);
         }

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use super::{Cluster, Event};
+use crate::journal::{Record, Recovered};
 use crate::replica::{Batch, ListedNode, NodeConfig, ReplicaNode};
 use crate::sim::Profile;
 use crate::sim::checks::TurningPoint;
 use crate::sim::disk::Disk;
 use crate::sim::network::Endpoint;
 use crate::sim::trace;
+use crate::store::Snapshot;
 use crate::time::Instant;
 use crate::types::ServerId;
 
@@ -17,12 +19,16 @@ use crate::types::ServerId;
 pub(super) struct Member {
     pub(super) id: ServerId,
     pub(super) disk: Disk,
+    /// The newest snapshot on the disk.
+    pub(super) snapshot: Option<Snapshot>,
     /// The running node; none while it is down.
     pub(super) node: Option<ReplicaNode>,
     /// How often it was started: events for a former life are void.
     pub(super) life: u64,
     /// The batch that the disk is busy with.
     writing: Option<Batch>,
+    /// The snapshot that is on its way to the disk.
+    writing_snapshot: Option<Snapshot>,
     wake_at: Option<Instant>,
     /// It does not run until then.
     pub(super) paused_until: Instant,
@@ -38,7 +44,9 @@ impl Member {
             disk: Disk::blank(id, random, profile.forgetful_disk),
             node: None,
             life: 0,
+            snapshot: None,
             writing: None,
+            writing_snapshot: None,
             wake_at: None,
             paused_until: Instant(0),
             stop_by: None,
@@ -55,10 +63,19 @@ impl Cluster {
         let config = self.config();
         let seed = self.random.u64(..);
         let member = &mut self.nodes[place];
-        let recovered =
+        let mut recovered =
             member.disk.start().map_err(|damage| format!("a journal is damaged: {damage}"))?;
+        if let Some(snapshot) = member.snapshot.clone() {
+            let (index, term, chain) = (snapshot.index(), snapshot.term(), snapshot.chain());
+            join(&mut recovered, snapshot);
+            if recovered.entries.is_empty() {
+                member.disk.write(&[Record::Restart { index, term, chain }]);
+                member.disk.sync();
+            }
+        }
         member.life += 1;
         (member.writing, member.wake_at, member.stop_by) = (None, None, None);
+        member.writing_snapshot = None;
         member.node = Some(ReplicaNode::new(&config, recovered, self.now, seed));
         self.finish_turn(place)
     }
@@ -69,7 +86,12 @@ impl Cluster {
             typed: format!("node-{place}"),
         };
         let members = self.nodes.iter().enumerate();
-        NodeConfig::new(members.map(|(place, member)| (member.id, listed(place))).collect())
+        let listed = members.map(|(place, member)| (member.id, listed(place))).collect();
+        NodeConfig {
+            snapshot_bytes: self.profile.snapshot_bytes,
+            kept_entries: self.profile.kept_entries,
+            ..NodeConfig::new(listed)
+        }
     }
 
     pub(super) fn wake_node(&mut self, place: usize) -> Result<(), String> {
@@ -101,6 +123,7 @@ impl Cluster {
             let Some(node) = &mut self.nodes[place].node else { return Ok(()) };
             node.end_turn(now);
             self.send_frames(place)?;
+            self.write_snapshot(place);
             let Some(batch) = self.next_synced(place) else { return self.after_turn(place) };
             if let Some(node) = &mut self.nodes[place].node {
                 node.on_synced(now, batch);
@@ -142,6 +165,35 @@ impl Cluster {
         let takes = self.sync_time();
         self.schedule(takes, Event::Synced { place, life });
         None
+    }
+
+    fn write_snapshot(&mut self, place: usize) {
+        let member = &mut self.nodes[place];
+        let Some(node) = &mut member.node else { return };
+        while node.take_retired().is_some() {}
+        let Some(snapshot) = node.take_snapshot() else { return };
+        member.writing_snapshot = Some(snapshot);
+        let life = member.life;
+        let takes = self.sync_time() * 10;
+        self.schedule(takes, Event::SnapshotWritten { place, life });
+    }
+
+    /// The disk is done with a snapshot, unless the node that gave it is gone.
+    pub(super) fn on_snapshot_written(&mut self, place: usize, life: u64) -> Result<(), String> {
+        if self.nodes[place].life != life {
+            return Ok(());
+        }
+        if let Some(until) = self.paused(place) {
+            self.schedule_at(until, Event::SnapshotWritten { place, life });
+            return Ok(());
+        }
+        let now = self.now;
+        let member = &mut self.nodes[place];
+        member.snapshot = member.writing_snapshot.take();
+        self.snapshots_written += 1;
+        let Some(node) = &mut member.node else { return Ok(()) };
+        node.on_snapshot_written(now);
+        self.finish_turn(place)
     }
 
     fn sync_time(&mut self) -> Duration {
@@ -211,5 +263,18 @@ impl Cluster {
         let member = &mut self.nodes[place];
         member.life += 1;
         (member.writing, member.wake_at, member.paused_until) = (None, None, self.now);
+        member.writing_snapshot = None;
     }
+}
+
+/// What a directory holds that has a snapshot as well: of the log only what goes on from it.
+fn join(recovered: &mut Recovered, snapshot: Snapshot) {
+    let at = recovered.entries.iter().find(|entry| entry.index == snapshot.index());
+    let after = recovered.entries.iter().find(|entry| entry.index == snapshot.index().next());
+    let goes_on = at.is_some_and(|entry| entry.chain == snapshot.chain())
+        || after.is_some_and(|entry| entry.chain == entry.chain_after(snapshot.chain()));
+    recovered.entries.retain(|entry| goes_on && entry.index > snapshot.index());
+    let last = recovered.entries.last().map_or(snapshot.index(), |entry| entry.index);
+    recovered.commit = recovered.commit.max(snapshot.index()).min(last);
+    recovered.snapshot = Some(snapshot);
 }

@@ -1,0 +1,207 @@
+//! Snapshots between nodes.
+//!
+//! A leader that has forgotten the entries that a follower lacks offers its snapshot. The
+//! follower fetches it block by block, at its own pace, from whoever has that very
+//! snapshot: equal states give equal blocks, so what one leader began another goes on
+//! with. When it is whole and on the follower's disk, it takes the place of the log before
+//! it. Heartbeats and entries have lanes of their own and never wait for pieces.
+
+mod inbound;
+mod outbound;
+mod own;
+
+pub use outbound::name_of;
+pub use own::OwnSnapshots;
+
+use std::time::Duration;
+
+use super::effects::{Destination, Effects, Timer};
+use super::state::ReplicaState;
+use crate::time::Instant;
+use crate::types::{LogIndex, ServerId};
+use crate::wire::{Message, SnapshotOffer, SnapshotPiece, SnapshotRequest};
+use inbound::{Fetched, Inbound};
+use outbound::Outbound;
+
+/// The most snapshots that are sent at once: the newest, and the one before it.
+const OUTBOUND_MAX: usize = 2;
+/// How long a snapshot that nobody asks for any more is kept for sending.
+const IDLE_MAX: Duration = Duration::from_secs(10);
+/// The most pieces of one turn. Who asked for more asks again.
+const PIECES_PER_TURN: usize = 256;
+/// How long the node that a snapshot is fetched from may be silent before another snapshot
+/// is fetched in its place.
+const SILENCE_MAX: Duration = Duration::from_secs(2);
+
+/// Sends snapshots to nodes that lack them, and fetches what this one lacks.
+#[derive(Debug, Default)]
+pub struct SnapshotManager {
+    outbound: Vec<Outbound>,
+    inbound: Option<Inbound>,
+    /// How many pieces this turn has sent.
+    pieces_sent: usize,
+}
+
+impl SnapshotManager {
+    /// As leader: offers the snapshot to followers that lack entries before the log's
+    /// beginning.
+    pub fn offer(state: &ReplicaState, fx: &mut Effects) {
+        let (first, last) = (state.log.base().index.next(), state.log.last_index());
+        for (&peer, known) in &state.peers {
+            let next = known.progress.next_to_send(last);
+            if next.is_some_and(|(next, _)| next < first) {
+                Self::send_offer(peer, state, fx);
+            }
+        }
+    }
+
+    fn send_offer(to: ServerId, state: &ReplicaState, fx: &mut Effects) {
+        if let Some(snapshot) = state.snapshots.durable() {
+            let offer = SnapshotOffer { term: state.term, snapshot: name_of(snapshot) };
+            fx.send(Destination::Peer(to), Message::SnapshotOffer(offer));
+        }
+    }
+
+    /// Another node asks for pieces.
+    pub fn on_request(
+        &mut self,
+        from: ServerId,
+        request: &SnapshotRequest,
+        state: &mut ReplicaState,
+        fx: &mut Effects,
+    ) {
+        let full = self.pieces_sent >= PIECES_PER_TURN;
+        let Some(outbound) = self.find(request, state, fx.now) else {
+            return Self::send_offer(from, state, fx);
+        };
+        outbound.asked_at = fx.now;
+        let pieces = if full { Vec::new() } else { outbound.pieces(request) };
+        self.pieces_sent += pieces.len();
+        for piece in pieces {
+            fx.send(Destination::Peer(from), Message::SnapshotPiece(piece));
+        }
+    }
+
+    fn find(
+        &mut self,
+        request: &SnapshotRequest,
+        state: &mut ReplicaState,
+        now: Instant,
+    ) -> Option<&mut Outbound> {
+        let known = self.outbound.iter().position(|sent| sent.name() == request.snapshot);
+        if let Some(place) = known {
+            return self.outbound.get_mut(place);
+        }
+        let snapshot = state.snapshots.durable().filter(|own| name_of(own) == request.snapshot)?;
+        let snapshot = snapshot.clone();
+        if self.outbound.len() == OUTBOUND_MAX {
+            state.snapshots.retire_state(self.outbound.remove(0).into_state());
+        }
+        self.outbound.push(Outbound::new(snapshot, now));
+        self.outbound.last_mut()
+    }
+
+    /// The leader offers a snapshot.
+    pub fn on_offer(
+        &mut self,
+        from: ServerId,
+        offer: SnapshotOffer,
+        state: &ReplicaState,
+        fx: &mut Effects,
+    ) {
+        let name = offer.snapshot;
+        if name.index <= state.commit.max(state.snapshots.covered_to()) {
+            return;
+        }
+        match &mut self.inbound {
+            Some(inbound) if inbound.name == name && inbound.from == from => return,
+            Some(inbound) if inbound.name == name => inbound.go_on_from(from, fx.now),
+            Some(inbound) if fx.now.since(inbound.heard_at) < SILENCE_MAX => return,
+            _ => {
+                ::log::info!(
+                    "node {}: fetches the snapshot at index {} from node {from}",
+                    state.server_id,
+                    name.index
+                );
+                self.inbound = Some(Inbound::new(name, from, fx.now));
+            }
+        }
+        self.ask(state, fx);
+    }
+
+    /// Another node sends a piece.
+    pub fn on_piece(&mut self, piece: &SnapshotPiece, state: &mut ReplicaState, fx: &mut Effects) {
+        let Some(inbound) = &mut self.inbound else { return };
+        match inbound.on_piece(piece, fx.now) {
+            Fetched::Partly => {}
+            Fetched::Malformed => {
+                ::log::warn!("node {}: the pieces make no snapshot", state.server_id);
+                self.inbound = None;
+            }
+            Fetched::Whole(snapshot) => {
+                self.inbound = None;
+                if name_of(&snapshot) == piece.snapshot {
+                    state.snapshots.on_fetched(snapshot);
+                }
+            }
+        }
+        self.ask(state, fx);
+    }
+
+    /// Asks for what may be asked for next. The fetch ends when the log has come as far.
+    fn ask(&mut self, state: &ReplicaState, fx: &mut Effects) {
+        if self.inbound.as_ref().is_some_and(|inbound| inbound.name.index <= state.commit) {
+            self.inbound = None;
+        }
+        let Some(inbound) = &mut self.inbound else { return fx.cancel(Timer::Fetch) };
+        let requests = inbound.ask(fx.now);
+        Self::send_requests(inbound.from, requests, fx);
+        let since = inbound.oldest_asked().unwrap_or(fx.now);
+        let deadline = since + timeout(inbound.from, state);
+        fx.arm(Timer::Fetch, deadline.since(fx.now));
+    }
+
+    fn send_requests(from: ServerId, requests: Vec<SnapshotRequest>, fx: &mut Effects) {
+        for request in requests {
+            fx.send(Destination::Peer(from), Message::SnapshotRequest(request));
+        }
+    }
+
+    /// Pieces that were asked for have not come in time.
+    pub fn on_silence(&mut self, state: &ReplicaState, fx: &mut Effects) {
+        if let Some(inbound) = &mut self.inbound {
+            let late = fx.now - timeout(inbound.from, state);
+            let requests = inbound.ask_again(late, fx.now);
+            Self::send_requests(inbound.from, requests, fx);
+        }
+        self.ask(state, fx);
+    }
+
+    /// Ends a turn: the next one may send as many pieces, and what nobody asks for any more
+    /// is let go.
+    pub fn end_turn(&mut self, state: &mut ReplicaState, now: Instant) {
+        self.pieces_sent = 0;
+        self.outbound.iter_mut().for_each(Outbound::end_turn);
+        let idle = |outbound: &mut Outbound| now.since(outbound.asked_at) >= IDLE_MAX;
+        for outbound in self.outbound.extract_if(.., idle) {
+            state.snapshots.retire_state(outbound.into_state());
+        }
+    }
+
+    /// The index of the oldest snapshot that is being sent: who fetches it needs the entries
+    /// behind it.
+    pub fn oldest_sent(&self) -> Option<LogIndex> {
+        self.outbound.iter().map(|outbound| outbound.name().index).min()
+    }
+
+    /// The index of the snapshot that is being fetched, and how many bytes have come.
+    pub fn fetching(&self) -> Option<(LogIndex, u64)> {
+        self.inbound.as_ref().map(|inbound| (inbound.name.index, inbound.bytes))
+    }
+}
+
+/// How long the answer of a node may take before it is asked again.
+fn timeout(node: ServerId, state: &ReplicaState) -> Duration {
+    let peer = state.peers.get(&node);
+    peer.map_or(state.heartbeat_interval, |peer| peer.link.round_trip().timeout())
+}
