@@ -102,6 +102,7 @@ fn encode_record(record: &Record, out: &mut Vec<u8>) {
             out.put_u64_le(term.0);
             out.put_u16_le(voted_for.unwrap_or(ServerId::NONE).0);
         }
+        Record::Doubt(_) => {}
         Record::Append(entry) => {
             out.put_u8(tag::APPEND);
             encode_entry(entry, out);

@@ -16,6 +16,17 @@ use crate::entry::Entry;
 use crate::store::Snapshot;
 use crate::types::{DirectoryId, Incarnation, LogIndex, ServerId, Term};
 
+/// Where a log ends: the term and index of its last entry. Of two logs that with the
+/// higher end is the more up to date one.
+pub type LogEnd = (Term, LogIndex);
+
+/// The directory may have acknowledged entries that it cannot read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// No such entry is beyond this end of a log. None: no bound is known.
+    pub upto: Option<LogEnd>,
+}
+
 /// One thing that a node must not forget.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
@@ -31,6 +42,9 @@ pub enum Record {
         /// The candidate that has the node's vote in this term.
         voted_for: Option<ServerId>,
     },
+    /// What the directory may have acknowledged and cannot read, from now on. None: there
+    /// is no doubt any more, and this becomes durable after everything recorded before it.
+    Doubt(Option<Doubt>),
     /// The entry stands in the log; whatever stood at its index or above is void.
     Append(Entry),
     /// Up to here the log is known to be committed.
@@ -90,4 +104,8 @@ pub struct Recovered {
     /// The log, consecutive from behind the snapshot, or from index 1; empty before the
     /// genesis is complete.
     pub entries: Vec<Entry>,
+    /// Entries above the first that is missing, in ascending order.
+    pub aside: Vec<Entry>,
+    /// What the directory may have acknowledged and cannot read, if it may have.
+    pub doubt: Option<Doubt>,
 }

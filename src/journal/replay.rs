@@ -33,6 +33,8 @@ impl Replay {
                 commit: LogIndex(0),
                 snapshot: None,
                 entries: Vec::new(),
+                aside: Vec::new(),
+                doubt: None,
             },
             base: (LogIndex(0), 0),
         }
@@ -85,6 +87,7 @@ impl Replay {
             }
             Record::Append(entry) => self.append(entry)?,
             Record::Commit(index) => self.recovered.commit = self.recovered.commit.max(index),
+            Record::Doubt(_) => {}
             Record::Restart { index, chain, .. } => {
                 self.recovered.entries.clear();
                 self.recovered.commit = index;

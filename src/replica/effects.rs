@@ -55,6 +55,8 @@ pub enum Timer {
     ReadIndex,
     /// Ask again for the pieces of a snapshot that have not come.
     Fetch,
+    /// Ask again for what this damaged directory lacks.
+    Repair,
     /// Drop what clients have left unfinished.
     Sweep,
 }

@@ -60,7 +60,7 @@ impl ElectionManager {
         Self::wait_for_leader(state, fx);
         state.leader_id = None;
         state.leader_contact = None;
-        if !state.is_voter() {
+        if !Self::may_stand(state) {
             return Tally::Pending;
         }
         log::debug!(
@@ -73,6 +73,12 @@ impl ElectionManager {
         state.votes_received.insert(state.server_id);
         self.ask_for_votes(state, fx);
         self.tally(state)
+    }
+
+    /// Whether this node may lead: its vote counts, and its log lacks nothing that its
+    /// directory may have acknowledged.
+    pub fn may_stand(state: &ReplicaState) -> bool {
+        state.is_voter() && !state.in_doubt.is_there()
     }
 
     /// Takes the next term and stands in it. The vote for itself, like any other, counts
@@ -133,7 +139,7 @@ impl ElectionManager {
         let granted = state.is_voter()
             && !Self::is_content(state, fx)
             && request.term > state.term
-            && state.log.is_covered_by(request.last_index, request.last_term);
+            && state.is_covered_by((request.last_term, request.last_index));
         fx.send(Destination::Peer(from), reply(request, granted, state));
     }
 
@@ -152,7 +158,7 @@ impl ElectionManager {
     ///
     /// docs/guarantees.md: "A directory votes once in a term, and its vote leaves only
     /// after it is durable." And only a log that lacks nothing of this node's gets it
-    /// (Raft, sections 5.2 and 5.4.1).
+    /// (Raft, sections 5.2 and 5.4.1), nothing of what its disk has lost either.
     pub fn on_vote_request(
         from: ServerId,
         request: VoteRequest,
@@ -163,7 +169,7 @@ impl ElectionManager {
         let granted = request.term == state.term
             && free
             && state.leader_id.is_none()
-            && state.log.is_covered_by(request.last_index, request.last_term);
+            && state.is_covered_by((request.last_term, request.last_index));
         if !granted {
             fx.send(Destination::Peer(from), reply(request, false, state));
             return;

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use crate::entry::{Entry, EntryKind};
+use crate::journal::LogEnd;
 use crate::time::Instant;
 use crate::types::{LogIndex, Term};
 
@@ -61,6 +62,11 @@ impl Log {
         self.entries.back().map_or(self.base.term, |entry| entry.term)
     }
 
+    /// Where the log ends.
+    pub fn end(&self) -> LogEnd {
+        (self.last_term(), self.last_index())
+    }
+
     /// The entry at the index.
     pub fn entry(&self, index: LogIndex) -> Option<&Entry> {
         let position = index.0.checked_sub(self.base.index.0 + 1)?;
@@ -82,11 +88,6 @@ impl Log {
     /// The last entry's chain value.
     pub fn last_chain(&self) -> u32 {
         self.entries.back().map_or(self.base.chain, |entry| entry.chain)
-    }
-
-    /// Whether a log that ends in (`last_index`, `last_term`) is at least as up to date.
-    pub fn is_covered_by(&self, last_index: LogIndex, last_term: Term) -> bool {
-        (last_term, last_index) >= (self.last_term(), self.last_index())
     }
 
     /// Appends the next entry, which the journal's batch `batch` will make durable.

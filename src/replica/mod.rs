@@ -13,6 +13,7 @@ mod assembly;
 mod config;
 mod decline;
 mod disk_stall;
+mod doubt;
 mod effects;
 mod election;
 mod genesis;
@@ -22,6 +23,7 @@ mod pins;
 mod progress;
 mod reads;
 mod receive;
+mod repair;
 mod replication;
 mod requests;
 mod send;
@@ -52,6 +54,7 @@ use election::Tally;
 use genesis::Genesis;
 use heartbeat::Quorum;
 use reads::ReadManager;
+use repair::RepairManager;
 use requests::RequestManager;
 
 /// The whole of one node.
@@ -65,6 +68,7 @@ pub struct ReplicaNode {
     requests: RequestManager,
     reads: ReadManager,
     snapshots: SnapshotManager,
+    repair: RepairManager,
     effects: Effects,
     /// The leader whose frames of this turn are answered at its end.
     answer_to: Option<ServerId>,
@@ -88,6 +92,9 @@ impl ReplicaNode {
         } else {
             effects.arm(Timer::Genesis, Duration::ZERO);
         }
+        if state.in_doubt.is_there() {
+            effects.arm(Timer::Repair, Duration::ZERO);
+        }
         Self {
             recorded_commit: state.commit,
             state,
@@ -98,6 +105,7 @@ impl ReplicaNode {
             requests: RequestManager::default(),
             reads: ReadManager::default(),
             snapshots: SnapshotManager::default(),
+            repair: RepairManager::default(),
             answer_to: None,
             client_packet: state::random_packet(&mut effects),
             effects,
@@ -149,6 +157,7 @@ impl ReplicaNode {
             Timer::Resend(peer) => self.replication.on_silence(peer, state, fx),
             Timer::ReadIndex => self.reads.on_silence(state, fx),
             Timer::Fetch => self.snapshots.on_silence(state, fx),
+            Timer::Repair => self.repair.on_timeout(state, fx),
             Timer::Sweep => {
                 self.requests.sweep(fx);
                 self.reads.sweep(fx);

@@ -8,6 +8,7 @@ use super::ReplicaNode;
 use super::admission::{Sender, admit, check_addressing};
 use super::effects::{ClientPath, Destination};
 use super::election::ElectionManager;
+use super::repair::{self, RepairManager};
 use super::requests::RequestManager;
 use crate::time::Instant;
 use crate::types::{ServerId, Term};
@@ -81,6 +82,9 @@ impl ReplicaNode {
             Message::SnapshotOffer(_) | Message::SnapshotRequest(_) | Message::SnapshotPiece(_) => {
                 self.on_snapshot_message(sender, &message)
             }
+            Message::RepairRequest(_) | Message::RepairReply(_) => {
+                self.on_repair_message(sender, message)
+            }
             _ => Err(DropCause::Sender),
         }
     }
@@ -136,7 +140,7 @@ impl ReplicaNode {
             Message::TimeoutNow(term) => {
                 let state = &self.state;
                 let from_leader = state.leader_id == Some(sender.id) && state.term == term;
-                if from_leader && state.is_voter() {
+                if from_leader && ElectionManager::may_stand(state) {
                     self.election.stand(true, &mut self.state, &mut self.effects);
                 }
                 Ok(())
@@ -153,9 +157,12 @@ impl ReplicaNode {
         match message {
             Message::Heartbeat(heartbeat) => {
                 if self.follow(sender, heartbeat.term)? {
-                    let state = &mut self.state;
+                    let Self { state, effects: fx, .. } = self;
                     self.heartbeat.on_heartbeat(&heartbeat, sender.echoed, state);
                     self.replication.learn_commit(heartbeat.commit, state);
+                    if sender.echoed.is_some() {
+                        repair::end_by_leader(heartbeat.commit, state, fx);
+                    }
                 }
             }
             Message::ReplicateOperation(replicate) => {
@@ -184,7 +191,9 @@ impl ReplicaNode {
     fn on_snapshot_message(&mut self, sender: Sender, message: &Message) -> Result<(), DropCause> {
         match message {
             Message::SnapshotOffer(offer) => {
-                if self.follow(sender, offer.term)? {
+                // Whoever has a snapshot may help a damaged directory; it shows what is
+                // committed, and need not come from a leader.
+                if self.state.in_doubt.is_there() || self.follow(sender, offer.term)? {
                     self.snapshots.on_offer(sender.id, *offer, &self.state, &mut self.effects);
                 }
             }
@@ -195,6 +204,29 @@ impl ReplicaNode {
             Message::SnapshotPiece(piece) => {
                 let Self { state, effects: fx, .. } = self;
                 self.snapshots.on_piece(piece, state, fx);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn on_repair_message(&mut self, sender: Sender, message: Message) -> Result<(), DropCause> {
+        match message {
+            Message::RepairRequest(request) => {
+                if request.bound.is_some_and(|(term, _)| term > TERM_MAX) {
+                    return Err(DropCause::Protocol);
+                }
+                let now = self.effects.now;
+                let may_move = self.state.is_voting_peer(sender.id);
+                let term = RepairManager::term_to_take_up(request, &self.state, now);
+                if let Some(term) = term.filter(|_| may_move) {
+                    self.step_down_to(term);
+                }
+                RepairManager::on_request(sender.id, request, &self.state, &mut self.effects);
+            }
+            Message::RepairReply(reply) => {
+                let Self { state, effects: fx, .. } = self;
+                self.repair.on_reply((sender.id, sender.directory), reply, state, fx);
             }
             _ => {}
         }

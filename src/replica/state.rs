@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::disk_stall::DiskWatch;
+use super::doubt::InDoubt;
 use super::log::{Base, Log};
 use super::progress::Progress;
 use super::snapshots::OwnSnapshots;
 use super::{Effects, ListedNode, NodeConfig};
 use crate::configuration::Configuration;
 use crate::entry::Entry;
-use crate::journal::{GenesisState, Identity, Record, Recovered};
+use crate::journal::{GenesisState, Identity, LogEnd, Record, Recovered};
 use crate::link::{Link, age_micros};
 use crate::operation::{LoggedRequest, Settled};
 use crate::store::{Snapshot, Store};
@@ -58,6 +59,8 @@ pub struct ReplicaState {
     pub store: Store,
     /// What of that is on the disk, or on its way there.
     pub snapshots: OwnSnapshots,
+    /// What the directory may have acknowledged and cannot read.
+    pub in_doubt: InDoubt,
     /// The node is about to stop: it hands leadership over and takes no further writes.
     pub handing_over: bool,
     /// When this node last had fresh contact with the leader of its term.
@@ -135,6 +138,7 @@ impl ReplicaState {
             commit: recovered.commit.max(base.index),
             store,
             snapshots: OwnSnapshots::recovered(recovered.snapshot),
+            in_doubt: InDoubt::recovered(recovered.doubt, recovered.aside),
             handing_over: false,
             leader_contact: None,
             election_timeout: config.election_timeout,
@@ -275,6 +279,40 @@ impl ReplicaState {
         self.log = Log::recovered(base, Vec::new());
         self.commit = base.index;
         fx.record(Record::Restart { index: base.index, term: base.term, chain: base.chain });
+        self.rejoin(fx);
+    }
+
+    /// Whether a log that ends here lacks nothing of what this directory may have
+    /// acknowledged: neither of what it holds, nor of what it has lost.
+    pub fn is_covered_by(&self, end: LogEnd) -> bool {
+        end >= self.log.end() && self.in_doubt.is_covered_by(end)
+    }
+
+    /// Puts back into the log what goes on from it and could be read, and ends the doubt if
+    /// the log has come far enough.
+    pub fn rejoin(&mut self, fx: &mut Effects) {
+        while let Some(entry) = self.in_doubt.take_next(&self.log) {
+            self.append(entry, fx);
+        }
+        if self.in_doubt.is_there() && self.in_doubt.is_covered_by(self.log.end()) {
+            self.end_doubt(fx);
+        }
+    }
+
+    /// What lies above the bound was certainly not acknowledged.
+    pub fn lower_doubt(&mut self, bound: LogEnd, fx: &mut Effects) {
+        if let Some(doubt) = self.in_doubt.lower_to(bound) {
+            fx.record(Record::Doubt(Some(doubt)));
+            self.rejoin(fx);
+        }
+    }
+
+    /// Everything that this directory may have acknowledged is in its log again, or was
+    /// never committed.
+    pub fn end_doubt(&mut self, fx: &mut Effects) {
+        ::log::info!("node {}: its directory is repaired", self.server_id);
+        self.in_doubt.end();
+        fx.record(Record::Doubt(None));
     }
 
     /// Forgets entries that the newest snapshot covers, but for the last `kept` of them and

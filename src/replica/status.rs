@@ -51,6 +51,9 @@ impl ReplicaNode {
         if state.leader_id.is_some() {
             return None;
         }
+        if let Some(damage) = damage(state) {
+            return Some(damage);
+        }
         // Who has only just started cannot tell silence from a pause.
         let started = now.since(self.started_at) <= 2 * state.election_timeout;
         let silent = if started { Vec::new() } else { silent_members(state, now) };
@@ -67,6 +70,23 @@ impl ReplicaNode {
             )
         })
     }
+}
+
+/// What a node lacks since its disk was damaged.
+fn damage(state: &ReplicaState) -> Option<String> {
+    if !state.in_doubt.is_there() {
+        return None;
+    }
+    let first = state.log.last_index().next();
+    let entries = match state.in_doubt.missing_to() {
+        Some(last) if last > first => format!("entries {first} to {last}"),
+        Some(_) => format!("entry {first}"),
+        None => format!("entries from {first} on"),
+    };
+    Some(format!(
+        "{entries} of the log cannot be read on this disk, and no node that answers has what is \
+         missing; start the nodes that are down, since a copy may be there"
+    ))
 }
 
 fn peer_status(id: ServerId, peer: &Peer, state: &ReplicaState, now: Instant) -> PeerStatus {

@@ -66,6 +66,8 @@ kinds! {
     SnapshotOffer = 37,
     SnapshotRequest = 38,
     SnapshotPiece = 39,
+    RepairRequest = 40,
+    RepairReply = 41,
     OpenSession = 64,
     SessionOpened = 65,
     Request = 66,

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
+use super::repair_codec::{RepairReply, RepairRequest};
 use super::snapshot_codec::{SnapshotOffer, SnapshotPiece, SnapshotRequest};
 use crate::configuration::Configuration;
 use crate::entry::Entry;
@@ -47,6 +48,10 @@ pub enum Message {
     SnapshotRequest(SnapshotRequest),
     /// A piece of a snapshot.
     SnapshotPiece(SnapshotPiece),
+    /// A node whose directory is damaged asks for what it lacks.
+    RepairRequest(RepairRequest),
+    /// What can be read of that.
+    RepairReply(RepairReply),
     /// A client asks for a session.
     OpenSession(OpenSession),
     /// The new session.

@@ -9,6 +9,7 @@ mod frame;
 mod kind;
 mod message;
 mod peer_codec;
+mod repair_codec;
 mod snapshot_codec;
 mod status_codec;
 
@@ -18,6 +19,7 @@ pub use frame::{
 pub use kind::Kind;
 pub use message::*;
 pub use peer_codec::{ADDRESS_BYTES_MAX, REPLICATE_BYTES_FIXED, entry_bytes};
+pub use repair_codec::{REPAIR_BYTES_FIXED, RepairReply, RepairRequest};
 pub use snapshot_codec::{SnapshotName, SnapshotOffer, SnapshotPiece, SnapshotRequest};
 pub use status_codec::CLUSTER_NAME_BYTES_MAX;
 

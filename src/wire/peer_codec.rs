@@ -160,28 +160,35 @@ impl Body for ReplicateOperation {
         out.put_u64_le(self.commit.0);
         out.put_u64_le(self.previous_index.0);
         out.put_u64_le(self.previous_term.0);
-        out.put_u16_le(u16::try_from(self.entries.len()).unwrap_or(u16::MAX));
-        for entry in &self.entries {
-            put_entry(out, entry);
-        }
+        put_entries(out, &self.entries);
     }
 
     fn take(reader: &mut Reader) -> Result<Self, Malformed> {
-        let mut replicate = Self {
-            term: Term(reader.u64()?),
-            commit: LogIndex(reader.u64()?),
-            previous_index: LogIndex(reader.u64()?),
-            previous_term: Term(reader.u64()?),
-            entries: Vec::new(),
-        };
-        let count = u64::from(reader.u16()?);
-        let first = replicate.previous_index.0.checked_add(1).ok_or(Malformed)?;
-        let beyond = first.checked_add(count).ok_or(Malformed)?;
-        for index in first..beyond {
-            replicate.entries.push(take_entry(reader, LogIndex(index))?);
-        }
-        Ok(replicate)
+        let (term, commit) = (Term(reader.u64()?), LogIndex(reader.u64()?));
+        let (previous_index, previous_term) = (LogIndex(reader.u64()?), Term(reader.u64()?));
+        let first = LogIndex(previous_index.0.checked_add(1).ok_or(Malformed)?);
+        let entries = take_entries(reader, first)?;
+        Ok(Self { term, commit, previous_index, previous_term, entries })
     }
+}
+
+/// Appends the number of entries, and the entries.
+pub(super) fn put_entries(out: &mut Vec<u8>, entries: &[Entry]) {
+    out.put_u16_le(u16::try_from(entries.len()).unwrap_or(u16::MAX));
+    for entry in entries {
+        put_entry(out, entry);
+    }
+}
+
+/// Takes a number of entries, and as many, consecutive from `first`.
+pub(super) fn take_entries(reader: &mut Reader, first: LogIndex) -> Result<Vec<Entry>, Malformed> {
+    let count = u64::from(reader.u16()?);
+    let beyond = first.0.checked_add(count).ok_or(Malformed)?;
+    let mut entries = Vec::new();
+    for index in first.0..beyond {
+        entries.push(take_entry(reader, LogIndex(index))?);
+    }
+    Ok(entries)
 }
 
 /// Appends an entry. Its index is not written: it follows from its place.

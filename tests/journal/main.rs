@@ -122,6 +122,8 @@ fn blank() -> Recovered {
         commit: LogIndex(0),
         snapshot: None,
         entries: Vec::new(),
+        aside: Vec::new(),
+        doubt: None,
     }
 }
 

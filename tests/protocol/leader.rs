@@ -6,10 +6,14 @@ use quorate::types::{LogIndex, LogTime, ReadRound, Term};
 use quorate::wire::{Heartbeat, Message, ReplicateOperation};
 
 pub fn heartbeat(term: Term) -> Message {
+    heartbeat_that_commits(term, LogIndex(1))
+}
+
+pub fn heartbeat_that_commits(term: Term, commit: LogIndex) -> Message {
     Message::Heartbeat(Heartbeat {
         term,
         round: ReadRound(1),
-        commit: LogIndex(1),
+        commit,
         confirmed_age: None,
         durability_age: 0,
         configuration_index: LogIndex(1),

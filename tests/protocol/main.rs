@@ -18,3 +18,5 @@ mod reads;
 mod sessions;
 mod bounds;
 mod stalls;
+mod doubt;
+mod snapshots;

@@ -14,7 +14,7 @@ pub const THIRD: ServerId = ServerId(3);
 /// What each of so many nodes is told at its start.
 pub fn config(nodes: usize) -> NodeConfig {
     let listed = |id| (id, ListedNode { address: address_of(id), typed: String::new() });
-    NodeConfig::new(ids(nodes).map(listed).collect())
+    NodeConfig { kept_entries: 0, ..NodeConfig::new(ids(nodes).map(listed).collect()) }
 }
 
 /// That of a cluster born with so many nodes, each on its [`directory_of`].

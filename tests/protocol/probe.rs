@@ -7,8 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate::configuration::Configuration;
 use quorate::entry::Entry;
-use quorate::journal::{GenesisState, Identity, Recovered};
+use quorate::journal::{Doubt, GenesisState, Identity, LogEnd, Recovered};
 use quorate::replica::{Batch, ReplicaNode, ReplicaState};
+use quorate::store::Snapshot;
 use quorate::time::Instant;
 use quorate::types::{
     ClusterHash, DirectoryId, Incarnation, LogIndex, PacketNumber, ReadRound, ServerId, Term,
@@ -47,6 +48,23 @@ impl Probe {
             genesis: GenesisState::Complete(configuration.clone()),
             commit: LogIndex(1),
             entries: vec![Entry::genesis(&configuration)],
+            ..blank(FIRST)
+        };
+        Self::started(recovered, configuration)
+    }
+
+    /// The first node of a cluster of so many, on a damaged directory: after the genesis its
+    /// log has these entries, and some `aside`; more may have been there, up to `upto`.
+    pub fn damaged(nodes: usize, log: &[Entry], aside: &[Entry], upto: Option<LogEnd>) -> Self {
+        let configuration = configuration(nodes);
+        let entries = [&[Entry::genesis(&configuration)], log].concat();
+        let recovered = Recovered {
+            genesis: GenesisState::Complete(configuration.clone()),
+            term: Term(3),
+            commit: LogIndex(1),
+            entries,
+            aside: aside.to_vec(),
+            doubt: Some(Doubt { upto }),
             ..blank(FIRST)
         };
         Self::started(recovered, configuration)
@@ -280,6 +298,16 @@ impl Probe {
         self.node.on_synced(self.now, batch);
     }
 
+    /// What the disk is asked to keep as a snapshot.
+    pub fn take_snapshot(&mut self) -> Option<Snapshot> {
+        self.node.take_snapshot()
+    }
+
+    /// The disk has that snapshot.
+    pub fn snapshot_written(&mut self) {
+        self.node.on_snapshot_written(self.now);
+    }
+
     /// Ends the turn, and lets the disk catch up. Returns what the node says.
     pub fn sync(&mut self) -> Vec<Sent> {
         let mut said = self.turn();
@@ -301,6 +329,8 @@ fn blank(id: ServerId) -> Recovered {
         commit: LogIndex(0),
         snapshot: None,
         entries: Vec::new(),
+        aside: Vec::new(),
+        doubt: None,
     }
 }
 

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 
 use proptest::prelude::*;
 use quorate::operation::{INLINE_BYTES_MAX, Outcome};
-use quorate::types::{ENTRY_BYTES_MAX, GenesisId, KEY_BYTES_MAX, LogIndex, NODES_MAX, ServerId};
+use quorate::types::{
+    ENTRY_BYTES_MAX, GenesisId, KEY_BYTES_MAX, LogIndex, NODES_MAX, ServerId, Term,
+};
 use quorate::wire::{
     Acknowledge, CLUSTER_NAME_BYTES_MAX, DropCause, FRAME_BYTES_MAX, Frame, HEADER_BYTES,
     Introduce, Kind, Message, NodeStatus, PIECE_BYTES, Query, RANGES_MAX, seal,
@@ -24,6 +26,13 @@ fn largest(mut message: Message) -> Message {
         Message::ReplicateOperation(replicate) => {
             replicate.entries.truncate(1);
             for entry in &mut replicate.entries {
+                entry.payload = vec![0; ENTRY_BYTES_MAX].into();
+            }
+        }
+        Message::RepairReply(reply) => {
+            reply.end = Some((Term(1), LogIndex(1)));
+            reply.entries.truncate(1);
+            for entry in &mut reply.entries {
                 entry.payload = vec![0; ENTRY_BYTES_MAX].into();
             }
         }

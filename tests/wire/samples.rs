@@ -16,9 +16,9 @@ use quorate::types::{
 use quorate::wire::{
     About, Acknowledge, DeclineReason, Declined, DropCause, Echo, Frame, GenesisHash, Header,
     Heartbeat, Introduce, ListedValue, Message, NodeStatus, OpenSession, PIECE_BYTES, Page,
-    PeerStatus, Query, Read, ReadId, ReadIndexReply, ReadIndexRequest, ReplicateOperation, Reply,
-    Request, RequestProgress, Role, SessionOpened, SnapshotName, SnapshotOffer, SnapshotPiece,
-    SnapshotRequest, Standing, StatusRequest, VoteReply, VoteRequest,
+    PeerStatus, Query, Read, ReadId, ReadIndexReply, ReadIndexRequest, RepairReply, RepairRequest,
+    ReplicateOperation, Reply, Request, RequestProgress, Role, SessionOpened, SnapshotName,
+    SnapshotOffer, SnapshotPiece, SnapshotRequest, Standing, StatusRequest, VoteReply, VoteRequest,
 };
 
 pub const GENESIS: GenesisId = GenesisId(0x0123_4567_89ab_cdef);
@@ -117,6 +117,7 @@ fn node_messages() -> Vec<Named<Between>> {
         log_messages(),
         read_index_messages(),
         snapshot_messages(),
+        repair_messages(),
     ]
     .concat()
 }
@@ -255,6 +256,20 @@ fn snapshot_messages() -> Vec<Named<Between>> {
         ("snapshot-offer", (2, 1, Message::SnapshotOffer(offer))),
         ("snapshot-request", (1, 2, Message::SnapshotRequest(request))),
         ("snapshot-piece", (2, 1, Message::SnapshotPiece(piece))),
+    ]
+}
+
+fn repair_messages() -> Vec<Named<Between>> {
+    let bound = Some((TERM, LogIndex(1044)));
+    let request = RepairRequest { first: LogIndex(1041), last: LogIndex(1043), bound };
+    let entries = entries()[..1].to_vec();
+    let reply = RepairReply { term: TERM, end: None, first: LogIndex(1041), entries };
+    let first = LogIndex(1043);
+    let nothing = RepairReply { term: Term(4), end: bound, first, entries: Vec::new() };
+    vec![
+        ("repair-request", (1, 2, Message::RepairRequest(request))),
+        ("repair-reply", (2, 1, Message::RepairReply(reply))),
+        ("repair-reply-without", (3, 1, Message::RepairReply(nothing))),
     ]
 }
 

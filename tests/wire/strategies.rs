@@ -16,9 +16,9 @@ use quorate::types::{
 use quorate::wire::{
     About, Acknowledge, DeclineReason, Declined, Echo, Frame, GenesisHash, Header, Heartbeat,
     Introduce, Kind, Message, NodeStatus, OpenSession, PAGES_MAX, PIECE_BYTES, Page, PeerStatus,
-    Query, RANGES_MAX, Read, ReadId, ReadIndexReply, ReadIndexRequest, ReplicateOperation, Reply,
-    Request, RequestProgress, Role, SessionOpened, SnapshotName, SnapshotOffer, SnapshotPiece,
-    SnapshotRequest, Standing, StatusRequest, VoteReply, VoteRequest,
+    Query, RANGES_MAX, Read, ReadId, ReadIndexReply, ReadIndexRequest, RepairReply, RepairRequest,
+    ReplicateOperation, Reply, Request, RequestProgress, Role, SessionOpened, SnapshotName,
+    SnapshotOffer, SnapshotPiece, SnapshotRequest, Standing, StatusRequest, VoteReply, VoteRequest,
 };
 
 /// A frame of any kind.
@@ -63,6 +63,18 @@ pub fn message(kind: Kind) -> BoxedStrategy<Message> {
             .boxed(),
         Kind::SnapshotRequest => snapshot_request().prop_map(Message::SnapshotRequest).boxed(),
         Kind::SnapshotPiece => snapshot_piece().prop_map(Message::SnapshotPiece).boxed(),
+        Kind::RepairRequest => (index(), index(), prop::option::of((term(), index())))
+            .prop_map(|(first, last, bound)| {
+                Message::RepairRequest(RepairRequest { first, last, bound })
+            })
+            .boxed(),
+        Kind::RepairReply => (prop::option::of((term(), index())), replicate())
+            .prop_map(|(end, replicate)| {
+                let ReplicateOperation { term, previous_index, entries, .. } = replicate;
+                let first = previous_index.next();
+                Message::RepairReply(RepairReply { term, end, first, entries })
+            })
+            .boxed(),
         Kind::OpenSession => {
             any::<u64>().prop_map(|nonce| Message::OpenSession(OpenSession { nonce })).boxed()
         }

@@ -167,6 +167,8 @@ fn node_1() -> ReplicaNode {
         voted_for: None,
         commit: LogIndex(1),
         snapshot: None,
+        aside: Vec::new(),
+        doubt: None,
         entries: vec![Entry::genesis(&samples::configuration())],
     };
     ReplicaNode::new(&config, recovered, Instant(0), 1)

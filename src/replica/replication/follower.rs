@@ -47,6 +47,7 @@ impl ReplicationManager {
             intake.take_in(&entry, state, fx);
         }
         intake.release_held(state, fx);
+        state.rejoin(fx);
         self.learn_commit(commit, state);
     }
 

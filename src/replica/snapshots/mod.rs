@@ -55,7 +55,8 @@ impl SnapshotManager {
         }
     }
 
-    fn send_offer(to: ServerId, state: &ReplicaState, fx: &mut Effects) {
+    /// Offers the newest snapshot.
+    pub fn send_offer(to: ServerId, state: &ReplicaState, fx: &mut Effects) {
         if let Some(snapshot) = state.snapshots.durable() {
             let offer = SnapshotOffer { term: state.term, snapshot: name_of(snapshot) };
             fx.send(Destination::Peer(to), Message::SnapshotOffer(offer));

@@ -1,0 +1,100 @@
+//! A directory in doubt: some of what it held cannot be read, and may have been
+//! acknowledged.
+//!
+//! docs/guarantees.md: "A node whose disk is damaged does not stand for election, and votes
+//! only for logs that cannot lack what it has lost". What it may have acknowledged ends at
+//! a known end of a log, or no bound is known; then it does not vote at all.
+//!
+//! The doubt ends in one of these ways:
+//! - The log has come to the bound again. Of two logs with last entries of one term the
+//!   longer one holds the shorter one (log matching). And a log that ends in a later term
+//!   holds all that was committed in earlier ones (leader completeness), and its entries
+//!   of those terms come before that end.
+//! - A leader that was elected without this directory's vote since the damage has sent all
+//!   up to an entry that it committed in its own term. What this directory ever helped to
+//!   commit is among that: the leader has it, since the majority that elected it and the
+//!   one that committed it share another directory, or this leader committed it itself.
+
+use std::collections::BTreeMap;
+
+use crate::entry::Entry;
+use crate::journal::{Doubt, LogEnd};
+use crate::types::LogIndex;
+
+use super::log::Log;
+
+/// What a directory may have acknowledged and cannot read, and what it can read beyond.
+#[derive(Debug, Default)]
+pub struct InDoubt {
+    doubt: Option<Doubt>,
+    /// Entries behind the first that is missing.
+    aside: BTreeMap<LogIndex, Entry>,
+}
+
+impl InDoubt {
+    /// What a start has found.
+    pub fn recovered(doubt: Option<Doubt>, aside: Vec<Entry>) -> Self {
+        Self { doubt, aside: aside.into_iter().map(|entry| (entry.index, entry)).collect() }
+    }
+
+    /// Whether there is any doubt.
+    pub fn is_there(&self) -> bool {
+        self.doubt.is_some()
+    }
+
+    /// Whether a log that ends here cannot lack anything that this directory may have
+    /// acknowledged.
+    pub fn is_covered_by(&self, end: LogEnd) -> bool {
+        match self.doubt {
+            None => true,
+            Some(Doubt { upto }) => upto.is_some_and(|bound| end >= bound),
+        }
+    }
+
+    /// Whether it is known where the doubt ends, or there is none.
+    pub fn has_bound(&self) -> bool {
+        self.doubt.is_none_or(|doubt| doubt.upto.is_some())
+    }
+
+    /// The end of what may have been acknowledged; none: there is no doubt, or no bound.
+    pub fn bound(&self) -> Option<LogEnd> {
+        self.doubt.and_then(|doubt| doubt.upto)
+    }
+
+    /// The entry at the index that could be read, although one before it could not.
+    pub fn aside(&self, index: LogIndex) -> Option<&Entry> {
+        self.aside.get(&index)
+    }
+
+    /// Up to which index entries are missing behind the end of the log: as far as any
+    /// could be read, or else as far as any may have been acknowledged.
+    pub fn missing_to(&self) -> Option<LogIndex> {
+        let before_aside = self.aside.keys().next().map(|index| index.previous());
+        before_aside.or(self.bound().map(|(_, index)| index))
+    }
+
+    /// Takes the entry that goes on from the log, if it could be read. Those at or below the
+    /// log's end are of no use any more.
+    pub fn take_next(&mut self, log: &Log) -> Option<Entry> {
+        self.aside = self.aside.split_off(&log.last_index().next());
+        let next = self.aside.first_entry()?;
+        let goes_on = *next.key() == log.last_index().next()
+            && next.get().chain_after(log.last_chain()) == next.get().chain;
+        goes_on.then(|| next.remove())
+    }
+
+    /// Lowers the bound: what lies above cannot have been committed.
+    pub fn lower_to(&mut self, bound: LogEnd) -> Option<Doubt> {
+        let doubt = self.doubt.as_mut()?;
+        let lowered = doubt.upto.map_or(bound, |upto| upto.min(bound));
+        (doubt.upto != Some(lowered)).then(|| {
+            doubt.upto = Some(lowered);
+            *doubt
+        })
+    }
+
+    /// There is no doubt any more.
+    pub fn end(&mut self) {
+        *self = Self::default();
+    }
+}

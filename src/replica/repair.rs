@@ -1,0 +1,222 @@
+//! Repair of a damaged directory, from whoever can read what it cannot.
+//!
+//! With a leader that has the rest, plain replication repairs. Where no node can be
+//! elected, because those that could be are themselves in doubt, each asks all others for
+//! what it lacks, and takes what its own log proves to be the same: an entry fits when it
+//! continues the chain of the log before the gap, and the gap closes when the entry behind
+//! it continues the chain of what was put in.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::effects::{Destination, Effects, Timer};
+use super::snapshots::SnapshotManager;
+use super::state::ReplicaState;
+use crate::entry::Entry;
+use crate::journal::LogEnd;
+use crate::time::Instant;
+use crate::types::{DirectoryId, LogIndex, ServerId, Term};
+use crate::wire::{
+    FRAME_BYTES_MAX, Message, REPAIR_BYTES_FIXED, RepairReply, RepairRequest, Role, entry_bytes,
+};
+
+/// How often a node in doubt asks.
+const INTERVAL: Duration = Duration::from_millis(50);
+/// The most frames of one answer.
+const FRAMES_MAX: usize = 32;
+/// The most entries that are held until the gap is closed.
+const HELD_MAX: usize = 65_536;
+
+/// Asks for what this directory lacks, and answers others.
+#[derive(Debug, Default)]
+pub struct RepairManager {
+    /// Entries for the gap that have come, from the log's end on.
+    held: BTreeMap<LogIndex, Entry>,
+    /// Where the logs of others that have no doubt of their own end, as each said since
+    /// this node was started, in a term above all that is in doubt here.
+    ends: BTreeMap<(ServerId, DirectoryId), LogEnd>,
+}
+
+impl RepairManager {
+    /// Asks all others, and will ask again while there is any doubt.
+    pub fn on_timeout(&mut self, state: &ReplicaState, fx: &mut Effects) {
+        if !state.in_doubt.is_there() {
+            *self = Self::default();
+            return;
+        }
+        self.drop_overtaken(state);
+        let request = RepairRequest {
+            first: self.first_missing(state),
+            last: state.in_doubt.missing_to().unwrap_or(LogIndex(0)),
+            bound: state.in_doubt.bound(),
+        };
+        for &peer in state.peers.keys() {
+            fx.send(Destination::Peer(peer), Message::RepairRequest(request));
+        }
+        fx.arm(Timer::Repair, INTERVAL);
+    }
+
+    /// The first index for which nothing has come.
+    fn first_missing(&self, state: &ReplicaState) -> LogIndex {
+        self.held.last_key_value().map_or(state.log.last_index(), |(index, _)| *index).next()
+    }
+
+    /// Another node lacks entries: it gets those that can be read here, or the offer of a
+    /// snapshot that covers them, and is told where this log ends.
+    ///
+    /// The end is said only in a term above all that the other is in doubt about, and when
+    /// that term is durable: so this node accepts nothing from the leaders of those terms
+    /// any more, and what it does not have then, it will not be counted for.
+    pub fn on_request(
+        from: ServerId,
+        request: RepairRequest,
+        state: &ReplicaState,
+        fx: &mut Effects,
+    ) {
+        if request.first <= state.log.base().index {
+            return SnapshotManager::send_offer(from, state, fx);
+        }
+        let mut next = request.first;
+        for _ in 0..FRAMES_MAX {
+            let entries = pack(next, request.last, state);
+            let Some(last) = entries.last().map(|entry| entry.index) else { break };
+            let reply = RepairReply { term: state.term, end: None, first: next, entries };
+            fx.send(Destination::Peer(from), Message::RepairReply(reply));
+            next = last.next();
+        }
+        if next == request.first {
+            Self::tell_end(from, request, state, fx);
+        }
+    }
+
+    fn tell_end(from: ServerId, request: RepairRequest, state: &ReplicaState, fx: &mut Effects) {
+        let is_above = request.bound.is_some_and(|(term, _)| state.term > term);
+        if !is_above || !state.in_doubt.has_bound() {
+            return;
+        }
+        let end = Some(state.log.end().max(state.in_doubt.bound().unwrap_or_default()));
+        let (first, entries) = (request.first, Vec::new());
+        let reply = RepairReply { term: state.term, end, first, entries };
+        fx.promise(Destination::Peer(from), Message::RepairReply(reply));
+    }
+
+    /// The term that this node must take up before it may say where its log ends, if it may
+    /// take one up: with a leader there is no need.
+    pub fn term_to_take_up(
+        request: RepairRequest,
+        state: &ReplicaState,
+        now: Instant,
+    ) -> Option<Term> {
+        let (term, _) = request.bound?;
+        let has_leader = state.role == Role::Leader || state.has_leader_contact(now);
+        (state.term <= term && !has_leader).then(|| term.next())
+    }
+
+    /// Takes in what another node can read, or that it has nothing.
+    pub fn on_reply(
+        &mut self,
+        (from, directory): (ServerId, DirectoryId),
+        reply: RepairReply,
+        state: &mut ReplicaState,
+        fx: &mut Effects,
+    ) {
+        if !state.in_doubt.is_there() {
+            return;
+        }
+        self.drop_overtaken(state);
+        for entry in reply.entries {
+            self.hold(entry, state);
+        }
+        if let (Some(end), Some((term, _))) = (reply.end, state.in_doubt.bound())
+            && reply.term > term
+        {
+            self.ends.insert((from, directory), end);
+            self.lower_bound(state, fx);
+        }
+        self.close_gap(state, fx);
+    }
+
+    /// The log may have come further by a leader or a snapshot: what is held must go on
+    /// from it.
+    fn drop_overtaken(&mut self, state: &ReplicaState) {
+        let goes_on = |first: &Entry| {
+            first.index == state.log.last_index().next()
+                && first.chain_after(state.log.last_chain()) == first.chain
+        };
+        if !self.held.first_key_value().is_some_and(|(_, first)| goes_on(first)) {
+            self.held.clear();
+        }
+    }
+
+    fn hold(&mut self, entry: Entry, state: &ReplicaState) {
+        let (last, chain) = self
+            .held
+            .last_key_value()
+            .map_or((state.log.last_index(), state.log.last_chain()), |(index, entry)| {
+                (*index, entry.chain)
+            });
+        let fits = entry.index == last.next() && entry.chain_after(chain) == entry.chain;
+        if fits && self.held.len() < HELD_MAX {
+            self.held.insert(entry.index, entry);
+        }
+    }
+
+    /// Puts what was held into the log once it is proven to be what was lost: the entry
+    /// behind it goes on from it, or it ends in the very entry that the doubt ends with.
+    fn close_gap(&mut self, state: &mut ReplicaState, fx: &mut Effects) {
+        let Some((&last, newest)) = self.held.last_key_value() else { return };
+        let closes = match state.in_doubt.aside(last.next()) {
+            Some(behind) => behind.chain_after(newest.chain) == behind.chain,
+            None => state.in_doubt.bound() == Some((newest.term, newest.index)),
+        };
+        if closes {
+            for entry in std::mem::take(&mut self.held).into_values() {
+                state.append(entry, fx);
+            }
+            state.rejoin(fx);
+        } else if state.in_doubt.aside(last.next()).is_some() {
+            // It was of another log.
+            self.held.clear();
+        }
+    }
+
+    /// What so many members do not have that the others are no majority was never
+    /// acknowledged, and is in doubt no more.
+    fn lower_bound(&self, state: &mut ReplicaState, fx: &mut Effects) {
+        let members = state.configuration();
+        let needed = members.members.len() - members.majority() + 1;
+        let counted = self.ends.iter().filter(|((node, directory), _)| {
+            *node != state.server_id && members.is_voter(*node, *directory)
+        });
+        let mut ends: Vec<LogEnd> = counted.map(|(_, end)| *end).collect();
+        ends.sort_unstable();
+        if let Some(&bound) = ends.get(needed - 1) {
+            state.lower_doubt(bound, fx);
+        }
+    }
+}
+
+/// As many of these entries as fit into one frame, as far as they can be read here.
+fn pack(first: LogIndex, last: LogIndex, state: &ReplicaState) -> Vec<Entry> {
+    let mut room = FRAME_BYTES_MAX - REPAIR_BYTES_FIXED;
+    let mut entries = Vec::new();
+    for index in (first.0..=last.0).map(LogIndex) {
+        let entry = state.log.entry(index).or_else(|| state.in_doubt.aside(index));
+        let Some(entry) = entry else { break };
+        let Some(left) = room.checked_sub(entry_bytes(entry)) else { break };
+        room = left;
+        entries.push(entry.clone());
+    }
+    entries
+}
+
+/// Ends the doubt if the leader of this term has said, since this node was started, that an
+/// entry of its own term is committed, and this node has all up to there. (Only then no vote
+/// of this directory can have helped that leader while it did not know what it had lost: an
+/// unbounded doubt grants none, and a bounded one only to a log that lacks nothing.)
+pub fn end_by_leader(committed: LogIndex, state: &mut ReplicaState, fx: &mut Effects) {
+    let of_this_term = state.log.term_at(committed) == Some(state.term);
+    if state.in_doubt.is_there() && of_this_term && state.commit >= committed {
+        state.end_doubt(fx);
+    }
+}

@@ -1,0 +1,208 @@
+//! A node on a damaged directory: what it does not do until it is repaired, and how that
+//! comes about.
+
+use quorate::entry::Entry;
+use quorate::journal::{Doubt, LogEnd, Record};
+use quorate::types::{LogIndex, Term};
+use quorate::wire::{Message, RepairReply, RepairRequest, VoteRequest};
+
+use super::leader::{heartbeat_that_commits, noop_after};
+use super::members::{SECOND, THIRD, configuration};
+use super::probe::Probe;
+use super::said::{Sent, to_peer};
+
+/// The entries 2 to 7 of a log, of the terms 1, 1, 2, 2, 2, 2.
+fn log() -> Vec<Entry> {
+    let mut last = Entry::genesis(&configuration(3));
+    let terms = [1, 1, 2, 2, 2, 2].map(Term);
+    let next = |term| {
+        last = noop_after(&last, term);
+        last.clone()
+    };
+    terms.into_iter().map(next).collect()
+}
+
+/// A node whose entries 4 and 5 are damaged, of a log that ends with 7.
+fn with_a_gap(nodes: usize) -> Probe {
+    let log = log();
+    Probe::damaged(nodes, &log[..2], &log[4..], Some((Term(2), LogIndex(7))))
+}
+
+fn answer(first: u64, entries: &[Entry]) -> Message {
+    let entries = entries.to_vec();
+    Message::RepairReply(RepairReply { term: Term(3), end: None, first: LogIndex(first), entries })
+}
+
+fn end(term: u64, end: LogEnd) -> Message {
+    let (end, first) = (Some(end), LogIndex(4));
+    Message::RepairReply(RepairReply { term: Term(term), end, first, entries: Vec::new() })
+}
+
+fn asks_for_votes(said: &[Sent]) -> bool {
+    said.iter().any(|sent| matches!(sent.message, Message::VoteRequest(_)))
+}
+
+fn stands_within_seconds(probe: &mut Probe) -> bool {
+    (0..60).any(|_| asks_for_votes(&probe.wait_and_sync()))
+}
+
+#[test]
+fn it_does_not_stand() {
+    assert!(!stands_within_seconds(&mut with_a_gap(3)));
+    assert!(stands_within_seconds(&mut Probe::born(3)), "another one does");
+}
+
+#[test]
+fn it_votes_only_for_logs_that_cannot_lack_what_it_has_lost() {
+    let grants = |upto, last: LogEnd| {
+        let mut probe = Probe::damaged(3, &log()[..2], &[], upto);
+        let request = VoteRequest {
+            term: Term(9),
+            pre_vote: true,
+            transfer: false,
+            last_term: last.0,
+            last_index: last.1,
+        };
+        probe.hear(SECOND, Message::VoteRequest(request));
+        probe.hear(SECOND, Message::VoteRequest(VoteRequest { pre_vote: false, ..request }));
+        let said = probe.sync();
+        let votes = to_peer(&said, SECOND).into_iter().filter_map(|message| match message {
+            Message::VoteReply(vote) => Some(vote.granted),
+            _ => None,
+        });
+        let votes: Vec<bool> = votes.collect();
+        assert_eq!(votes.len(), 2);
+        assert_eq!(votes[0], votes[1], "a pre-vote says what the vote will be");
+        votes[0]
+    };
+    let bound = Some((Term(2), LogIndex(7)));
+    assert!(!grants(bound, (Term(2), LogIndex(6))));
+    assert!(grants(bound, (Term(2), LogIndex(7))));
+    assert!(grants(bound, (Term(3), LogIndex(5))));
+    assert!(
+        !grants(Some((Term(1), LogIndex(2))), (Term(1), LogIndex(2))),
+        "its own log counts too"
+    );
+    assert!(!grants(None, (Term(8), LogIndex(1_000))), "with no bound it cannot know");
+}
+
+#[test]
+fn it_asks_all_others_for_what_lies_between() {
+    let said = with_a_gap(3).wait_and_sync();
+    let bound = Some((Term(2), LogIndex(7)));
+    let request = RepairRequest { first: LogIndex(4), last: LogIndex(5), bound };
+    for peer in [SECOND, THIRD] {
+        assert!(to_peer(&said, peer).contains(&&Message::RepairRequest(request)), "{said:?}");
+    }
+}
+
+#[test]
+fn what_closes_the_gap_ends_the_doubt() {
+    let mut probe = with_a_gap(3);
+    let log = log();
+    probe.hear(SECOND, answer(4, &log[2..3]));
+    assert_eq!(probe.state().log.last_index(), LogIndex(3), "a half is of no use yet");
+    probe.hear(THIRD, answer(5, &log[3..4]));
+    assert_eq!(probe.state().log.last_index(), LogIndex(7));
+    let batch = probe.write();
+    let appended = batch.records().iter().filter(|record| matches!(record, Record::Append(_)));
+    assert_eq!(appended.count(), 4, "all that was put back is written again");
+    assert_eq!(batch.records().last(), Some(&Record::Doubt(None)), "and then the doubt is over");
+    probe.synced(batch);
+    assert!(stands_within_seconds(&mut probe));
+}
+
+#[test]
+fn entries_of_another_log_close_nothing() {
+    let mut probe = with_a_gap(3);
+    let log = log();
+    let fourth = noop_after(&log[1], Term(3));
+    let fifth = noop_after(&fourth, Term(3));
+    probe.hear(SECOND, answer(4, &[fourth, fifth]));
+    assert_eq!(probe.state().log.last_index(), LogIndex(3));
+    probe.hear(SECOND, answer(4, &log[3..4]));
+    assert_eq!(probe.state().log.last_index(), LogIndex(3), "nor does one that fits nowhere");
+    probe.hear(THIRD, answer(4, &log[2..4]));
+    assert_eq!(probe.state().log.last_index(), LogIndex(7), "and the right ones are still taken");
+}
+
+#[test]
+fn a_lost_end_comes_back_only_as_it_was() {
+    let log = log();
+    let mut probe = Probe::damaged(3, &log[..2], &[], Some((Term(2), LogIndex(5))));
+    probe.hear(SECOND, answer(4, &log[2..3]));
+    assert!(probe.state().in_doubt.is_there(), "more may have been there");
+    probe.hear(SECOND, answer(5, &log[3..4]));
+    assert!(!probe.state().in_doubt.is_there());
+    assert_eq!(probe.state().log.last_index(), LogIndex(5));
+}
+
+/// Of three members, both others must lack an entry before this one can have been the only
+/// one that ever had it.
+#[test]
+fn what_too_many_others_never_had_is_in_doubt_no_more() {
+    let log = log();
+    let damaged = || Probe::damaged(3, &log[..2], &[], Some((Term(2), LogIndex(7))));
+    let mut probe = damaged();
+    probe.hear(SECOND, end(3, (Term(1), LogIndex(3))));
+    assert!(probe.state().in_doubt.is_there(), "the third may have it");
+    probe.hear(SECOND, end(3, (Term(1), LogIndex(3))));
+    assert!(probe.state().in_doubt.is_there(), "the same one counts once");
+    probe.hear(THIRD, end(2, (Term(1), LogIndex(3))));
+    assert!(probe.state().in_doubt.is_there(), "in that term it may still accept it");
+    probe.hear(THIRD, end(3, (Term(2), LogIndex(5))));
+    assert_eq!(probe.state().in_doubt.bound(), Some((Term(2), LogIndex(5))), "up to there it has");
+    let lowered = Record::Doubt(Some(Doubt { upto: Some((Term(2), LogIndex(5))) }));
+    assert!(probe.write().records().contains(&lowered));
+
+    let mut probe = damaged();
+    probe.hear(SECOND, end(3, (Term(1), LogIndex(3))));
+    probe.hear(THIRD, end(3, (Term(1), LogIndex(2))));
+    assert!(!probe.state().in_doubt.is_there());
+}
+
+#[test]
+fn a_leader_that_has_committed_in_its_term_ends_any_doubt() {
+    let log = log();
+    let mut probe = Probe::damaged(3, &log[..2], &[], None);
+    let led = noop_after(&log[1], Term(4));
+    probe.hear(SECOND, super::leader::replicate(Term(4), &log[1], &led, LogIndex(3)));
+    probe.sync();
+    assert!(probe.state().in_doubt.is_there(), "it may be a frame of any age");
+    probe.hear(SECOND, heartbeat_that_commits(Term(4), LogIndex(3)));
+    assert!(probe.state().in_doubt.is_there(), "entries of earlier terms prove nothing");
+    probe.hear(SECOND, heartbeat_that_commits(Term(4), LogIndex(4)));
+    assert!(!probe.state().in_doubt.is_there());
+}
+
+#[test]
+fn a_whole_node_gives_what_it_has() {
+    let log = log();
+    let mut probe = with_a_gap(3);
+    probe.hear(SECOND, answer(4, &log[2..4]));
+    probe.sync();
+    let bound = Some((Term(2), LogIndex(7)));
+    let request = RepairRequest { first: LogIndex(3), last: LogIndex(5), bound };
+    probe.hear(THIRD, Message::RepairRequest(request));
+    let said = probe.turn();
+    let replies: Vec<_> = to_peer(&said, THIRD);
+    let expected =
+        RepairReply { term: Term(3), end: None, first: LogIndex(3), entries: log[1..4].to_vec() };
+    assert!(replies.contains(&&Message::RepairReply(expected)), "{replies:?}");
+}
+
+/// It says what it does not have when it can no longer get it from a leader of that term.
+#[test]
+fn a_whole_node_says_where_its_log_ends_once_its_term_is_durable() {
+    let mut probe = Probe::born(3);
+    let bound = Some((Term(5), LogIndex(9)));
+    let request = RepairRequest { first: LogIndex(4), last: LogIndex(9), bound };
+    probe.hear(THIRD, Message::RepairRequest(request));
+    let is_reply = |message: &&Message| matches!(message, Message::RepairReply(_));
+    assert!(!to_peer(&probe.turn(), THIRD).iter().any(is_reply), "the term is not durable yet");
+    let said = probe.sync();
+    let replies: Vec<_> = to_peer(&said, THIRD).into_iter().filter(is_reply).cloned().collect();
+    let (term, first) = (Term(6), LogIndex(4));
+    let end = Some((Term(0), LogIndex(1)));
+    assert_eq!(replies, [Message::RepairReply(RepairReply { term, end, first, entries: vec![] })]);
+}

@@ -1,0 +1,179 @@
+//! Snapshots: what they cover is forgotten, and who lacks that is brought up to date.
+
+use quorate::configuration::Configuration;
+use quorate::replica::HEARTBEAT_INTERVAL;
+use quorate::types::{LogIndex, Term};
+use quorate::wire::{Message, Role, SnapshotOffer};
+
+use super::leader::heartbeat;
+use super::members::{SECOND, THIRD, configuration};
+use super::probe::Probe;
+use super::said::{Sent, acknowledged, to_peer};
+
+/// A leader with some 40 entries, of which a snapshot is due, and a follower that has all.
+fn leader() -> Probe {
+    let limits = Configuration { snapshot_bytes: 10_000, ..configuration(3) };
+    let mut probe = Probe::born_with(limits);
+    probe.elect();
+    probe.ask_to_put(40);
+    let last = probe.state().log.last_index();
+    probe.acknowledge(SECOND, last);
+    probe.sync();
+    assert_eq!(probe.state().commit, last);
+    probe
+}
+
+/// The same, with the snapshot on its disk.
+fn leader_with_snapshot() -> Probe {
+    let mut probe = leader();
+    probe.take_snapshot().expect("one is due");
+    probe.snapshot_written();
+    probe.sync();
+    probe
+}
+
+fn offers(said: &[Sent]) -> Vec<SnapshotOffer> {
+    let offers = to_peer(said, THIRD).into_iter().filter_map(|message| match message {
+        Message::SnapshotOffer(offer) => Some(*offer),
+        _ => None,
+    });
+    offers.collect()
+}
+
+#[test]
+fn entries_are_forgotten_only_when_a_snapshot_of_them_is_on_the_disk() {
+    let mut probe = leader();
+    let snapshot = probe.take_snapshot().expect("one is due");
+    assert!(probe.take_snapshot().is_none(), "one is written at a time");
+    probe.sync();
+    assert_eq!(probe.state().log.base().index, LogIndex(0));
+    probe.snapshot_written();
+    probe.sync();
+    assert_eq!(probe.state().log.base().index, snapshot.index());
+    assert_eq!(probe.state().snapshots.durable_index(), snapshot.index());
+}
+
+#[test]
+fn who_lacks_what_is_forgotten_is_offered_the_snapshot_and_no_entries() {
+    let mut probe = leader_with_snapshot();
+    probe.acknowledge(SECOND, probe.state().log.last_index());
+    let said = hear_from_laggard(&mut probe);
+    assert_eq!(offers(&said).len(), 1, "{said:?}");
+    assert_eq!(offers(&said)[0].snapshot.index, probe.state().snapshots.durable_index());
+    assert!(
+        to_peer(&said, THIRD)
+            .iter()
+            .all(|message| !matches!(message, Message::ReplicateOperation(_))),
+        "what it could not use"
+    );
+}
+
+/// What a node says to the third goes to `other`, as from the second, and back.
+fn exchange(fetching: &mut Probe, sending: &mut Probe, lose: impl Fn(usize) -> bool) -> usize {
+    let mut frames = 0;
+    let mut pass_on = |said: Vec<Sent>, to: &mut Probe, as_from| {
+        for sent in said {
+            let is_of_fetch =
+                matches!(sent.message, Message::SnapshotRequest(_) | Message::SnapshotPiece(_));
+            if is_of_fetch {
+                frames += 1;
+                if !lose(frames) {
+                    to.hear(as_from, sent.message);
+                }
+            }
+        }
+    };
+    pass_on(fetching.turn(), sending, THIRD);
+    pass_on(sending.turn(), fetching, SECOND);
+    frames
+}
+
+/// A follower that has heard the offer of the leader.
+fn follower(offer: SnapshotOffer) -> Probe {
+    let mut probe = Probe::born_with(Configuration { snapshot_bytes: 10_000, ..configuration(3) });
+    probe.hear(SECOND, heartbeat(offer.term));
+    probe.sync();
+    probe.hear(SECOND, Message::SnapshotOffer(offer));
+    probe
+}
+
+fn offer_of(leader: &mut Probe) -> SnapshotOffer {
+    offers(&hear_from_laggard(leader))[0]
+}
+
+/// The third node has nothing but the genesis. Returns what the leader says then.
+fn hear_from_laggard(leader: &mut Probe) -> Vec<Sent> {
+    let mut behind = leader.acknowledgment(leader.state().log.last_index());
+    (behind.hint_index, behind.hint_term) = (LogIndex(1), Term(0));
+    (behind.matched, behind.durable) = (LogIndex(1), LogIndex(1));
+    leader.hear(THIRD, Message::Acknowledge(behind));
+    leader.pass(HEARTBEAT_INTERVAL);
+    leader.time_out();
+    leader.turn()
+}
+
+/// Passes frames on until the follower has fetched the whole.
+fn fetch(follower: &mut Probe, leader: &mut Probe, lose: impl Fn(usize) -> bool) {
+    let mut frames = 0;
+    for _ in 0..1_000 {
+        frames += exchange(follower, leader, |frame| lose(frames + frame));
+        if follower.take_snapshot().is_some() {
+            return;
+        }
+        follower.wait();
+    }
+    panic!("{frames} frames do not bring the snapshot");
+}
+
+#[test]
+fn a_follower_fetches_it_and_goes_on_from_it_once_it_is_on_its_disk() {
+    for loss in [false, true] {
+        let mut leader = leader_with_snapshot();
+        let offer = offer_of(&mut leader);
+        let mut follower = follower(offer);
+        fetch(&mut follower, &mut leader, |frame| loss && frame % 3 == 0);
+        follower.sync();
+        assert_eq!(follower.state().commit, LogIndex(1), "it is not on the disk yet");
+        follower.snapshot_written();
+        let said = follower.sync();
+        assert_eq!(follower.state().commit, offer.snapshot.index);
+        assert_eq!(follower.state().log.last_index(), offer.snapshot.index);
+        let acknowledge = acknowledged(&said).expect("the leader is told at once");
+        assert_eq!(acknowledge.durable, offer.snapshot.index);
+        let sum = |probe: &Probe| {
+            let durable = probe.state().snapshots.durable().expect("there is one");
+            durable.state().checksum()
+        };
+        assert_eq!(sum(&follower), sum(&leader));
+        assert_eq!(follower.state().role, Role::Follower);
+    }
+}
+
+/// Another leader has the same snapshot: the fetch goes on where it was.
+#[test]
+fn a_fetch_goes_on_from_another_leader() {
+    let (mut first, mut second) = (leader_with_snapshot(), leader_with_snapshot());
+    let (offer, other) = (offer_of(&mut first), offer_of(&mut second));
+    assert_eq!(offer.snapshot, other.snapshot, "equal logs make equal snapshots");
+    let mut follower = follower(offer);
+    let asked = |said: &[Sent], of| {
+        let requests = to_peer(said, of).into_iter();
+        requests.filter(|message| matches!(message, Message::SnapshotRequest(_))).count()
+    };
+    assert!(asked(&follower.turn(), SECOND) > 0);
+    let term = Term(offer.term.0 + 1);
+    follower.hear(THIRD, Message::SnapshotOffer(SnapshotOffer { term, ..other }));
+    let said = follower.turn();
+    assert!(asked(&said, THIRD) > 0 && asked(&said, SECOND) == 0, "{said:?}");
+}
+
+#[test]
+fn what_does_not_lie_ahead_is_not_fetched() {
+    let mut leader = leader_with_snapshot();
+    let offer = offer_of(&mut leader);
+    let mut snapshot = offer.snapshot;
+    snapshot.index = LogIndex(1);
+    let mut follower = follower(SnapshotOffer { snapshot, ..offer });
+    let said = follower.turn();
+    assert!(!said.iter().any(|sent| matches!(sent.message, Message::SnapshotRequest(_))));
+}
