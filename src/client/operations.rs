@@ -32,6 +32,8 @@ pub(super) struct PendingOperation {
     give_up_at: Instant,
     /// Only the outcome is asked for now.
     settling: bool,
+    /// It was declined because disks are full.
+    without_space: bool,
     pieces: Pieces,
 }
 
@@ -67,6 +69,7 @@ impl PendingOperation {
             first_sent_at: None,
             give_up_at,
             settling: false,
+            without_space: false,
             pieces: Pieces::default(),
         }
     }
@@ -212,6 +215,7 @@ impl Client {
             // Nothing is settled by that: the floor will have risen when it is retried.
             return;
         }
+        let without_space = operation.without_space;
         if let (0, Some(sent_at)) = (operation.attempts, operation.first_sent_at) {
             self.servers.sample_latency(self.now.since(sent_at));
         }
@@ -219,7 +223,11 @@ impl Client {
         if reply.settled.outcome == Outcome::Forgotten {
             self.forget_session(reply.session);
         }
-        self.finish(id, answer_of(reply.settled));
+        let answer = match reply.settled.outcome {
+            Outcome::Forbidden if without_space => Answer::Refused(NO_SPACE.into()),
+            _ => answer_of(reply.settled),
+        };
+        self.finish(id, answer);
         self.start_queued();
     }
 
@@ -255,6 +263,13 @@ impl Client {
             // Nodes that name each other, or one that is gone, are not asked in a frenzy.
             (DeclineReason::NotLeader, Some(leader)) if operation.redirects <= 2 => {
                 operation.send_to(leader);
+                self.send_operation(id);
+            }
+            // A copy of the request may still be on its way, and be taken when there is room
+            // again: that it never will be is settled in the log, which has room for it.
+            (DeclineReason::NoSpace, _) => {
+                operation.without_space = true;
+                operation.settling = true;
                 self.send_operation(id);
             }
             (DeclineReason::Busy, _) => {
@@ -300,6 +315,10 @@ impl Client {
         self.start_queued();
     }
 }
+
+/// What the client of a write is told that found no room.
+const NO_SPACE: &str = "not done: no space, the disks of the leader or of a majority are nearly full; \
+                        delete keys, raise --disk-max or make room, then try again";
 
 fn answer_of(settled: Settled) -> Answer {
     match settled.outcome {

@@ -60,7 +60,8 @@ impl DiskWatch {
         is_longer(own_age, self.bound) && self.may_move(now)
     }
 
-    fn may_move(&self, now: Instant) -> bool {
+    /// Whether leadership may move for a disk again.
+    pub fn may_move(&self, now: Instant) -> bool {
         let interval = MOVE_INTERVAL * self.bound;
         self.moved_at.is_none_or(|at| now.since(at) >= interval)
     }

@@ -28,6 +28,7 @@ mod replication;
 mod requests;
 mod send;
 mod snapshots;
+mod space;
 mod state;
 mod status;
 
@@ -152,6 +153,7 @@ impl ReplicaNode {
                     SnapshotManager::offer(state, fx);
                     self.hand_over_if_asked();
                     self.hand_over_if_stalled();
+                    self.hand_over_if_full();
                 }
             }
             Timer::Resend(peer) => self.replication.on_silence(peer, state, fx),
@@ -243,6 +245,12 @@ impl ReplicaNode {
     /// There was no room on the disk for the snapshot that was taken.
     pub fn on_snapshot_refused(&mut self) {
         self.state.snapshots.on_refused();
+    }
+
+    /// So many bytes may still be written to the disk.
+    pub fn on_free_space(&mut self, free: u64) {
+        let needed = self.state.store.tentative().room_needed();
+        self.state.space.measured(free, needed);
     }
 
     /// A state that nobody needs any more. To free one takes long: drop it beside the loop.
@@ -371,6 +379,24 @@ impl ReplicaNode {
         let furthest = better.max_by_key(|(_, peer)| peer.progress.matched);
         let Some((&successor, _)) = furthest else { return };
         ::log::warn!("node {}: its disk has stalled, hands over to {successor}", state.server_id);
+        state.disk_watch.moves(fx.now);
+        fx.send(Destination::Peer(successor), Message::TimeoutNow(state.term));
+    }
+
+    /// Asks a follower that has everything, and room, to stand for election, if this leader
+    /// has none.
+    fn hand_over_if_full(&mut self) {
+        let Self { state, effects: fx, .. } = self;
+        if !state.space.is_low() || !state.disk_watch.may_move(fx.now) {
+            return;
+        }
+        let mut roomy = state.peers.iter().filter(|(id, peer)| {
+            space::has_room(**id, state)
+                && peer.progress.matched == state.log.last_index()
+                && fx.now.since(peer.progress.contact) < state.election_timeout
+        });
+        let Some((&successor, _)) = roomy.next() else { return };
+        ::log::warn!("node {}: its disk is low, hands over to {successor}", state.server_id);
         state.disk_watch.moves(fx.now);
         fx.send(Destination::Peer(successor), Message::TimeoutNow(state.term));
     }

@@ -26,6 +26,8 @@ pub struct Progress {
     pub durable: LogIndex,
     /// How long its oldest entry that is not on its disk has waited, in microseconds.
     pub durability_age: u32,
+    /// How much room its disk has, as its acknowledgments say.
+    pub space: u8,
     /// The newest round of heartbeats that it has answered.
     pub round: ReadRound,
     /// When the newest of the leader's frames that it is known to have heard was sent.
@@ -59,6 +61,7 @@ impl Progress {
             matched: LogIndex(0),
             durable: LogIndex(0),
             durability_age: 0,
+            space: 0,
             round: ReadRound(0),
             contact,
             retransmitted: 0,
@@ -82,6 +85,7 @@ impl Progress {
     ) {
         self.round = self.round.max(acknowledge.round);
         self.durability_age = acknowledge.durability_age;
+        self.space = acknowledge.free_space_class;
         self.matched = self.matched.max(acknowledge.matched);
         // docs/guarantees.md: "Durable counts only up to what is matched: what lies beyond
         // may be the remains of another leader's log."

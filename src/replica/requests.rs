@@ -9,6 +9,7 @@ use super::ReplicationManager;
 use super::assembly::Assemblies;
 use super::decline::{decline, not_leader};
 use super::effects::{ClientPath, Destination, Effects};
+use super::space;
 use super::state::ReplicaState;
 use crate::codec::Reader;
 use crate::operation::{Command, Invalid, LoggedRequest, Operation, Outcome, Settled};
@@ -83,6 +84,9 @@ impl RequestManager {
         match logged(request, bytes) {
             Err(invalid) => {
                 decline(about(request), client, DeclineReason::Invalid(invalid), state, fx);
+            }
+            Ok(logged) if space::makes_grow(&logged) && !space::is_enough(state) => {
+                decline(about(request), client, DeclineReason::NoSpace, state, fx);
             }
             Ok(logged) => {
                 let settled = replication.propose(&logged, state, fx);

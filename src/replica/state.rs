@@ -9,6 +9,7 @@ use super::doubt::InDoubt;
 use super::log::{Base, Log};
 use super::progress::Progress;
 use super::snapshots::OwnSnapshots;
+use super::space::Space;
 use super::{Effects, ListedNode, NodeConfig};
 use crate::configuration::Configuration;
 use crate::entry::Entry;
@@ -61,6 +62,8 @@ pub struct ReplicaState {
     pub snapshots: OwnSnapshots,
     /// What the directory may have acknowledged and cannot read.
     pub in_doubt: InDoubt,
+    /// How much room the disk has.
+    pub space: Space,
     /// The node is about to stop: it hands leadership over and takes no further writes.
     pub handing_over: bool,
     /// When this node last had fresh contact with the leader of its term.
@@ -139,6 +142,7 @@ impl ReplicaState {
             store,
             snapshots: OwnSnapshots::recovered(recovered.snapshot),
             in_doubt: InDoubt::recovered(recovered.doubt, recovered.aside),
+            space: Space::default(),
             handing_over: false,
             leader_contact: None,
             election_timeout: config.election_timeout,

@@ -121,6 +121,16 @@ impl State {
         self.volume.log == 0
     }
 
+    /// How many bytes of disk all may take that comes until the next snapshot is written,
+    /// that snapshot included.
+    pub fn room_needed(&self) -> u64 {
+        let due = self.volume.keys.max(self.configuration.snapshot_bytes);
+        let log = due.saturating_sub(self.volume.log);
+        let snapshot =
+            self.volume.keys + 64 * (self.key_count() + self.sessions.session_count()) as u64;
+        log * LOG_OVERHEAD + snapshot
+    }
+
     /// Appends what is neither key nor session.
     pub(super) fn encode_head(&self, out: &mut Vec<u8>) {
         out.put_u64_le(self.index.0);
@@ -297,6 +307,9 @@ impl State {
 
 /// What an entry adds to the log's volume besides its payload, in bytes.
 const ENTRY_OVERHEAD: u64 = 32;
+
+/// How many bytes of disk a byte of log takes at most, whatever batches it comes in.
+const LOG_OVERHEAD: u64 = 4;
 
 fn volume_of(key: &[u8], value: &[u8]) -> u64 {
     (key.len() + value.len()) as u64

@@ -176,11 +176,17 @@ pub struct Acknowledge {
     pub received: Vec<(LogIndex, LogIndex)>,
     /// Microseconds since the follower's oldest entry that is not yet durable was appended.
     pub durability_age: u32,
-    /// How much room the follower's disk has; 0 while it is not measured.
+    /// How much room the follower's disk has: [`SPACE_ENOUGH`] or [`SPACE_LOW`]; 0 while it
+    /// is not measured.
     pub free_space_class: u8,
     /// The index of the follower's configuration.
     pub configuration_index: LogIndex,
 }
+
+/// The disk has room for all that may come before the next snapshot, and for that snapshot.
+pub const SPACE_ENOUGH: u8 = 1;
+/// It has not: what makes the state grow must be refused.
+pub const SPACE_LOW: u8 = 2;
 
 /// The most ranges in one acknowledgment.
 pub const RANGES_MAX: usize = 16;
@@ -396,6 +402,8 @@ pub enum DeclineReason {
     Busy,
     /// The pinned state of a read is gone; the read must begin anew.
     PinGone,
+    /// The disks have no room for what the operation would add.
+    NoSpace,
     /// The request can never be executed: this follows from the request alone.
     Invalid(Invalid),
 }

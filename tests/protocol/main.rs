@@ -20,3 +20,4 @@ mod bounds;
 mod stalls;
 mod doubt;
 mod snapshots;
+mod space;

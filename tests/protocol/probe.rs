@@ -9,7 +9,7 @@ use quorate::configuration::Configuration;
 use quorate::entry::Entry;
 use quorate::journal::{Doubt, GenesisState, Identity, LogEnd, Recovered};
 use quorate::replica::{Batch, ReplicaNode, ReplicaState};
-use quorate::store::Snapshot;
+use quorate::store::{Snapshot, Store};
 use quorate::time::Instant;
 use quorate::types::{
     ClusterHash, DirectoryId, Incarnation, LogIndex, PacketNumber, ReadRound, ServerId, Term,
@@ -133,6 +133,10 @@ impl Probe {
 
     pub fn state(&self) -> &ReplicaState {
         self.node.state()
+    }
+
+    pub fn store(&self) -> &Store {
+        self.node.store()
     }
 
     /// A frame of another node in its first life, which echoes the newest that it has.
@@ -296,6 +300,11 @@ impl Probe {
     /// The disk has synced what it was asked to.
     pub fn synced(&mut self, batch: Batch) {
         self.node.on_synced(self.now, batch);
+    }
+
+    /// So many bytes of disk are free.
+    pub fn has_free(&mut self, bytes: u64) {
+        self.node.on_free_space(bytes);
     }
 
     /// What the disk is asked to keep as a snapshot.

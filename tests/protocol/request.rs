@@ -15,6 +15,10 @@ pub fn put(key: &str, value: impl Into<Bytes>) -> Operation {
 }
 
 /// A comparison with what never stands there.
+pub fn delete(key: &str) -> Operation {
+    Operation::Delete { key: Bytes::copy_from_slice(key.as_bytes()) }
+}
+
 pub fn compare_in_vain(key: &str) -> Operation {
     Operation::CompareAndSwap {
         key: Bytes::copy_from_slice(key.as_bytes()),

@@ -426,6 +426,7 @@ fn declined() -> impl Strategy<Value = Declined> {
         DeclineReason::NotBorn,
         DeclineReason::Busy,
         DeclineReason::PinGone,
+        DeclineReason::NoSpace,
         DeclineReason::Invalid(Invalid::EmptyKey),
         DeclineReason::Invalid(Invalid::KeyTooLong),
         DeclineReason::Invalid(Invalid::ValueTooLong),

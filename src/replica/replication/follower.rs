@@ -78,7 +78,7 @@ impl ReplicationManager {
             hint_term: state.log.last_term(),
             received: self.intake.ranges(),
             durability_age: state.durability_age(fx.now),
-            free_space_class: 0,
+            free_space_class: state.space.class(),
             configuration_index: state.configuration_index(),
         }
     }

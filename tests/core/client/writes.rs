@@ -190,6 +190,26 @@ fn an_invalid_request_is_refused_for_good() {
     assert_eq!(stage.client.next_deadline(), None);
 }
 
+/// A copy of the refused datagram may arrive when there is room again, so the client has it
+/// settled that it never will be executed before it says that it was not.
+#[test]
+fn what_finds_no_space_is_settled_and_then_refused_by_name() {
+    let (mut stage, server, request) = asked(1);
+    stage.decline(server, about(&request), DeclineReason::NoSpace, None);
+    let sent = stage.sent();
+    let settles = |sent: &Sent| matches!(&sent.message, Message::Request(r) if r.settle);
+    assert!(sent.len() == 1 && settles(&sent[0]), "{sent:?}");
+    assert_eq!(stage.end(), None);
+    stage.settle(server, SESSION, request.sequence, Outcome::Forbidden);
+    let Some((_, Answer::Refused(sentence))) = stage.end() else { panic!("it is refused") };
+    assert!(sentence.contains("no space"), "{sentence}");
+
+    let (mut stage, server, request) = asked(1);
+    stage.decline(server, about(&request), DeclineReason::NoSpace, None);
+    stage.settle(server, SESSION, request.sequence, Outcome::Written);
+    assert!(settled(stage.end()).is_some(), "a copy that came first was done");
+}
+
 #[test]
 fn nothing_is_unknown_of_what_was_never_sent() {
     let mut stage = Stage::new(2);

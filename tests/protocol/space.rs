@@ -1,0 +1,117 @@
+//! Disks that fill: what makes the state grow is refused by name, the rest goes on.
+
+use quorate::operation::Operation;
+use quorate::replica::{DISK_STALL, HEARTBEAT_INTERVAL};
+use quorate::types::{LogIndex, ServerId};
+use quorate::wire::{Acknowledge, DeclineReason, Message, SPACE_ENOUGH, SPACE_LOW};
+
+use super::members::{SECOND, THIRD};
+use super::probe::Probe;
+use super::request::{delete, put, request, session};
+use super::said::{Sent, acknowledged, to_peer};
+
+/// More than is ever needed here.
+const PLENTY: u64 = 1 << 40;
+
+fn refused(said: &[Sent]) -> bool {
+    said.iter().any(|sent| {
+        matches!(&sent.message,
+            Message::Declined(declined) if declined.reason == DeclineReason::NoSpace)
+    })
+}
+
+/// Whether the leader takes the operation in.
+fn takes(probe: &mut Probe, number: u64, operation: &Operation) -> bool {
+    let before = probe.state().log.last_index();
+    probe.ask(1, Message::Request(request(session(number), operation)));
+    let said = probe.sync();
+    let taken = probe.state().log.last_index() > before;
+    assert_eq!(taken, !refused(&said), "{said:?}");
+    taken
+}
+
+fn tell_space(probe: &mut Probe, from: ServerId, class: u8) {
+    let tells = probe.acknowledgment(LogIndex(2));
+    probe.hear(from, Message::Acknowledge(Acknowledge { free_space_class: class, ..tells }));
+}
+
+#[test]
+fn a_leader_without_room_takes_deletes_alone_until_there_is_room_again() {
+    let mut probe = Probe::serving(3);
+    assert!(takes(&mut probe, 1, &put("key", "value")), "what is not measured is no obstacle");
+    probe.has_free(0);
+    assert!(!takes(&mut probe, 2, &put("key", "value")));
+    assert!(takes(&mut probe, 3, &delete("key")));
+    probe.has_free(PLENTY);
+    assert!(takes(&mut probe, 4, &put("key", "value")));
+}
+
+#[test]
+fn what_no_majority_has_room_for_is_refused() {
+    let mut probe = Probe::serving(3);
+    probe.has_free(PLENTY);
+    for peer in [SECOND, THIRD] {
+        tell_space(&mut probe, peer, SPACE_ENOUGH);
+    }
+    tell_space(&mut probe, SECOND, SPACE_LOW);
+    assert!(takes(&mut probe, 1, &put("key", "value")), "two of three have room");
+    tell_space(&mut probe, THIRD, SPACE_LOW);
+    assert!(!takes(&mut probe, 2, &put("key", "value")));
+    assert!(takes(&mut probe, 3, &delete("key")));
+    tell_space(&mut probe, SECOND, SPACE_ENOUGH);
+    assert!(takes(&mut probe, 4, &put("key", "value")));
+}
+
+/// Enough is what fits the log up to the next snapshot, at its worst, and that snapshot; and
+/// who was low needs a little more than that to be no longer.
+#[test]
+fn room_is_kept_for_the_next_snapshot() {
+    let mut probe = Probe::serving(3);
+    let needed = probe.store().tentative().room_needed();
+    assert!(needed >= 63 << 20, "four times 16 MiB of log: {needed}");
+    probe.has_free(needed);
+    assert!(!probe.state().space.is_low());
+    probe.has_free(needed - 1);
+    assert!(probe.state().space.is_low());
+    probe.has_free(needed);
+    assert!(probe.state().space.is_low());
+    probe.has_free(needed + needed / 4);
+    assert!(!probe.state().space.is_low());
+}
+
+#[test]
+fn a_leader_without_room_hands_over_to_a_follower_that_has_some() {
+    let hands_over = |said: &[Sent], to| {
+        to_peer(said, to).iter().any(|message| matches!(message, Message::TimeoutNow(_)))
+    };
+    let mut probe = Probe::serving(3);
+    let beat = |probe: &mut Probe| {
+        probe.pass(HEARTBEAT_INTERVAL);
+        probe.time_out();
+        probe.sync()
+    };
+    probe.has_free(0);
+    tell_space(&mut probe, SECOND, SPACE_LOW);
+    let said = beat(&mut probe);
+    assert!(!hands_over(&said, SECOND) && !hands_over(&said, THIRD), "{said:?}");
+    tell_space(&mut probe, THIRD, SPACE_ENOUGH);
+    let said = beat(&mut probe);
+    assert!(hands_over(&said, THIRD), "{said:?}");
+    tell_space(&mut probe, THIRD, SPACE_ENOUGH);
+    assert!(!hands_over(&beat(&mut probe), THIRD), "not again within {:?}", 10 * DISK_STALL);
+}
+
+#[test]
+fn a_follower_says_how_much_room_it_has() {
+    let mut probe = Probe::born(3);
+    let class = |probe: &mut Probe| {
+        let term = quorate::types::Term(1);
+        probe.hear(SECOND, super::leader::heartbeat(term));
+        acknowledged(&probe.sync()).expect("heartbeats are answered").free_space_class
+    };
+    assert_eq!(class(&mut probe), 0);
+    probe.has_free(PLENTY);
+    assert_eq!(class(&mut probe), SPACE_ENOUGH);
+    probe.has_free(0);
+    assert_eq!(class(&mut probe), SPACE_LOW);
+}
