@@ -317,8 +317,8 @@ impl Client {
 }
 
 /// What the client of a write is told that found no room.
-const NO_SPACE: &str = "not done: no space, the disks of the leader or of a majority are nearly full; \
-                        delete keys, raise --disk-max or make room, then try again";
+const NO_SPACE: &str = "not done: no space, the disks of the leader or of a majority are nearly \
+                        full; delete keys, raise --disk-max or make room, then try again";
 
 fn answer_of(settled: Settled) -> Answer {
     match settled.outcome {
