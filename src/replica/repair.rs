@@ -6,7 +6,7 @@
 //! continues the chain of the log before the gap, and the gap closes when the entry behind
 //! it continues the chain of what was put in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::effects::{Destination, Effects, Timer};
@@ -24,18 +24,23 @@ use crate::wire::{
 const INTERVAL: Duration = Duration::from_millis(50);
 /// The most frames of one answer.
 const FRAMES_MAX: usize = 32;
-/// The most entries that are held until the gap is closed.
-const HELD_MAX: usize = 65_536;
+/// The most entries of one stretch.
+const HELD_MAX: usize = 16_384;
 
 /// Asks for what this directory lacks, and answers others.
 #[derive(Debug, Default)]
 pub struct RepairManager {
-    /// Entries for the gap that have come, from the log's end on.
-    held: BTreeMap<LogIndex, Entry>,
+    /// Entries for the gap that have come, from the log's end on: a stretch for each node
+    /// that began one, since logs of others may differ from what was lost here.
+    held: BTreeMap<ServerId, Stretch>,
     /// Where the logs of others that have no doubt of their own end, as each said since
     /// this node was started, in a term above all that is in doubt here.
     ends: BTreeMap<(ServerId, DirectoryId), LogEnd>,
 }
+
+/// Consecutive entries, each of which goes on from the one before it, the first from the end
+/// of the log.
+type Stretch = BTreeMap<LogIndex, Entry>;
 
 impl RepairManager {
     /// Asks all others, and will ask again while there is any doubt.
@@ -45,20 +50,24 @@ impl RepairManager {
             return;
         }
         self.drop_overtaken(state);
-        let request = RepairRequest {
-            first: self.first_missing(state),
-            last: state.in_doubt.missing_to().unwrap_or(LogIndex(0)),
-            bound: state.in_doubt.bound(),
-        };
+        let last = state.in_doubt.missing_to().unwrap_or(LogIndex(0));
+        let bound = state.in_doubt.bound();
         for &peer in state.peers.keys() {
-            fx.send(Destination::Peer(peer), Message::RepairRequest(request));
+            for first in self.first_missing(peer, state) {
+                let request = RepairRequest { first, last, bound };
+                fx.send(Destination::Peer(peer), Message::RepairRequest(request));
+            }
         }
         fx.arm(Timer::Repair, INTERVAL);
     }
 
-    /// The first index for which nothing has come.
-    fn first_missing(&self, state: &ReplicaState) -> LogIndex {
-        self.held.last_key_value().map_or(state.log.last_index(), |(index, _)| *index).next()
+    /// Where this node is asked from: behind what it has sent, and behind the longest stretch
+    /// of others, which it may go on from.
+    fn first_missing(&self, peer: ServerId, state: &ReplicaState) -> BTreeSet<LogIndex> {
+        let behind = |stretch: &Stretch| stretch.last_key_value().map(|(index, _)| index.next());
+        let own = self.held.get(&peer).and_then(behind);
+        let longest = self.held.values().filter_map(behind).max();
+        [own.or(Some(state.log.last_index().next())), longest].into_iter().flatten().collect()
     }
 
     /// Another node lacks entries: it gets those that can be read here, or the offer of a
@@ -125,7 +134,7 @@ impl RepairManager {
         }
         self.drop_overtaken(state);
         for entry in reply.entries {
-            self.hold(entry, state);
+            self.hold(from, entry, state);
         }
         if let (Some(end), Some((term, _))) = (reply.end, state.in_doubt.bound())
             && reply.term > term
@@ -139,45 +148,41 @@ impl RepairManager {
     /// The log may have come further by a leader or a snapshot: what is held must go on
     /// from it.
     fn drop_overtaken(&mut self, state: &ReplicaState) {
-        let goes_on = |first: &Entry| {
-            first.index == state.log.last_index().next()
-                && first.chain_after(state.log.last_chain()) == first.chain
-        };
-        if !self.held.first_key_value().is_some_and(|(_, first)| goes_on(first)) {
-            self.held.clear();
-        }
+        self.held.retain(|_, stretch| {
+            stretch.first_key_value().is_some_and(|(_, first)| {
+                goes_on(first, state.log.last_index(), state.log.last_chain())
+            })
+        });
     }
 
-    fn hold(&mut self, entry: Entry, state: &ReplicaState) {
-        let (last, chain) = self
-            .held
-            .last_key_value()
-            .map_or((state.log.last_index(), state.log.last_chain()), |(index, entry)| {
-                (*index, entry.chain)
-            });
-        let fits = entry.index == last.next() && entry.chain_after(chain) == entry.chain;
-        if fits && self.held.len() < HELD_MAX {
-            self.held.insert(entry.index, entry);
+    /// Holds the entry where it goes on from what is held.
+    fn hold(&mut self, from: ServerId, entry: Entry, state: &ReplicaState) {
+        let (own, others): (Vec<_>, Vec<_>) =
+            self.held.iter_mut().partition(|(began, _)| **began == from);
+        for (_, stretch) in own.into_iter().chain(others) {
+            let Some((&last, newest)) = stretch.last_key_value() else { continue };
+            if goes_on(&entry, last, newest.chain) && stretch.len() < HELD_MAX {
+                stretch.insert(entry.index, entry);
+                return;
+            }
+        }
+        let begins = goes_on(&entry, state.log.last_index(), state.log.last_chain());
+        if begins && !self.held.contains_key(&from) {
+            self.held.insert(from, Stretch::from([(entry.index, entry)]));
         }
     }
 
     /// Puts what was held into the log once it is proven to be what was lost: the entry
     /// behind it goes on from it, or it ends in the very entry that the doubt ends with.
     fn close_gap(&mut self, state: &mut ReplicaState, fx: &mut Effects) {
-        let Some((&last, newest)) = self.held.last_key_value() else { return };
-        let closes = match state.in_doubt.aside(last.next()) {
-            Some(behind) => behind.chain_after(newest.chain) == behind.chain,
-            None => state.in_doubt.bound() == Some((newest.term, newest.index)),
-        };
-        if closes {
-            for entry in std::mem::take(&mut self.held).into_values() {
-                state.append(entry, fx);
-            }
-            state.rejoin(fx);
-        } else if state.in_doubt.aside(last.next()).is_some() {
-            // It was of another log.
-            self.held.clear();
+        self.held.retain(|_, stretch| !is_of_another_log(stretch, state));
+        let closing = self.held.iter().find(|(_, stretch)| closes(stretch, state));
+        let Some((&began, _)) = closing else { return };
+        for entry in self.held.remove(&began).unwrap_or_default().into_values() {
+            state.append(entry, fx);
         }
+        self.held.clear();
+        state.rejoin(fx);
     }
 
     /// What so many members do not have that the others are no majority was never
@@ -194,6 +199,26 @@ impl RepairManager {
             state.lower_doubt(bound, fx);
         }
     }
+}
+
+fn goes_on(entry: &Entry, last: LogIndex, chain: u32) -> bool {
+    entry.index == last.next() && entry.chain_after(chain) == entry.chain
+}
+
+fn closes(stretch: &Stretch, state: &ReplicaState) -> bool {
+    let Some((&last, newest)) = stretch.last_key_value() else { return false };
+    match state.in_doubt.aside(last.next()) {
+        Some(behind) => goes_on(behind, last, newest.chain),
+        None => state.in_doubt.bound() == Some((newest.term, newest.index)),
+    }
+}
+
+/// Whether the stretch has come to what could be read behind the gap, which does not go on
+/// from it.
+fn is_of_another_log(stretch: &Stretch, state: &ReplicaState) -> bool {
+    let Some((&last, newest)) = stretch.last_key_value() else { return true };
+    let behind = state.in_doubt.aside(last.next());
+    behind.is_some_and(|behind| !goes_on(behind, last, newest.chain))
 }
 
 /// As many of these entries as fit into one frame, as far as they can be read here.

@@ -118,7 +118,10 @@ fn entries_of_another_log_close_nothing() {
     let log = log();
     let fourth = noop_after(&log[1], Term(3));
     let fifth = noop_after(&fourth, Term(3));
-    probe.hear(SECOND, answer(4, &[fourth, fifth]));
+    probe.hear(SECOND, answer(4, &[fourth.clone(), fifth]));
+    assert_eq!(probe.state().log.last_index(), LogIndex(3));
+    probe.hear(SECOND, answer(4, &[fourth]));
+    probe.hear(THIRD, answer(5, &log[3..4]));
     assert_eq!(probe.state().log.last_index(), LogIndex(3));
     probe.hear(SECOND, answer(4, &log[3..4]));
     assert_eq!(probe.state().log.last_index(), LogIndex(3), "nor does one that fits nowhere");
@@ -167,8 +170,9 @@ fn a_leader_that_has_committed_in_its_term_ends_any_doubt() {
     let mut probe = Probe::damaged(3, &log[..2], &[], None);
     let led = noop_after(&log[1], Term(4));
     probe.hear(SECOND, super::leader::replicate(Term(4), &log[1], &led, LogIndex(3)));
-    probe.sync();
+    probe.hear(SECOND, heartbeat_that_commits(Term(4), LogIndex(4)));
     assert!(probe.state().in_doubt.is_there(), "it may be a frame of any age");
+    probe.sync();
     probe.hear(SECOND, heartbeat_that_commits(Term(4), LogIndex(3)));
     assert!(probe.state().in_doubt.is_there(), "entries of earlier terms prove nothing");
     probe.hear(SECOND, heartbeat_that_commits(Term(4), LogIndex(4)));

@@ -134,6 +134,8 @@ fn a_follower_fetches_it_and_goes_on_from_it_once_it_is_on_its_disk() {
         fetch(&mut follower, &mut leader, |frame| loss && frame % 3 == 0);
         follower.sync();
         assert_eq!(follower.state().commit, LogIndex(1), "it is not on the disk yet");
+        follower.hear(SECOND, Message::SnapshotOffer(offer));
+        assert!(!asks(&follower.turn()), "it is not fetched again");
         follower.snapshot_written();
         let said = follower.sync();
         assert_eq!(follower.state().commit, offer.snapshot.index);
@@ -174,6 +176,9 @@ fn what_does_not_lie_ahead_is_not_fetched() {
     let mut snapshot = offer.snapshot;
     snapshot.index = LogIndex(1);
     let mut follower = follower(SnapshotOffer { snapshot, ..offer });
-    let said = follower.turn();
-    assert!(!said.iter().any(|sent| matches!(sent.message, Message::SnapshotRequest(_))));
+    assert!(!asks(&follower.turn()));
+}
+
+fn asks(said: &[Sent]) -> bool {
+    said.iter().any(|sent| matches!(sent.message, Message::SnapshotRequest(_)))
 }
