@@ -13,11 +13,11 @@ pub mod configuration;
 pub mod entry;
 
 pub mod wire;
-pub mod journal;
 pub mod timer_wheel;
 pub mod link;
 
 pub mod store;
+pub mod disk;
 pub mod replica;
 pub mod client;
 

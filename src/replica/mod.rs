@@ -39,7 +39,7 @@ pub use state::{Peer, ReplicaState};
 use std::time::Duration;
 
 use crate::configuration::Configuration;
-use crate::journal::{Record, Recovered};
+use crate::disk::{Record, Recovered};
 use crate::store::Store;
 use crate::time::Instant;
 use crate::types::{LogIndex, PacketNumber, ServerId, Term};

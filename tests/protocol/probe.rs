@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate::configuration::Configuration;
+use quorate::disk::{GenesisState, Identity, Recovered};
 use quorate::entry::Entry;
-use quorate::journal::{GenesisState, Identity, Recovered};
 use quorate::replica::{Batch, ReplicaNode, ReplicaState};
 use quorate::time::Instant;
 use quorate::types::{
@@ -299,7 +299,10 @@ fn blank(id: ServerId) -> Recovered {
         term: Term(0),
         voted_for: None,
         commit: LogIndex(0),
+        snapshot: None,
         entries: Vec::new(),
+        aside: Vec::new(),
+        doubt: None,
     }
 }
 

@@ -56,7 +56,7 @@ impl Cluster {
         let seed = self.random.u64(..);
         let member = &mut self.nodes[place];
         let recovered =
-            member.disk.start().map_err(|damage| format!("a journal is damaged: {damage}"))?;
+            member.disk.start().map_err(|found| format!("a disk is damaged: {found}"))?;
         member.life += 1;
         (member.writing, member.wake_at, member.stop_by) = (None, None, None);
         member.node = Some(ReplicaNode::new(&config, recovered, self.now, seed));
