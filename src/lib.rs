@@ -17,7 +17,7 @@ pub mod timer_wheel;
 pub mod link;
 
 pub mod store;
-pub mod journal;
+pub mod disk;
 pub mod replica;
 pub mod client;
 

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::args::parse;
 use super::exit::{Exit, Outcome};
 use super::output::print_line;
-use crate::daemon::{Inspection, inspect};
-use crate::journal::{Damage, GenesisState, Recovery};
+use crate::daemon::inspect;
+use crate::disk::{Doubt, Examination, Flaw, GenesisState, Harm, SegmentSummary, StartError};
 
 pub const HELP: &str = "\
 Shows what a node's data directory holds, and checks every checksum in it. It
@@ -18,9 +18,10 @@ changes nothing. The node must not run meanwhile.
 
 Usage: quorate inspect DIR [--json]
 
-Shown are whose directory it is, its term and vote, the range of its log, and
-how far that is known to be committed. A tail that a loss of power tore off is
-no damage: the next start cuts it off.
+Shown are whose directory it is, its term and vote, the range of its log, how
+far that is known to be committed, each file of the journal, and each place that
+is damaged, with what was lost there. A tail that a loss of power tore off is no
+damage: the next start cuts it off.
 
 Exit codes: 0 intact; 1 damaged, and where; 4 in use, or no node's directory;
 5 it cannot be read.
@@ -35,44 +36,46 @@ pub fn run(words: &[String]) -> Outcome {
     let words = parse(options, words)?;
     let [path] = words.expect_operands(["DIR"])?;
     let inspection = inspect(Path::new(&path))?;
-    if words.has("json") {
-        print_line(&to_json(&inspection).to_string())?;
-    } else {
-        print_line(&describe(&inspection))?;
-    }
-    Ok(if inspection.journal.is_ok() { Exit::Done } else { Exit::Negative })
+    let shown = match (&inspection.found, words.has("json")) {
+        (Ok(found), true) => to_json(found).to_string(),
+        (Ok(found), false) => describe(found),
+        (Err(error), true) => json!({"intact": false, "error": error.to_string()}).to_string(),
+        (Err(error), false) => format!("meta       {}", describe_lost(error)),
+    };
+    print_line(&shown)?;
+    let is_intact = inspection.found.as_ref().is_ok_and(is_intact);
+    Ok(if is_intact { Exit::Done } else { Exit::Negative })
 }
 
-fn describe(inspection: &Inspection) -> String {
-    match &inspection.journal {
-        Ok(recovery) => describe_intact(recovery, inspection.journal_bytes),
-        Err(damage) => {
-            format!("journal    {}; {damage}", HumanBytes(inspection.journal_bytes))
-        }
-    }
+fn is_intact(found: &Examination) -> bool {
+    found.flaws.is_empty() && found.recovered.doubt.is_none()
 }
 
-fn describe_intact(recovery: &Recovery, bytes: u64) -> String {
-    let found = &recovery.recovered;
-    let batches = recovery.next_batch - 1;
-    let torn = match recovery.torn {
-        0 => String::new(),
-        torn => format!(", and a torn tail of {torn} bytes"),
-    };
-    let vote = found.voted_for.map_or("nobody".to_owned(), |node| format!("node {node}"));
-    let log = match found.entries.as_slice() {
-        [] => "empty".to_owned(),
-        entries => format!("entries 1 to {}, committed to {}", entries.len(), found.commit),
-    };
-    [
-        format!("node       {} of cluster {}", found.identity.id, found.identity.cluster),
-        format!("directory  {}, start {}", found.identity.directory, found.incarnation),
-        format!("birth      {}", describe_birth(&found.genesis)),
-        format!("term       {}, voted for {vote}", found.term),
-        format!("log        {log}"),
-        format!("journal    {}, {batches} batches, all intact{torn}", HumanBytes(bytes)),
-    ]
-    .join("\n")
+fn describe_lost(error: &StartError) -> String {
+    format!("cannot be used: {error}")
+}
+
+fn describe(found: &Examination) -> String {
+    let held = &found.recovered;
+    let vote = held.voted_for.map_or("nobody".to_owned(), |node| format!("node {node}"));
+    let mut lines = vec![
+        format!("node       {} of cluster {}", held.identity.id, held.identity.cluster),
+        format!("directory  {}, start {}", held.identity.directory, held.incarnation),
+        format!("birth      {}", describe_birth(&held.genesis)),
+        format!("term       {}, voted for {vote}", held.term),
+        format!("log        {}", describe_log(found)),
+    ];
+    if let Some(snapshot) = &held.snapshot {
+        let size = HumanBytes(found.snapshot_bytes);
+        lines.push(format!("snapshot   to entry {}, {size}", snapshot.index()));
+    }
+    lines.extend(found.segments.iter().map(describe_segment));
+    if found.torn_sectors > 0 {
+        lines.push(format!("torn       {} sectors of the last batch", found.torn_sectors));
+    }
+    lines.extend(held.doubt.map(|doubt| format!("doubt      {}", describe_doubt(doubt))));
+    lines.extend(found.flaws.iter().map(|flaw| format!("damage     {flaw}")));
+    lines.join("\n")
 }
 
 fn describe_birth(genesis: &GenesisState) -> String {
@@ -89,45 +92,86 @@ fn describe_birth(genesis: &GenesisState) -> String {
     }
 }
 
-fn to_json(inspection: &Inspection) -> Value {
-    let bytes = inspection.journal_bytes;
-    match &inspection.journal {
-        Ok(recovery) => intact_to_json(recovery, bytes),
-        Err(damage) => json!({
-            "intact": false,
-            "damage": damage.to_string(),
-            "offset": offset_of(*damage),
-            "journal_bytes": bytes,
-        }),
+fn describe_log(found: &Examination) -> String {
+    let held = &found.recovered;
+    let log = match held.entries.as_slice() {
+        [] => "empty".to_owned(),
+        [first, .., last] => format!("entries {} to {}", first.index, last.index),
+        [only] => format!("entry {}", only.index),
+    };
+    let aside = match held.aside.as_slice() {
+        [] => String::new(),
+        [first, ..] => format!(", and {} above a gap, from {}", held.aside.len(), first.index),
+    };
+    format!("{log}, committed to {}{aside}", held.commit)
+}
+
+fn describe_segment(segment: &SegmentSummary) -> String {
+    let batches = segment.batches.as_ref().map_or("no batch".to_owned(), |range| {
+        format!("batches {} to {}", range.start(), range.end())
+    });
+    let indexes = segment
+        .indexes
+        .as_ref()
+        .map_or(String::new(), |range| format!(", entries {} to {}", range.start(), range.end()));
+    format!("segment    {}: {batches}{indexes}", segment.number)
+}
+
+fn describe_doubt(doubt: Doubt) -> String {
+    match doubt.upto {
+        Some((term, index)) => format!(
+            "it may have acknowledged entries up to {index} of term {term} that it cannot read"
+        ),
+        None => "it may have acknowledged any number of entries that it cannot read".to_owned(),
     }
 }
 
-fn intact_to_json(recovery: &Recovery, bytes: u64) -> Value {
-    let found = &recovery.recovered;
-    let genesis = match &found.genesis {
+fn to_json(found: &Examination) -> Value {
+    let held = &found.recovered;
+    let genesis = match &held.genesis {
         GenesisState::Complete(configuration) => Some(configuration.genesis.to_string()),
         GenesisState::Blank | GenesisState::Accepted(_) => None,
     };
+    let snapshot = held
+        .snapshot
+        .as_ref()
+        .map(|snapshot| json!({"index": snapshot.index().0, "bytes": found.snapshot_bytes}));
     json!({
-        "intact": true,
-        "id": found.identity.id.0,
-        "cluster": found.identity.cluster,
-        "directory": found.identity.directory.to_string(),
-        "incarnation": found.incarnation.0,
+        "intact": is_intact(found),
+        "id": held.identity.id.0,
+        "cluster": held.identity.cluster,
+        "directory": held.identity.directory.to_string(),
+        "incarnation": held.incarnation.0,
         "genesis": genesis,
-        "term": found.term.0,
-        "voted_for": found.voted_for.map(|node| node.0),
-        "last_index": found.entries.len(),
-        "commit_index": found.commit.0,
-        "batches": recovery.next_batch - 1,
-        "journal_bytes": bytes,
-        "torn_bytes": recovery.torn,
+        "term": held.term.0,
+        "voted_for": held.voted_for.map(|node| node.0),
+        "snapshot": snapshot,
+        "last_index": held.log_end().1.0,
+        "commit_index": held.commit.0,
+        "above_a_gap": held.aside.iter().map(|entry| entry.index.0).collect::<Vec<_>>(),
+        "doubt": held.doubt.map(doubt_to_json),
+        "segments": found.segments.iter().map(segment_to_json).collect::<Vec<_>>(),
+        "torn_sectors": found.torn_sectors,
+        "damage": found.flaws.iter().map(flaw_to_json).collect::<Vec<_>>(),
     })
 }
 
-fn offset_of(damage: Damage) -> Option<u64> {
-    match damage {
-        Damage::Header | Damage::Version(_) => None,
-        Damage::Batch { offset, .. } | Damage::Contradiction { offset, .. } => Some(offset),
-    }
+fn doubt_to_json(doubt: Doubt) -> Value {
+    let upto = doubt.upto.map(|(term, index)| json!({"term": term.0, "index": index.0}));
+    json!({ "upto": upto })
+}
+
+fn segment_to_json(segment: &SegmentSummary) -> Value {
+    let batches = segment.batches.as_ref().map(|range| [*range.start(), *range.end()]);
+    let indexes = segment.indexes.as_ref().map(|range| [range.start().0, range.end().0]);
+    json!({"number": segment.number, "batches": batches, "indexes": indexes})
+}
+
+fn flaw_to_json(flaw: &Flaw) -> Value {
+    let lost = match flaw.harm {
+        Harm::Nothing => "nothing",
+        Harm::Something => "something",
+        Harm::TheEnd => "the end",
+    };
+    json!({"file": flaw.name, "offset": flaw.offset, "what": flaw.what, "lost": lost})
 }

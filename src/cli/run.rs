@@ -7,6 +7,7 @@ use getopts::Options;
 use super::args::{self, DEFAULT_ADDRESS, Words};
 use super::exit::{Exit, Failure, Outcome};
 use crate::daemon::{self, RunConfig};
+use crate::disk::SegmentSize;
 use crate::replica::DISK_STALL;
 use crate::types::ServerId;
 
@@ -22,6 +23,8 @@ Usage: quorate run --id N --data-dir DIR [flags] --insecure-no-key
                         this node too, so that one list serves all hosts.
                         Without: a cluster of one
   --cluster NAME        the cluster's name [quorate]
+  --segment-size BYTES  the length of the journal's files, when the directory is
+                        made: a multiple of 512, at least 64 KiB [4194304]
   --disk-stall SECONDS  a leader whose disk stalls for longer hands over [1]
   --insecure-no-key     frames are not sealed: who reaches the port may speak
 
@@ -56,8 +59,10 @@ fn parse(args: &[String]) -> Result<RunConfig, Failure> {
     let listen = words.value("listen").unwrap_or_else(|| DEFAULT_ADDRESS.into());
     let peers = words.values("peer").iter().map(|text| peer(text)).collect::<Result<_, _>>()?;
     let cluster = args::cluster(&words)?;
+    let segment_size =
+        words.value("segment-size").map_or(Ok(SegmentSize::default()), segment_size)?;
     let disk_stall = words.seconds("disk-stall", DISK_STALL.as_secs_f64())?;
-    Ok(RunConfig { id, data_dir, listen, peers, cluster, disk_stall })
+    Ok(RunConfig { id, data_dir, listen, peers, cluster, segment_size, disk_stall })
 }
 
 fn options() -> Options {
@@ -67,6 +72,7 @@ fn options() -> Options {
     options.optopt("", "listen", "", "");
     options.optmulti("", "peer", "", "");
     options.optopt("", "cluster", "", "");
+    options.optopt("", "segment-size", "", "");
     options.optopt("", "disk-stall", "", "");
     options.optflag("", "insecure-no-key", "");
     options
@@ -86,6 +92,16 @@ fn node_id(flag: &str, text: &str) -> Result<ServerId, Failure> {
             u16::MAX
         ))),
     }
+}
+
+fn segment_size(text: String) -> Result<SegmentSize, Failure> {
+    text.parse().ok().and_then(SegmentSize::new).ok_or_else(|| {
+        Failure::usage(format!(
+            "--segment-size {text}: a multiple of 512 is expected, from {} to {}",
+            SegmentSize::BYTES_MIN,
+            SegmentSize::BYTES_MAX
+        ))
+    })
 }
 
 fn peer(text: &str) -> Result<(ServerId, String), Failure> {
@@ -114,16 +130,18 @@ mod tests {
             listen: "127.0.0.1:9717".into(),
             peers: Vec::new(),
             cluster: "quorate".into(),
+            segment_size: SegmentSize::default(),
             disk_stall: Duration::from_secs(1),
         };
         assert_eq!(config, expected);
 
         let line = "--peer 1=a:1 --id=2 --cluster c --peer 2=b:2 --listen [::1]:5 --data-dir=d \
-                    --insecure-no-key";
+                    --insecure-no-key --segment-size 65536";
         let config = parse_line(line).unwrap();
         let peers = vec![(ServerId(1), "a:1".into()), (ServerId(2), "b:2".into())];
         let (listen, cluster) = ("[::1]:5".into(), "c".into());
-        assert_eq!(config, RunConfig { listen, peers, cluster, ..expected });
+        let segment_size = SegmentSize::new(65_536).unwrap();
+        assert_eq!(config, RunConfig { listen, peers, cluster, segment_size, ..expected });
     }
 
     #[test]
@@ -141,6 +159,8 @@ mod tests {
             (format!("--id 1 --peer 0=b:2 {rest}"), "ID=ADDR:PORT"),
             (format!("--id 1 start {rest}"), "(start), expected none"),
             (format!("--id 1 --cluster ä {rest}"), "ASCII"),
+            (format!("--id 1 --segment-size 65537 {rest}"), "a multiple of 512"),
+            (format!("--id 1 --segment-size 512 {rest}"), "from 65536"),
         ];
         for (line, expected) in cases {
             let sentence = parse_line(&line).unwrap_err().sentence;

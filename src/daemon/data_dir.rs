@@ -1,5 +1,6 @@
 //! The data directory: whose it is, and that it is ours alone.
 
+use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -9,46 +10,72 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::error::RunError;
-use super::journal_file::{FoundJournal, JournalFile, OpenError, sync_directory};
-use super::random_u64;
-use crate::journal::{Damage, Identity, Recovered};
+use super::file_directory::{FileDirectory, sync_names};
+use super::{random_u64, unrepaired};
+use crate::disk::{
+    self, Examination, Identity, Journal, Recovered, SegmentSize, StartError, examine,
+};
 use crate::types::{DirectoryId, ServerId};
 
 const LOCK_NAME: &str = "lock";
+/// What the directories of format 1 have in place of the file `meta`.
+const FORMER_JOURNAL: &str = "journal";
 
 /// A directory that this process alone uses.
 #[derive(Debug)]
 pub struct DataDir {
     /// Held for as long as anybody in this process may write.
     pub lock: File,
-    /// The journal.
-    pub journal: JournalFile,
-    /// What the journal held.
+    /// The directory's files.
+    pub files: FileDirectory,
+    /// How they are written.
+    pub journal: Journal,
+    /// What the directory held.
     pub recovered: Recovered,
 }
 
 impl DataDir {
-    /// Opens the directory at `path` for the node, and makes it when it is missing.
+    /// Opens the directory at `path` for the node, and makes it when it is missing. A new
+    /// one gets segments of this size; any other keeps its own.
     ///
     /// # Errors
     /// Refused when another process uses it, or when it belongs to another node, cluster
     /// or version, or to something else altogether; a disk error when it cannot be read
     /// or written, or is damaged.
-    pub fn open(path: &Path, id: ServerId, cluster: &str) -> Result<Self, RunError> {
+    pub fn open(
+        path: &Path,
+        id: ServerId,
+        cluster: &str,
+        segment_size: SegmentSize,
+    ) -> Result<Self, RunError> {
         make(path).map_err(|error| failed(path, "made", &error))?;
         let lock = lock(path)?;
-        if !JournalFile::exists(path) {
+        let mut files = FileDirectory::at(path);
+        if !disk::is_born(&files).map_err(|error| unusable(path, &error))? {
             check_empty(path)?;
             let directory = DirectoryId(random_u64().max(1));
             let identity = Identity { cluster: cluster.to_owned(), id, directory };
-            JournalFile::create(path, &identity)
+            disk::create(&mut files, identity, segment_size)
                 .map_err(|error| failed(path, "written", &error))?;
         }
-        let found = FoundJournal::read(path).map_err(|error| unusable(path, &error))?;
-        check_owner(path, found.identity(), id, cluster)?;
+        let found = examine(&files).map_err(|error| unusable(path, &error))?;
+        check_owner(path, &found.recovered.identity, id, cluster)?;
+        unrepaired::refuse(path, &found)?;
+        tell(&found);
         let (journal, recovered) =
-            found.start().map_err(|error| failed(path, "written", &error))?;
-        Ok(Self { lock, journal, recovered })
+            found.start(&mut files).map_err(|error| failed(path, "written", &error))?;
+        Ok(Self { lock, files, journal, recovered })
+    }
+}
+
+/// Says what the start will mend.
+fn tell(found: &Examination) {
+    for flaw in &found.flaws {
+        log::warn!("{flaw}");
+    }
+    if found.torn_sectors > 0 {
+        let sectors = found.torn_sectors;
+        log::warn!("{sectors} sectors of a batch that was never durable are cut off the journal");
     }
 }
 
@@ -58,7 +85,7 @@ fn make(path: &Path) -> io::Result<()> {
     }
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     let above = path.canonicalize()?.parent().map(Path::to_owned);
-    above.map_or(Ok(()), |above| sync_directory(&above))
+    above.map_or(Ok(()), |above| sync_names(&above))
 }
 
 fn lock(path: &Path) -> Result<File, RunError> {
@@ -74,9 +101,10 @@ fn lock(path: &Path) -> Result<File, RunError> {
 /// # Errors
 /// Refused when it is no node's, or when another process uses it.
 pub fn lock_existing(path: &Path) -> Result<File, RunError> {
-    if !JournalFile::exists(path) {
+    let is_born = path.is_dir() && disk::is_born(&FileDirectory::at(path)) != Ok(false);
+    if !is_born {
         return Err(RunError::refused(format!(
-            "{} holds no journal; name the --data-dir of a node",
+            "{} is no node's directory; name the --data-dir of a node",
             path.display()
         )));
     }
@@ -91,7 +119,7 @@ fn take(file: File, path: &Path) -> Result<File, RunError> {
             "the directory {} is in use by another process; give each node a directory of its own",
             path.display()
         ))),
-        Err(error) => Err(failed(path, "locked", &error.into())),
+        Err(error) => Err(failed(path, "locked", &error)),
     }
 }
 
@@ -101,9 +129,12 @@ fn check_empty(path: &Path) -> Result<(), RunError> {
     for name in names {
         let name = name.map_err(|error| failed(path, "read", &error))?.file_name();
         let name = name.to_string_lossy();
-        if name != LOCK_NAME && name != "lost+found" && !JournalFile::owns(&name) {
+        if name == FORMER_JOURNAL {
+            return Err(unusable(path, &StartError::Version(1)));
+        }
+        if name != LOCK_NAME && name != "lost+found" && !disk::is_owned(&name) {
             return Err(RunError::refused(format!(
-                "the directory {} has no journal but holds {name}; name the directory of a node, \
+                "the directory {} is no node's but holds {name}; name the directory of a node, \
                  or an empty one",
                 path.display()
             )));
@@ -125,33 +156,38 @@ fn check_owner(path: &Path, found: &Identity, id: ServerId, cluster: &str) -> Re
     )))
 }
 
-fn unusable(path: &Path, error: &OpenError) -> RunError {
-    let journal = path.join("journal");
-    let journal = journal.display();
+/// Why a directory cannot be used, as a sentence.
+pub fn unusable(path: &Path, error: &StartError) -> RunError {
+    let directory = path.display();
     match error {
-        OpenError::Io(error) => failed(path, "read", error),
-        OpenError::Damage(version @ Damage::Version(_)) => {
-            RunError::refused(format!("the journal {journal} cannot be used: {version}"))
+        StartError::Disk(error) => failed(path, "read", error),
+        StartError::Version(_) => {
+            RunError::refused(format!("the directory {directory} cannot be used: {error}"))
         }
-        OpenError::Damage(damage) => RunError::disk(format!(
-            "the journal {journal} cannot be used: {damage}; keep a copy, and start the node on an \
-             empty directory"
+        StartError::MetaLost => RunError::disk(format!(
+            "the directory {directory} cannot be used: {error}; keep a copy, and start the node \
+             on an empty directory"
         )),
     }
 }
 
-fn failed(path: &Path, what: &str, error: &io::Error) -> RunError {
+fn failed(path: &Path, what: &str, error: &dyn fmt::Display) -> RunError {
     RunError::disk(format!("the directory {} cannot be {what}: {error}", path.display()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::META;
     use crate::types::Incarnation;
     use std::os::unix::fs::PermissionsExt;
 
+    fn open(path: &Path) -> Result<DataDir, RunError> {
+        DataDir::open(path, ServerId(1), "c", SegmentSize::default())
+    }
+
     fn refusal(path: &Path, id: u16, cluster: &str) -> (u8, String) {
-        let error = DataDir::open(path, ServerId(id), cluster).unwrap_err();
+        let error = DataDir::open(path, ServerId(id), cluster, SegmentSize::default()).unwrap_err();
         (error.exit_code(), error.to_string())
     }
 
@@ -159,13 +195,13 @@ mod tests {
     fn it_is_made_private_and_keeps_its_identity() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("a/b");
-        let first = DataDir::open(&path, ServerId(1), "c").unwrap();
+        let first = open(&path).unwrap();
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o700);
         assert_ne!(first.recovered.identity.directory, DirectoryId(0));
         let identity = first.recovered.identity.clone();
         drop(first);
 
-        let second = DataDir::open(&path, ServerId(1), "c").unwrap();
+        let second = open(&path).unwrap();
         assert_eq!(second.recovered.identity, identity);
         assert_eq!(second.recovered.incarnation, Incarnation(2));
     }
@@ -173,7 +209,7 @@ mod tests {
     #[test]
     fn one_process_at_a_time_uses_it() {
         let directory = tempfile::tempdir().unwrap();
-        let _held = DataDir::open(directory.path(), ServerId(1), "c").unwrap();
+        let _held = open(directory.path()).unwrap();
         let (code, sentence) = refusal(directory.path(), 1, "c");
         assert_eq!(code, 4);
         assert!(sentence.contains("is in use by another process"), "{sentence}");
@@ -182,13 +218,13 @@ mod tests {
     #[test]
     fn another_nodes_directory_is_refused_and_left_alone() {
         let directory = tempfile::tempdir().unwrap();
-        drop(DataDir::open(directory.path(), ServerId(1), "c").unwrap());
+        drop(open(directory.path()).unwrap());
         for (id, cluster) in [(2, "c"), (1, "d")] {
             let (code, sentence) = refusal(directory.path(), id, cluster);
             assert_eq!(code, 4);
             assert!(sentence.contains("belongs to node 1 of cluster c"), "{sentence}");
         }
-        let again = DataDir::open(directory.path(), ServerId(1), "c").unwrap();
+        let again = open(directory.path()).unwrap();
         assert_eq!(again.recovered.incarnation, Incarnation(2), "refusals do not count as starts");
     }
 
@@ -202,25 +238,48 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_journal_is_a_disk_error_and_a_newer_one_is_refused() {
+    fn a_lost_identity_is_a_disk_error_and_another_format_is_refused() {
         let directory = tempfile::tempdir().unwrap();
-        drop(DataDir::open(directory.path(), ServerId(1), "c").unwrap());
-        let path = directory.path().join("journal");
+        drop(open(directory.path()).unwrap());
+        let path = directory.path().join(META);
         let whole = std::fs::read(&path).unwrap();
 
-        let mut damaged = whole.clone();
-        damaged[3] ^= 1;
-        std::fs::write(&path, &damaged).unwrap();
-        assert_eq!(refusal(directory.path(), 1, "c").0, 5);
-
-        let mut newer = whole;
-        newer[8] = 9;
-        let checked = usize::from(newer[10]) - 4;
-        let checksum = crc32fast::hash(&newer[..checked]).to_le_bytes();
-        newer[checked..checked + 4].copy_from_slice(&checksum);
+        let mut newer = whole.clone();
+        for copy in [0, 4_096] {
+            newer[copy + 8] = 9;
+            let checksum = crc32fast::hash(&newer[copy..copy + 508]).to_le_bytes();
+            newer[copy + 508..copy + 512].copy_from_slice(&checksum);
+        }
         std::fs::write(&path, &newer).unwrap();
         let (code, sentence) = refusal(directory.path(), 1, "c");
         assert_eq!(code, 4);
         assert!(sentence.contains("format 9"), "{sentence}");
+
+        let mut damaged = whole;
+        damaged[3] ^= 1;
+        std::fs::write(&path, &damaged).unwrap();
+        drop(open(directory.path()).expect("one copy is enough"));
+        damaged[4_096 + 3] ^= 1;
+        std::fs::write(&path, &damaged).unwrap();
+        assert_eq!(refusal(directory.path(), 1, "c").0, 5);
+    }
+
+    #[test]
+    fn a_directory_of_format_1_is_refused_by_name() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join(FORMER_JOURNAL), "quoratej").unwrap();
+        let (code, sentence) = refusal(directory.path(), 1, "c");
+        assert_eq!(code, 4);
+        assert!(sentence.contains("format 1 and this program reads format 2"), "{sentence}");
+    }
+
+    #[test]
+    fn a_directory_that_may_have_lost_entries_is_refused_for_now() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(open(directory.path()).unwrap());
+        std::fs::write(directory.path().join("journal-0000000000000001"), "").unwrap();
+        let (code, sentence) = refusal(directory.path(), 1, "c");
+        assert_eq!(code, 5);
+        assert!(sentence.contains("journal-0000000000000001, byte 0"), "{sentence}");
     }
 }

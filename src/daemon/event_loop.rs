@@ -102,8 +102,8 @@ impl EventLoop {
         notices: Notices,
     ) -> Result<Self, RunError> {
         let Ground { poll, port, wake_up, signals, waker } = ground;
-        let DataDir { lock, journal, recovered } = directory;
-        let journal = JournalThread::start(journal, lock, waker)
+        let DataDir { lock, files, journal, recovered } = directory;
+        let journal = JournalThread::start(Box::new(files), journal, lock, waker)
             .map_err(|error| RunError::system("a thread", &error))?;
         let clock = Clock::new();
         let node = ReplicaNode::new(config, recovered, clock.now(), random_u64());

@@ -3,20 +3,16 @@
 use std::fs::File;
 use std::path::Path;
 
-use bytes::Bytes;
-
 use super::data_dir;
 use super::error::RunError;
-use super::journal_file;
-use crate::journal::{Damage, Recovery, recover};
+use super::file_directory::FileDirectory;
+use crate::disk::{Examination, StartError, examine};
 
 /// What a directory holds.
 #[derive(Debug)]
 pub struct Inspection {
-    /// The length of the journal, in bytes.
-    pub journal_bytes: u64,
-    /// What the journal tells, or why it must not be used.
-    pub journal: Result<Recovery, Damage>,
+    /// What can be read and what is damaged; an error when it is of no use at all.
+    pub found: Result<Examination, StartError>,
     /// Held so that no node starts meanwhile.
     _lock: File,
 }
@@ -28,8 +24,8 @@ pub struct Inspection {
 /// it cannot be read.
 pub fn inspect(path: &Path) -> Result<Inspection, RunError> {
     let lock = data_dir::lock_existing(path)?;
-    let bytes = Bytes::from(journal_file::read(path).map_err(|error| {
-        RunError::disk(format!("the journal in {} cannot be read: {error}", path.display()))
-    })?);
-    Ok(Inspection { journal_bytes: bytes.len() as u64, journal: recover(&bytes), _lock: lock })
+    match examine(&FileDirectory::at(path)) {
+        Err(error @ StartError::Disk(_)) => Err(data_dir::unusable(path, &error)),
+        found => Ok(Inspection { found, _lock: lock }),
+    }
 }

@@ -6,18 +6,22 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread;
+use std::time::Duration;
 
 use mio::Waker;
 
 use super::error::RunError;
-use super::journal_file::JournalFile;
+use crate::disk::{Directory, DiskError, Journal, Record};
 use crate::replica::Batch;
+
+/// How long the thread waits, when the disk is full, before it tries again.
+const NO_SPACE_PAUSE: Duration = Duration::from_secs(1);
 
 /// The thread that owns the journal, as the loop sees it.
 #[derive(Debug)]
 pub struct JournalThread {
     to_write: Sender<Batch>,
-    written: Receiver<io::Result<Batch>>,
+    written: Receiver<Result<Batch, DiskError>>,
     is_busy: bool,
     /// Kept here too: a waker that is dropped takes back the event it has raised, and
     /// a failed thread's last one must be heard.
@@ -30,13 +34,18 @@ impl JournalThread {
     ///
     /// # Errors
     /// The system has no more threads.
-    pub fn start(journal: JournalFile, lock: File, waker: Arc<Waker>) -> io::Result<Self> {
+    pub fn start(
+        directory: Box<dyn Directory + Send>,
+        journal: Journal,
+        lock: File,
+        waker: Arc<Waker>,
+    ) -> io::Result<Self> {
         let kept_waker = Arc::clone(&waker);
         let (to_write, batches) = channel();
         let (results, written) = channel();
         thread::Builder::new().name("journal".into()).spawn(move || {
             let _lock = lock;
-            write_batches(journal, &batches, &results, &waker);
+            write_batches(directory, journal, &batches, &results, &waker);
         })?;
         Ok(Self { to_write, written, is_busy: false, _waker: kept_waker })
     }
@@ -78,13 +87,16 @@ impl JournalThread {
 /// docs/guarantees.md: "An error from write or fdatasync ends the process", so nothing is
 /// written after one.
 fn write_batches(
-    mut journal: JournalFile,
+    mut directory: Box<dyn Directory + Send>,
+    mut journal: Journal,
     batches: &Receiver<Batch>,
-    results: &Sender<io::Result<Batch>>,
+    results: &Sender<Result<Batch, DiskError>>,
     waker: &Waker,
 ) {
     for batch in batches {
-        let result = journal.append(batch.records()).map(|()| batch);
+        let records = batch.records();
+        let result = make_durable(&mut *directory, &mut journal, records, NO_SPACE_PAUSE);
+        let result = result.map(|()| batch);
         let failed = result.is_err();
         let told = results.send(result).is_ok() && waker.wake().is_ok();
         if failed || !told {
@@ -93,17 +105,35 @@ fn write_batches(
     }
 }
 
+/// While the disk has no room for the next segment nothing of the batch is promised: the
+/// node is one whose disk has stalled, and goes on by itself when there is room.
+fn make_durable(
+    directory: &mut dyn Directory,
+    journal: &mut Journal,
+    records: &[Record],
+    pause: Duration,
+) -> Result<(), DiskError> {
+    while let Err(error) = journal.write(directory, records) {
+        if error != DiskError::NoSpace {
+            return Err(error);
+        }
+        log::warn!("the disk is full: what is written waits until there is room again");
+        thread::sleep(pause);
+    }
+    journal.sync(directory)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::journal_file::FoundJournal;
-    use crate::journal::Identity;
+    use crate::daemon::file_directory::FileDirectory;
+    use crate::disk::{Identity, Recovered, SegmentSize, create, examine};
     use crate::replica::{ListedNode, NodeConfig, ReplicaNode};
     use crate::time::Instant;
-    use crate::types::{DirectoryId, ServerId, Term};
+    use crate::types::{DirectoryId, LogIndex, ServerId, Term};
+    use bytes::Bytes;
     use mio::{Events, Poll, Token};
     use std::path::Path;
-    use std::time::Duration;
 
     /// A cluster of one, which gives itself all the work that there is.
     struct Fixture {
@@ -112,18 +142,72 @@ mod tests {
         poll: Poll,
     }
 
-    fn fixture(directory: &Path, spoil: impl FnOnce(&mut JournalFile)) -> Fixture {
-        let id = ServerId(1);
-        let identity = Identity { cluster: "c".into(), id, directory: DirectoryId(5) };
-        JournalFile::create(directory, &identity).unwrap();
-        let (mut journal, recovered) = FoundJournal::read(directory).unwrap().start().unwrap();
-        spoil(&mut journal);
+    /// Files to which nothing can be written once there have been so many writes, and for
+    /// which there is no room so many times.
+    struct Failing {
+        files: FileDirectory,
+        writes_left: usize,
+        no_space_left: usize,
+    }
+
+    impl Directory for Failing {
+        fn names(&self) -> Result<Vec<String>, DiskError> {
+            self.files.names()
+        }
+
+        fn read(&self, name: &str) -> Result<Bytes, DiskError> {
+            self.files.read(name)
+        }
+
+        fn create(&mut self, name: &str, length: u64) -> Result<(), DiskError> {
+            let Some(left) = self.no_space_left.checked_sub(1) else {
+                return self.files.create(name, length);
+            };
+            self.no_space_left = left;
+            Err(DiskError::NoSpace)
+        }
+
+        fn write_at(&mut self, name: &str, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
+            let left = self.writes_left.checked_sub(1);
+            self.writes_left = left.ok_or_else(|| DiskError::Failed("bad disk".into()))?;
+            self.files.write_at(name, offset, bytes)
+        }
+
+        fn sync(&mut self, name: &str) -> Result<(), DiskError> {
+            self.files.sync(name)
+        }
+
+        fn rename(&mut self, from: &str, to: &str) -> Result<(), DiskError> {
+            self.files.rename(from, to)
+        }
+
+        fn remove(&mut self, name: &str) -> Result<(), DiskError> {
+            self.files.remove(name)
+        }
+
+        fn sync_names(&mut self) -> Result<(), DiskError> {
+            self.files.sync_names()
+        }
+    }
+
+    fn started(path: &Path) -> (FileDirectory, Journal, Recovered) {
+        let mut files = FileDirectory::at(path);
+        let identity = Identity { cluster: "c".into(), id: ServerId(1), directory: DirectoryId(5) };
+        let size = SegmentSize::new(SegmentSize::BYTES_MIN.into()).unwrap();
+        create(&mut files, identity, size).unwrap();
+        let (journal, recovered) = examine(&files).unwrap().start(&mut files).unwrap();
+        (files, journal, recovered)
+    }
+
+    fn fixture(path: &Path, writes_left: usize) -> Fixture {
+        let (files, journal, recovered) = started(path);
+        let files = Failing { files, writes_left, no_space_left: 0 };
         let listed = ListedNode { address: ([127, 0, 0, 1], 9717).into(), typed: String::new() };
-        let config = NodeConfig::new([(id, listed)].into());
+        let config = NodeConfig::new([(ServerId(1), listed)].into());
         let poll = Poll::new().unwrap();
         let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
-        let lock = File::open(directory).unwrap();
-        let thread = JournalThread::start(journal, lock, waker).unwrap();
+        let lock = File::open(path).unwrap();
+        let thread = JournalThread::start(Box::new(files), journal, lock, waker).unwrap();
         Fixture { node: ReplicaNode::new(&config, recovered, Instant(0), 1), thread, poll }
     }
 
@@ -158,12 +242,11 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_back_is_in_the_file() {
+    fn what_comes_back_is_in_the_files() {
         let directory = tempfile::tempdir().unwrap();
-        let mut fixture = fixture(directory.path(), |_| {});
+        let mut fixture = fixture(directory.path(), usize::MAX);
         fixture.lead().unwrap();
-        let found = FoundJournal::read(directory.path()).unwrap();
-        let (_, recovered) = found.start().unwrap();
+        let recovered = examine(&FileDirectory::at(directory.path())).unwrap().recovered;
         assert_eq!((recovered.term, recovered.voted_for), (Term(1), Some(ServerId(1))));
         assert_eq!(recovered.entries.len(), 2, "the configuration, and the start of the term");
     }
@@ -171,9 +254,22 @@ mod tests {
     #[test]
     fn a_failed_write_ends_it() {
         let directory = tempfile::tempdir().unwrap();
-        let mut fixture = fixture(directory.path(), JournalFile::fill_disk);
+        let mut fixture = fixture(directory.path(), 4);
         let error = fixture.lead().unwrap_err();
         assert_eq!(error.exit_code(), 5);
-        assert!(error.to_string().contains("No space left"), "{error}");
+        assert!(error.to_string().contains("bad disk"), "{error}");
+    }
+
+    #[test]
+    fn a_full_disk_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let (files, mut journal, _) = started(directory.path());
+        let mut files = Failing { files, writes_left: usize::MAX, no_space_left: 2 };
+        // More than one segment holds.
+        let records: Vec<Record> = (0..8_000).map(|at| Record::Commit(LogIndex(at))).collect();
+        make_durable(&mut files, &mut journal, &records, Duration::ZERO).unwrap();
+        assert_eq!(files.no_space_left, 0);
+        let found = examine(&files).unwrap();
+        assert!(found.segments.len() > 1 && found.flaws.is_empty(), "{:?}", found.segments);
     }
 }

@@ -10,8 +10,9 @@ mod clock;
 mod udp_port;
 mod signals;
 mod data_dir;
+mod file_directory;
+mod unrepaired;
 mod inspect;
-mod journal_file;
 mod journal_thread;
 mod peer_list;
 mod notices;
@@ -30,7 +31,7 @@ use event_loop::{EventLoop, Ground};
 use logging::StandardError;
 use notices::Notices;
 
-use crate::journal::GenesisState;
+use crate::disk::{GenesisState, SegmentSize};
 use crate::replica::NodeConfig;
 use crate::types::ServerId;
 
@@ -47,6 +48,8 @@ pub struct RunConfig {
     pub peers: Vec<(ServerId, String)>,
     /// The cluster's name.
     pub cluster: String,
+    /// How long the journal's segments are, if the directory is made now.
+    pub segment_size: SegmentSize,
     /// How long a leader's oldest entry may wait for its disk.
     pub disk_stall: Duration,
 }
@@ -66,11 +69,11 @@ pub fn run(config: RunConfig) -> Result<(), RunError> {
 }
 
 fn run_node(config: RunConfig, standard_error: StandardError) -> Result<(), RunError> {
-    let RunConfig { id, data_dir, listen, peers, cluster, disk_stall } = config;
+    let RunConfig { id, data_dir, listen, peers, cluster, segment_size, disk_stall } = config;
     let ground = Ground::prepare(peer_list::resolve_listen(&listen)?)?;
     let listen = ground.local_address()?;
     let nodes = peer_list::resolve_peers(id, listen, &peers)?;
-    let directory = DataDir::open(&data_dir, id, &cluster)?;
+    let directory = DataDir::open(&data_dir, id, &cluster, segment_size)?;
     if let GenesisState::Complete(configuration) = &directory.recovered.genesis {
         peer_list::check_members(&nodes, configuration)?;
     }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use super::genesis;
 use super::progress::Progress;
 use super::state::{Peer, ReplicaState};
-use crate::journal::GenesisState;
+use crate::disk::GenesisState;
 use crate::time::Instant;
 use crate::types::{ClusterHash, DirectoryId, LogIndex, ServerId};
 use crate::wire::{DropCause, GenesisHash, Header, Message};

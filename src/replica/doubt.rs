@@ -17,8 +17,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::disk::{Doubt, LogEnd};
 use crate::entry::Entry;
-use crate::journal::{Doubt, LogEnd};
 use crate::types::LogIndex;
 
 use super::log::Log;

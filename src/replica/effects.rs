@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::journal::Record;
+use crate::disk::Record;
 use crate::time::Instant;
 use crate::timer_wheel::TimerWheel;
 use crate::types::{PacketNumber, ServerId};

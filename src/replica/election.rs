@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::effects::{Destination, Effects, Timer};
 use super::state::ReplicaState;
-use crate::journal::Record;
+use crate::disk::Record;
 use crate::time::micros;
 use crate::types::{ServerId, Term};
 use crate::wire::{Message, Role, VoteReply, VoteRequest};

@@ -13,7 +13,7 @@ use super::effects::{Destination, Effects, Timer};
 use super::state::ReplicaState;
 use super::{ListedNode, NodeConfig};
 use crate::configuration::Configuration;
-use crate::journal::{GenesisState, Record};
+use crate::disk::{GenesisState, Record};
 use crate::time::Instant;
 use crate::types::{DirectoryId, GenesisId, ServerId};
 use crate::wire::{Introduce, Message, Standing};

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use crate::disk::LogEnd;
 use crate::entry::{Entry, EntryKind};
-use crate::journal::LogEnd;
 use crate::time::Instant;
 use crate::types::{LogIndex, Term};
 

@@ -46,7 +46,7 @@ pub use state::{Peer, ReplicaState};
 use std::time::Duration;
 
 use crate::configuration::Configuration;
-use crate::journal::{Record, Recovered};
+use crate::disk::{Record, Recovered};
 use crate::store::{Snapshot, State, Store};
 use crate::time::Instant;
 use crate::types::{LogIndex, PacketNumber, ServerId, Term};

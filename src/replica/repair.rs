@@ -12,8 +12,8 @@ use std::time::Duration;
 use super::effects::{Destination, Effects, Timer};
 use super::snapshots::SnapshotManager;
 use super::state::ReplicaState;
+use crate::disk::LogEnd;
 use crate::entry::Entry;
-use crate::journal::LogEnd;
 use crate::time::Instant;
 use crate::types::{DirectoryId, LogIndex, ServerId, Term};
 use crate::wire::{

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::effects::{ClientPath, Destination, Outgoing};
 use super::{ReplicaNode, ReplicaState};
-use crate::journal::GenesisState;
+use crate::disk::GenesisState;
 use crate::link::age_micros;
 use crate::types::{ClusterHash, PacketNumber, ServerId};
 use crate::wire::{self, Echo, GenesisHash, Header};

@@ -2,7 +2,7 @@
 
 use super::ReplicaNode;
 use super::state::{Peer, ReplicaState};
-use crate::journal::GenesisState;
+use crate::disk::GenesisState;
 use crate::time::{Instant, micros};
 use crate::types::{LogIndex, ServerId};
 use crate::wire::{NodeStatus, PeerStatus, Role};

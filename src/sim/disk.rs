@@ -1,81 +1,103 @@
-//! A disk that keeps what was synced, and of the rest what it likes.
+//! One node's disk: its directory, and the journal in it while the node runs.
 
-use bytes::Bytes;
-
-use crate::journal::{
-    Damage, Identity, Record, Recovered, encode_batch, encode_header, encode_start, recover,
-};
-use crate::types::{DirectoryId, ServerId};
+use super::directory::SimDirectory;
+use crate::disk::{self, DiskError, Identity, Journal, Record, Recovered, SegmentSize};
+use crate::store::Snapshot;
+use crate::types::{DirectoryId, LogIndex, ServerId};
 
 /// The name of every simulated cluster.
 pub const CLUSTER: &str = "simulated";
 
-/// One node's journal.
+/// How often a forgetful disk notes the state that it falls back to.
+const FORGETFUL_SYNCS: u64 = 8;
+
+/// The disk, and the journal that the running node writes.
 #[derive(Debug)]
 pub struct Disk {
-    bytes: Vec<u8>,
-    /// How many of the bytes no loss of power takes away.
-    synced: usize,
-    next_batch: u64,
-    forgetful: bool,
+    directory: SimDirectory,
+    journal: Option<Journal>,
+    forgetful: Option<Forgetful>,
+}
+
+/// A disk that forgets what it has synced: after a loss of power it is as it was at some
+/// time before.
+#[derive(Debug)]
+struct Forgetful {
+    before: SimDirectory,
+    syncs: u64,
 }
 
 impl Disk {
     /// A blank directory.
-    pub fn blank(id: ServerId, random: &mut fastrand::Rng, forgetful: bool) -> Self {
-        let directory = DirectoryId(random.u64(1..));
-        let bytes = encode_header(&Identity { cluster: CLUSTER.into(), id, directory });
-        Self { synced: bytes.len(), bytes, next_batch: 0, forgetful }
+    pub fn blank(id: ServerId, random: &mut fastrand::Rng, is_forgetful: bool) -> Self {
+        let mut directory = SimDirectory::new();
+        let identity =
+            Identity { cluster: CLUSTER.into(), id, directory: DirectoryId(random.u64(1..)) };
+        let size = SegmentSize::new(SegmentSize::BYTES_MIN.into()).expect("within the limits");
+        disk::create(&mut directory, identity, size).expect("a simulated disk takes everything");
+        let forgetful = is_forgetful.then(|| Forgetful { before: directory.clone(), syncs: 0 });
+        Self { directory, journal: None, forgetful }
     }
 
-    /// Starts the directory: reads it back, makes durable what is there and the new
-    /// incarnation. Returns what the node goes on from.
-    pub fn start(&mut self) -> Result<Recovered, Damage> {
-        let recovery = recover(&Bytes::copy_from_slice(&self.bytes))?;
-        self.cut(recovery.end);
-        self.next_batch = recovery.next_batch;
-        self.synced = self.bytes.len();
-        let mut recovered = recovery.recovered;
-        recovered.incarnation = recovered.incarnation.next();
-        let (number, synced) = self.take_number();
-        encode_start(number, synced, recovered.incarnation, &mut self.bytes);
-        self.synced = self.bytes.len();
-        Ok(recovered)
-    }
-
-    fn cut(&mut self, end: u64) {
-        self.bytes.truncate(usize::try_from(end).expect("within the file"));
+    /// Starts the directory. Returns what the node goes on from.
+    ///
+    /// # Errors
+    /// What was found damaged: no simulated disk damages anything.
+    pub fn start(&mut self) -> Result<Recovered, String> {
+        let examination = disk::examine(&self.directory).map_err(|error| error.to_string())?;
+        if let Some(flaw) = examination.flaws.first() {
+            return Err(flaw.to_string());
+        }
+        let started = examination.start(&mut self.directory);
+        let (journal, recovered) = started.map_err(|error| error.to_string())?;
+        self.journal = Some(journal);
+        match recovered.doubt {
+            None => Ok(recovered),
+            Some(doubt) => Err(format!("entries are missing: {doubt:?}")),
+        }
     }
 
     /// Writes a batch. It is not synced yet.
     pub fn write(&mut self, records: &[Record]) {
-        let (number, synced) = self.take_number();
-        encode_batch(number, synced, records, &mut self.bytes);
-    }
-
-    fn take_number(&mut self) -> (u64, u64) {
-        let number = self.next_batch;
-        self.next_batch += 1;
-        (number, self.synced as u64)
+        self.drive(|journal, directory| journal.write(directory, records));
     }
 
     /// Everything written is durable.
     pub fn sync(&mut self) {
-        self.synced = self.bytes.len();
+        self.drive(|journal, directory| journal.sync(directory));
+        if let Some(forgetful) = &mut self.forgetful {
+            forgetful.syncs += 1;
+            if forgetful.syncs % FORGETFUL_SYNCS == 0 {
+                forgetful.before = self.directory.clone();
+            }
+        }
+    }
+
+    /// Keeps the snapshot, durably.
+    pub fn write_snapshot(&mut self, snapshot: &Snapshot) {
+        disk::write_snapshot(&mut self.directory, snapshot)
+            .expect("a simulated disk takes everything");
+    }
+
+    /// Gives up what of the journal a snapshot covers up to the index.
+    pub fn cut(&mut self, upto: LogIndex) {
+        self.drive(|journal, directory| journal.cut(directory, upto));
+    }
+
+    fn drive(
+        &mut self,
+        act: impl FnOnce(&mut Journal, &mut SimDirectory) -> Result<(), DiskError>,
+    ) {
+        let journal = self.journal.as_mut().expect("only a running node writes");
+        act(journal, &mut self.directory).expect("a simulated disk takes everything");
     }
 
     /// The power fails: of what was not synced, nothing, a part or all remains.
     pub fn lose_power(&mut self, random: &mut fastrand::Rng) {
-        let mut least = self.synced;
-        if self.forgetful {
-            least = least.saturating_sub(least / 3).max(64.min(least));
+        self.journal = None;
+        if let Some(forgetful) = &self.forgetful {
+            self.directory = forgetful.before.clone();
         }
-        let remains = match random.u8(..3) {
-            0 => least,
-            1 => random.usize(least..=self.bytes.len()),
-            _ if self.forgetful => least,
-            _ => self.bytes.len(),
-        };
-        self.bytes.truncate(remains);
+        self.directory.lose_power(random);
     }
 }

@@ -1,12 +1,13 @@
 //! Whole clusters on virtual time, from a seed.
 //!
-//! The nodes, clients, frames and journal bytes are the daemon's own; only socket, file
+//! The nodes, clients, frames and journals are the daemon's own; only socket, directory
 //! and clock are replaced. A seed fixes everything: the same seed gives the same history
 //! to the byte, on any machine.
 
 mod actor;
 mod checks;
 mod cluster;
+mod directory;
 mod disk;
 mod faults;
 mod network;
@@ -14,6 +15,7 @@ mod stale_reads;
 mod trace;
 mod workload;
 
+pub use directory::SimDirectory;
 pub use faults::Profile;
 
 use std::fmt;

@@ -1,8 +1,8 @@
 //! A node on a damaged directory: what it does not do until it is repaired, and how that
 //! comes about.
 
+use quorate::disk::{Doubt, LogEnd, Record};
 use quorate::entry::Entry;
-use quorate::journal::{Doubt, LogEnd, Record};
 use quorate::types::{LogIndex, Term};
 use quorate::wire::{Message, RepairReply, RepairRequest, VoteRequest};
 

@@ -5,44 +5,41 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate::journal::{
-    Identity, Record, Recovered, encode_batch, encode_header, encode_start, recover,
-};
+use quorate::disk::{self, Identity, Record, Recovered, SegmentSize};
 use quorate::replica::{ReplicaNode, ReplicaState};
+use quorate::sim::SimDirectory;
 use quorate::time::Instant;
 use quorate::types::{DirectoryId, ServerId};
 use quorate::wire::Role;
 
 use super::members::{CLUSTER, address_of, config, ids};
 
-/// One directory's journal, of which every byte is durable at once.
+/// One directory and its journal, which is durable at once.
 pub struct Journal {
-    file: Vec<u8>,
-    next_batch: u64,
+    directory: SimDirectory,
+    open: Option<disk::Journal>,
 }
 
 impl Journal {
     pub fn blank(id: ServerId, directory: DirectoryId) -> Self {
         let identity = Identity { cluster: CLUSTER.into(), id, directory };
-        Self { file: encode_header(&identity), next_batch: 1 }
+        let mut directory = SimDirectory::new();
+        let size = SegmentSize::new(SegmentSize::BYTES_MIN.into()).expect("within the limits");
+        disk::create(&mut directory, identity, size).expect("room for a directory");
+        Self { directory, open: None }
     }
 
     fn start(&mut self) -> Recovered {
-        let mut recovered =
-            recover(&Bytes::copy_from_slice(&self.file)).expect("an intact journal").recovered;
-        recovered.incarnation = recovered.incarnation.next();
-        encode_start(self.next_batch, self.synced(), recovered.incarnation, &mut self.file);
-        self.next_batch += 1;
+        let found = disk::examine(&self.directory).expect("a directory");
+        let (journal, recovered) = found.start(&mut self.directory).expect("room for a start");
+        self.open = Some(journal);
         recovered
     }
 
     fn write(&mut self, records: &[Record]) {
-        encode_batch(self.next_batch, self.synced(), records, &mut self.file);
-        self.next_batch += 1;
-    }
-
-    fn synced(&self) -> u64 {
-        self.file.len() as u64
+        let journal = self.open.as_mut().expect("only a running node writes");
+        journal.write(&mut self.directory, records).expect("room for records");
+        journal.sync(&mut self.directory).expect("a disk that works");
     }
 }
 

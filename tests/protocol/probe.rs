@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate::configuration::Configuration;
+use quorate::disk::{Doubt, GenesisState, Identity, LogEnd, Recovered};
 use quorate::entry::Entry;
-use quorate::journal::{Doubt, GenesisState, Identity, LogEnd, Recovered};
 use quorate::replica::{Batch, ReplicaNode, ReplicaState};
 use quorate::store::{Snapshot, Store};
 use quorate::time::Instant;

@@ -1,7 +1,7 @@
 //! What may be said only when it is durable, and is not said before.
 
 use quorate::configuration::Configuration;
-use quorate::journal::Record;
+use quorate::disk::Record;
 use quorate::replica::Batch;
 use quorate::types::{GenesisId, LogIndex, Term};
 use quorate::wire::{Introduce, Message, Standing, VoteReply, VoteRequest};

@@ -5,8 +5,8 @@ use std::fmt::Debug;
 
 use bytes::Bytes;
 use quorate::codec::Reader;
+use quorate::disk::{GenesisState, Identity, Recovered};
 use quorate::entry::Entry;
-use quorate::journal::{GenesisState, Identity, Recovered};
 use quorate::operation::{LoggedRequest, Operation, Settled};
 use quorate::replica::{ListedNode, NodeConfig, ReplicaNode};
 use quorate::time::Instant;
@@ -167,9 +167,9 @@ fn node_1() -> ReplicaNode {
         voted_for: None,
         commit: LogIndex(1),
         snapshot: None,
+        entries: vec![Entry::genesis(&samples::configuration())],
         aside: Vec::new(),
         doubt: None,
-        entries: vec![Entry::genesis(&samples::configuration())],
     };
     ReplicaNode::new(&config, recovered, Instant(0), 1)
 }

@@ -96,7 +96,6 @@ impl Cluster {
         self.trace.add(self.now, trace::Event::Node(place, "gets a blank disk"));
         let member = &mut self.nodes[place];
         member.disk = Disk::blank(member.id, &mut self.random, self.profile.forgetful_disk);
-        member.snapshot = None;
         self.schedule(Duration::from_millis(100), Event::Restart(place));
     }
 

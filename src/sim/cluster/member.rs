@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::{Cluster, Event};
-use crate::journal::{Record, Recovered};
 use crate::replica::{Batch, ListedNode, NodeConfig, ReplicaNode};
 use crate::sim::Profile;
 use crate::sim::checks::TurningPoint;
@@ -19,8 +18,6 @@ use crate::types::ServerId;
 pub(super) struct Member {
     pub(super) id: ServerId,
     pub(super) disk: Disk,
-    /// The newest snapshot on the disk.
-    pub(super) snapshot: Option<Snapshot>,
     /// The running node; none while it is down.
     pub(super) node: Option<ReplicaNode>,
     /// How often it was started: events for a former life are void.
@@ -44,7 +41,6 @@ impl Member {
             disk: Disk::blank(id, random, profile.forgetful_disk),
             node: None,
             life: 0,
-            snapshot: None,
             writing: None,
             writing_snapshot: None,
             wake_at: None,
@@ -63,16 +59,8 @@ impl Cluster {
         let config = self.config();
         let seed = self.random.u64(..);
         let member = &mut self.nodes[place];
-        let mut recovered =
-            member.disk.start().map_err(|damage| format!("a journal is damaged: {damage}"))?;
-        if let Some(snapshot) = member.snapshot.clone() {
-            let (index, term, chain) = (snapshot.index(), snapshot.term(), snapshot.chain());
-            join(&mut recovered, snapshot);
-            if recovered.entries.is_empty() {
-                member.disk.write(&[Record::Restart { index, term, chain }]);
-                member.disk.sync();
-            }
-        }
+        let recovered =
+            member.disk.start().map_err(|found| format!("a disk is damaged: {found}"))?;
         member.life += 1;
         (member.writing, member.wake_at, member.stop_by) = (None, None, None);
         member.writing_snapshot = None;
@@ -189,10 +177,16 @@ impl Cluster {
         }
         let now = self.now;
         let member = &mut self.nodes[place];
-        member.snapshot = member.writing_snapshot.take();
+        let (Some(node), Some(snapshot)) = (&mut member.node, member.writing_snapshot.take())
+        else {
+            return Ok(());
+        };
+        member.disk.write_snapshot(&snapshot);
         self.snapshots_written += 1;
-        let Some(node) = &mut member.node else { return Ok(()) };
-        node.on_snapshot_written(now);
+        let covered = node.on_snapshot_written(now);
+        if member.writing.is_none() {
+            member.disk.cut(covered);
+        }
         self.finish_turn(place)
     }
 
@@ -265,16 +259,4 @@ impl Cluster {
         (member.writing, member.wake_at, member.paused_until) = (None, None, self.now);
         member.writing_snapshot = None;
     }
-}
-
-/// What a directory holds that has a snapshot as well: of the log only what goes on from it.
-fn join(recovered: &mut Recovered, snapshot: Snapshot) {
-    let at = recovered.entries.iter().find(|entry| entry.index == snapshot.index());
-    let after = recovered.entries.iter().find(|entry| entry.index == snapshot.index().next());
-    let goes_on = at.is_some_and(|entry| entry.chain == snapshot.chain())
-        || after.is_some_and(|entry| entry.chain == entry.chain_after(snapshot.chain()));
-    recovered.entries.retain(|entry| goes_on && entry.index > snapshot.index());
-    let last = recovered.entries.last().map_or(snapshot.index(), |entry| entry.index);
-    recovered.commit = recovered.commit.max(snapshot.index()).min(last);
-    recovered.snapshot = Some(snapshot);
 }

@@ -1,0 +1,164 @@
+//! A data directory of real files.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use crate::disk::{Directory, DiskError};
+
+/// How much of a new file is written at once.
+const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+
+/// The files below one path, of which those that are written to stay open.
+#[derive(Debug)]
+pub struct FileDirectory {
+    path: PathBuf,
+    open: BTreeMap<String, File>,
+}
+
+impl FileDirectory {
+    /// The directory at `path`, which exists.
+    pub fn at(path: &Path) -> Self {
+        Self { path: path.to_owned(), open: BTreeMap::new() }
+    }
+
+    fn writable(&mut self, name: &str) -> io::Result<&File> {
+        if !self.open.contains_key(name) {
+            let file = OpenOptions::new().write(true).open(self.path.join(name))?;
+            self.open.insert(name.to_owned(), file);
+        }
+        Ok(&self.open[name])
+    }
+
+    fn write_new(&self, name: &str, length: u64) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = options.open(self.path.join(name))?;
+        let mut left = length;
+        while left > 0 {
+            let piece = usize::try_from(left).unwrap_or(usize::MAX).min(ZEROS.len());
+            file.write_all(&ZEROS[..piece])?;
+            left -= piece as u64;
+        }
+        file.sync_all()?;
+        Ok(file)
+    }
+}
+
+/// Names the file in an error.
+fn failed(name: &str) -> impl Fn(io::Error) -> DiskError {
+    move |error| DiskError::Failed(format!("{name}: {error}"))
+}
+
+impl Directory for FileDirectory {
+    fn names(&self) -> Result<Vec<String>, DiskError> {
+        let name = |entry: io::Result<std::fs::DirEntry>| {
+            Ok(entry?.file_name().to_string_lossy().into_owned())
+        };
+        let names = std::fs::read_dir(&self.path).and_then(|entries| entries.map(name).collect());
+        names.map_err(failed("its names"))
+    }
+
+    fn read(&self, name: &str) -> Result<Bytes, DiskError> {
+        std::fs::read(self.path.join(name)).map(Bytes::from).map_err(failed(name))
+    }
+
+    fn create(&mut self, name: &str, length: u64) -> Result<(), DiskError> {
+        self.open.remove(name);
+        match self.write_new(name, length) {
+            Ok(file) => {
+                self.open.insert(name.to_owned(), file);
+                Ok(())
+            }
+            Err(error) if is_no_space(&error) => {
+                std::fs::remove_file(self.path.join(name)).map_err(failed(name))?;
+                Err(DiskError::NoSpace)
+            }
+            Err(error) => Err(failed(name)(error)),
+        }
+    }
+
+    fn write_at(&mut self, name: &str, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
+        let written = self.writable(name).and_then(|file| file.write_all_at(bytes, offset));
+        written.map_err(failed(name))
+    }
+
+    fn sync(&mut self, name: &str) -> Result<(), DiskError> {
+        self.writable(name).and_then(File::sync_data).map_err(failed(name))
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> Result<(), DiskError> {
+        std::fs::rename(self.path.join(from), self.path.join(to)).map_err(failed(from))?;
+        self.open.remove(to);
+        if let Some(file) = self.open.remove(from) {
+            self.open.insert(to.to_owned(), file);
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, name: &str) -> Result<(), DiskError> {
+        self.open.remove(name);
+        std::fs::remove_file(self.path.join(name)).map_err(failed(name))
+    }
+
+    fn sync_names(&mut self) -> Result<(), DiskError> {
+        sync_names(&self.path).map_err(failed("its names"))
+    }
+}
+
+fn is_no_space(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
+/// Makes durable which names there are below `path`.
+///
+/// # Errors
+/// The disk's.
+pub fn sync_names(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn what_it_is_told_is_what_the_files_say() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut files = FileDirectory::at(directory.path());
+        files.create("a", 100_000).unwrap();
+        files.write_at("a", 99_999, b"end").unwrap();
+        files.sync("a").unwrap();
+        files.create("b", 0).unwrap();
+        files.rename("a", "b").unwrap();
+        files.write_at("b", 0, b"begin").unwrap();
+        files.sync_names().unwrap();
+        assert_eq!(files.names().unwrap(), ["b"]);
+        let bytes = files.read("b").unwrap();
+        assert_eq!(
+            (bytes.len(), &bytes[..6], &bytes[99_998..]),
+            (100_002, &b"begin\0"[..], &b"\0end"[..])
+        );
+        let mode = directory.path().join("b").metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        files.remove("b").unwrap();
+        assert!(files.read("b").is_err() && files.sync("b").is_err());
+    }
+
+    #[test]
+    fn no_space_for_a_new_file_is_told_from_other_errors() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut files = FileDirectory::at(directory.path());
+        std::os::unix::fs::symlink("/dev/full", directory.path().join("full")).unwrap();
+        for name in ["full", "none"] {
+            assert!(matches!(files.write_at(name, 0, b"x"), Err(DiskError::Failed(_))));
+        }
+        assert_eq!(files.create("full", 1), Err(DiskError::NoSpace));
+        assert_eq!(files.names().unwrap(), [""; 0], "nothing is left behind");
+    }
+}

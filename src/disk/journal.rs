@@ -1,0 +1,143 @@
+//! The journal, as a running node writes it.
+
+use super::directory::{Directory, DiskError};
+use super::meta::Meta;
+use super::names::META;
+use super::record::LogRecord;
+use super::writer::SegmentWriter;
+use super::{GenesisState, Record};
+use crate::types::LogIndex;
+
+/// The directory's files, all of which are durable but for the records written last.
+#[derive(Debug)]
+pub struct Journal {
+    meta: Meta,
+    meta_unsynced: bool,
+    writer: SegmentWriter,
+    /// The doubt ends when everything written before is durable.
+    doubt_ends: bool,
+}
+
+impl Journal {
+    pub(super) fn new(meta: Meta, writer: SegmentWriter) -> Self {
+        Self { meta, meta_unsynced: false, writer, doubt_ends: false }
+    }
+
+    /// Writes the records. They are durable after the next [`sync`](Self::sync), and
+    /// not all of them before. What was written before must be synced.
+    ///
+    /// # Errors
+    /// The disk's. After [`DiskError::NoSpace`] the same records may be written again:
+    /// what they say is the same when they stand there twice. Any other is final.
+    pub fn write(
+        &mut self,
+        directory: &mut dyn Directory,
+        records: &[Record],
+    ) -> Result<(), DiskError> {
+        let log_records: Vec<LogRecord> = records.iter().filter_map(of_the_log).collect();
+        self.write_meta(directory, records)?;
+        if log_records.is_empty() {
+            return Ok(());
+        }
+        // The genesis must not be missed by entries, nor the term that they were made in.
+        self.sync_meta(directory)?;
+        self.writer.append(&log_records, directory)
+    }
+
+    /// Makes durable what was written.
+    ///
+    /// # Errors
+    /// The disk's. It is final.
+    pub fn sync(&mut self, directory: &mut dyn Directory) -> Result<(), DiskError> {
+        self.sync_meta(directory)?;
+        self.writer.sync(directory)?;
+        if self.doubt_ends {
+            // What ends it is durable now; the other way round a loss of power could leave
+            // a directory that has no doubt and lacks what it acknowledged.
+            self.doubt_ends = false;
+            self.meta.doubt = None;
+            self.meta.write_promises(directory)?;
+            directory.sync(META)?;
+        }
+        Ok(())
+    }
+
+    /// Gives up segments of which everything is covered by a durable snapshot up to this
+    /// index.
+    ///
+    /// # Errors
+    /// The disk's. It is final.
+    pub fn cut(&mut self, directory: &mut dyn Directory, upto: LogIndex) -> Result<(), DiskError> {
+        self.writer.cut(upto, directory)
+    }
+
+    /// How many bytes the segments take on the disk.
+    pub fn used_bytes(&self) -> u64 {
+        self.writer.used_bytes()
+    }
+
+    fn write_meta(
+        &mut self,
+        directory: &mut dyn Directory,
+        records: &[Record],
+    ) -> Result<(), DiskError> {
+        let mut meta = self.meta.clone();
+        for record in records {
+            self.doubt_ends = match record {
+                Record::Doubt(doubt) => doubt.is_none(),
+                _ => self.doubt_ends,
+            };
+            apply(record, &mut meta);
+        }
+        if meta == self.meta {
+            return Ok(());
+        }
+        let genesis_changes = meta.genesis != self.meta.genesis;
+        self.meta = meta;
+        if genesis_changes {
+            return self.meta.save(directory);
+        }
+        self.meta_unsynced = true;
+        self.meta.write_promises(directory)
+    }
+
+    fn sync_meta(&mut self, directory: &mut dyn Directory) -> Result<(), DiskError> {
+        if std::mem::take(&mut self.meta_unsynced) {
+            directory.sync(META)?;
+        }
+        Ok(())
+    }
+}
+
+/// What the record changes of the file `meta` at once.
+fn apply(record: &Record, meta: &mut Meta) {
+    match record {
+        // A late copy of some proposal may be accepted while the completion of another is
+        // on its way to the disk. The complete one stays.
+        Record::GenesisAccepted(_) | Record::GenesisComplete(_)
+            if matches!(meta.genesis, GenesisState::Complete(_)) => {}
+        Record::GenesisAccepted(genesis) => meta.genesis = GenesisState::Accepted(genesis.clone()),
+        Record::GenesisComplete(genesis) => meta.genesis = GenesisState::Complete(genesis.clone()),
+        Record::HardState { term, voted_for } => {
+            meta.term = *term;
+            meta.voted_for = *voted_for;
+        }
+        Record::Doubt(Some(doubt)) => meta.doubt = Some(*doubt),
+        Record::Doubt(None) | Record::Append(_) | Record::Commit(_) | Record::Restart { .. } => {}
+    }
+}
+
+/// What the record adds to the log's segments.
+fn of_the_log(record: &Record) -> Option<LogRecord> {
+    match record {
+        Record::Append(entry) => Some(LogRecord::Append(entry.clone())),
+        Record::Commit(index) => Some(LogRecord::Commit(*index)),
+        Record::Restart { index, term, chain } => {
+            Some(LogRecord::Restart { index: *index, term: *term, chain: *chain })
+        }
+        Record::GenesisAccepted(_)
+        | Record::GenesisComplete(_)
+        | Record::HardState { .. }
+        | Record::Doubt(_) => None,
+    }
+}

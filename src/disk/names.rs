@@ -1,0 +1,58 @@
+//! How the files of a data directory are called.
+
+use crate::types::LogIndex;
+
+/// The node's identity and promises.
+pub const META: &str = "meta";
+pub(super) const META_AT_BIRTH: &str = "meta.new";
+/// A segment that has no name of its own yet.
+pub(super) const SEGMENT_AT_BIRTH: &str = "journal.new";
+pub(super) const SNAPSHOT_AT_BIRTH: &str = "snapshot.new";
+
+/// A segment of the journal.
+pub(super) const JOURNAL: &str = "journal-";
+/// A segment that is to replace a damaged journal.
+pub(super) const REWRITTEN: &str = "rewritten-";
+/// A segment that is done with, kept to be used again.
+pub(super) const SPARE: &str = "spare-";
+const SNAPSHOT: &str = "snapshot-";
+
+/// The name of a segment.
+pub(super) fn segment(prefix: &str, number: u32) -> String {
+    format!("{prefix}{number:016x}")
+}
+
+/// The number of the segment that is called so; none: it is no such segment.
+pub(super) fn segment_number(prefix: &str, name: &str) -> Option<u32> {
+    u32::try_from(numbered(prefix, name)?).ok()
+}
+
+/// The name of the snapshot at this index.
+pub(super) fn snapshot(index: LogIndex) -> String {
+    format!("{SNAPSHOT}{:016x}", index.0)
+}
+
+/// The index of the snapshot that is called so; none: it is no snapshot.
+pub(super) fn snapshot_index(name: &str) -> Option<LogIndex> {
+    numbered(SNAPSHOT, name).map(LogIndex)
+}
+
+fn numbered(prefix: &str, name: &str) -> Option<u64> {
+    let digits = name.strip_prefix(prefix)?;
+    let canonical = digits.len() == 16
+        && digits.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    if canonical { u64::from_str_radix(digits, 16).ok() } else { None }
+}
+
+/// Whether a file of this name is a node's.
+pub fn is_owned(name: &str) -> bool {
+    [META, META_AT_BIRTH, SEGMENT_AT_BIRTH, SNAPSHOT_AT_BIRTH].contains(&name)
+        || [JOURNAL, REWRITTEN, SPARE, SNAPSHOT].iter().any(|of| numbered(of, name).is_some())
+}
+
+/// Whether a file of this name is a leftover of something that was not finished, or only
+/// kept to save work: nothing is lost with it.
+pub(super) fn is_scratch(name: &str) -> bool {
+    [META_AT_BIRTH, SEGMENT_AT_BIRTH, SNAPSHOT_AT_BIRTH].contains(&name)
+        || numbered(SPARE, name).is_some()
+}

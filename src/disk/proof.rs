@@ -1,0 +1,108 @@
+//! What the sectors that can be read prove about those that cannot.
+
+use super::LogEnd;
+use super::image::Image;
+use super::sector::{Kind, Sector, Stamp};
+
+/// A batch and where it stands: its segment by place in the row, and its sectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Newest {
+    pub batch: u64,
+    pub image: usize,
+    pub start: usize,
+    pub end: usize,
+    pub state: State,
+}
+
+/// How a batch turns out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Whole,
+    /// Whatever it lacks was never written there: it never was synced.
+    Torn,
+    /// Something of it was written and is lost: it may have been synced.
+    Damaged,
+}
+
+/// What is known of the journal's end.
+#[derive(Debug)]
+pub(super) struct Proof {
+    /// The newest batch that certainly was synced.
+    pub synced: u64,
+    /// The newest batch of which a sector can be read.
+    pub newest: Option<Newest>,
+    /// Every readable stamp's batch, and the end of the log after it.
+    ends: Vec<(u64, LogEnd)>,
+}
+
+impl Proof {
+    pub fn of(images: &[Image]) -> Self {
+        let (mut synced, mut newest) = (0, None::<(u64, usize, usize)>);
+        let mut ends = Vec::new();
+        for (image, at, stamp) in stamps(images) {
+            synced = synced.max(stamp.synced());
+            ends.push((stamp.batch, stamp.last));
+            let is_newer = newest.is_none_or(|(batch, ..)| batch < stamp.batch);
+            if stamp.kind == Kind::Batch && is_newer {
+                newest = Some((stamp.batch, image, at));
+            }
+        }
+        let newest = newest.map(|(_, image, at)| judge(&images[image], image, at, synced));
+        Self { synced, newest, ends }
+    }
+
+    /// The newest batch that counts: a torn one does not.
+    pub fn taken(&self) -> u64 {
+        match self.newest {
+            Some(Newest { state: State::Torn, batch, .. }) => self.synced.max(batch - 1),
+            Some(Newest { batch, .. }) => self.synced.max(batch),
+            None => self.synced,
+        }
+    }
+
+    /// Where the log ended after the newest batch that counts. The next batch says at
+    /// least as much, where that one cannot be read at all.
+    pub fn log_end(&self) -> Option<LogEnd> {
+        let taken = self.taken();
+        if taken == 0 {
+            return None;
+        }
+        let said = self.ends.iter().filter(|(batch, _)| *batch >= taken);
+        said.min_by_key(|(batch, _)| *batch).map(|(_, last)| *last)
+    }
+}
+
+fn stamps(images: &[Image]) -> impl Iterator<Item = (usize, usize, &Stamp)> {
+    images.iter().enumerate().flat_map(|(number, image)| {
+        image.sectors.iter().enumerate().filter_map(move |(at, sector)| match sector {
+            Sector::Valid(stamp, _) => Some((number, at, stamp)),
+            _ => None,
+        })
+    })
+}
+
+/// How the newest batch is, of which the sector `at` can be read.
+fn judge(image: &Image, place: usize, at: usize, synced: u64) -> Newest {
+    let Sector::Valid(stamp, _) = &image.sectors[at] else { unreachable!("it can be read") };
+    let start = at.saturating_sub(stamp.part as usize);
+    let end = image.sectors.len().min(start + stamp.parts as usize);
+    let is_part = |sector: &Sector| {
+        matches!(sector, Sector::Valid(part, _)
+        if part.kind == Kind::Batch && part.batch == stamp.batch)
+    };
+    // The marker behind the batch before stands where this one begins, until it is written.
+    let is_unwritten = |sector: &Sector| match sector {
+        Sector::Blank | Sector::Older => true,
+        Sector::Valid(marker, _) => marker.kind == Kind::Synced && marker.batch + 1 == stamp.batch,
+        Sector::Missing | Sector::Damaged => false,
+    };
+    let sectors = &image.sectors[start..end];
+    let state = if sectors.iter().all(is_part) {
+        State::Whole
+    } else if stamp.batch > synced && sectors.iter().all(|one| is_part(one) || is_unwritten(one)) {
+        State::Torn
+    } else {
+        State::Damaged
+    };
+    Newest { batch: stamp.batch, image: place, start, end, state }
+}

@@ -1,0 +1,159 @@
+//! A snapshot as a file: a header, then its blocks, each with a checksum.
+
+use bytes::{BufMut, Bytes};
+
+use super::directory::{Directory, DiskError};
+use super::meta::FORMAT_VERSION;
+use super::names::{self, SNAPSHOT_AT_BIRTH};
+use crate::codec::{Malformed, Reader};
+use crate::store::{Snapshot, SnapshotBuilder};
+use crate::types::{LogIndex, Term};
+
+const MAGIC: [u8; 8] = *b"quorates";
+const HEADER_BYTES: usize = 36;
+const BLOCK_HEADER_BYTES: usize = 16;
+
+/// Makes the snapshot durable, then removes those before it.
+///
+/// # Errors
+/// The disk's. After [`DiskError::NoSpace`] there is what was there before.
+pub fn write_snapshot(directory: &mut dyn Directory, snapshot: &Snapshot) -> Result<(), DiskError> {
+    let length = |block: Bytes| (BLOCK_HEADER_BYTES + block.len()) as u64;
+    let blocks: u64 = snapshot.blocks().map(length).sum();
+    directory.create(SNAPSHOT_AT_BIRTH, HEADER_BYTES as u64 + blocks)?;
+    write_content(directory, snapshot)?;
+    directory.sync(SNAPSHOT_AT_BIRTH)?;
+    let name = names::snapshot(snapshot.index());
+    directory.rename(SNAPSHOT_AT_BIRTH, &name)?;
+    directory.sync_names()?;
+    for other in snapshot_names(directory)? {
+        if other != name {
+            directory.remove(&other)?;
+        }
+    }
+    directory.sync_names()
+}
+
+fn write_content(directory: &mut dyn Directory, snapshot: &Snapshot) -> Result<(), DiskError> {
+    directory.write_at(SNAPSHOT_AT_BIRTH, 0, &encode_header(snapshot))?;
+    let mut offset = HEADER_BYTES as u64;
+    let mut blocks = snapshot.blocks().enumerate().peekable();
+    while let Some((number, block)) = blocks.next() {
+        let bytes = encode_block(number, blocks.peek().is_none(), &block);
+        directory.write_at(SNAPSHOT_AT_BIRTH, offset, &bytes)?;
+        offset += bytes.len() as u64;
+    }
+    Ok(())
+}
+
+/// The snapshots that a directory holds.
+#[derive(Debug)]
+pub struct Snapshots {
+    /// The newest that is intact, and the length of its file in bytes.
+    pub newest: Option<(Snapshot, u64)>,
+    /// Newer ones that are damaged, by name.
+    pub damaged: Vec<String>,
+    /// Older ones, which nobody needs any more, by name.
+    pub superseded: Vec<String>,
+}
+
+/// Reads the newest snapshot that is intact. None is ever used in part.
+///
+/// # Errors
+/// The disk's.
+pub fn read_snapshots(directory: &dyn Directory) -> Result<Snapshots, DiskError> {
+    let mut found = Snapshots { newest: None, damaged: Vec::new(), superseded: Vec::new() };
+    for name in snapshot_names(directory)?.into_iter().rev() {
+        if found.newest.is_some() {
+            found.superseded.push(name);
+            continue;
+        }
+        let file = directory.read(&name)?;
+        let length = file.len() as u64;
+        match decode(file) {
+            Ok(snapshot) if names::snapshot(snapshot.index()) == name => {
+                found.newest = Some((snapshot, length));
+            }
+            _ => found.damaged.push(name),
+        }
+    }
+    Ok(found)
+}
+
+/// The names of all snapshots, the oldest first.
+fn snapshot_names(directory: &dyn Directory) -> Result<Vec<String>, DiskError> {
+    let mut names = directory.names()?;
+    names.retain(|name| names::snapshot_index(name).is_some());
+    names.sort();
+    Ok(names)
+}
+
+fn encode_header(snapshot: &Snapshot) -> Vec<u8> {
+    let mut out = Vec::with_capacity(HEADER_BYTES);
+    out.put_slice(&MAGIC);
+    out.put_u16_le(FORMAT_VERSION);
+    out.put_u16_le(u16::try_from(HEADER_BYTES).expect("a header is short"));
+    out.put_u64_le(snapshot.index().0);
+    out.put_u64_le(snapshot.term().0);
+    out.put_u32_le(snapshot.chain());
+    let checksum = crc32fast::hash(&out);
+    out.put_u32_le(checksum);
+    out
+}
+
+fn encode_block(number: usize, is_last: bool, block: &Bytes) -> Vec<u8> {
+    let short = |length| u32::try_from(length).expect("a block is short, and there are few");
+    let mut out = Vec::with_capacity(BLOCK_HEADER_BYTES + block.len());
+    out.put_u32_le(0);
+    out.put_u32_le(short(number));
+    out.put_u32_le(short(block.len()));
+    out.put_u32_le(u32::from(is_last));
+    out.put_slice(block);
+    let checksum = crc32fast::hash(&out[4..]);
+    out[..4].copy_from_slice(&checksum.to_le_bytes());
+    out
+}
+
+fn decode(file: Bytes) -> Result<Snapshot, Malformed> {
+    let mut reader = Reader::new(file.clone());
+    let header = file.get(..HEADER_BYTES - 4).ok_or(Malformed)?;
+    let magic = reader.bytes(MAGIC.len())?;
+    let (version, length) = (reader.u16()?, usize::from(reader.u16()?));
+    let (index, term) = (LogIndex(reader.u64()?), Term(reader.u64()?));
+    let (chain, checksum) = (reader.u32()?, reader.u32()?);
+    let is_known = magic == MAGIC.as_slice() && version == FORMAT_VERSION;
+    if !is_known || length != HEADER_BYTES || checksum != crc32fast::hash(header) {
+        return Err(Malformed);
+    }
+    let snapshot = decode_blocks(&mut reader)?;
+    reader.finish()?;
+    let said = (snapshot.index(), snapshot.term(), snapshot.chain());
+    if said == (index, term, chain) { Ok(snapshot) } else { Err(Malformed) }
+}
+
+fn decode_blocks(reader: &mut Reader) -> Result<Snapshot, Malformed> {
+    let mut builder = SnapshotBuilder::new();
+    for expected in 0.. {
+        let checksum = reader.u32()?;
+        let header = reader.bytes(BLOCK_HEADER_BYTES - 4)?;
+        let mut fields = Reader::new(header.clone());
+        let (number, length) = (fields.u32()?, fields.u32()?);
+        let is_last = match fields.u32()? {
+            0 => false,
+            1 => true,
+            _ => return Err(Malformed),
+        };
+        let block = reader.bytes(length as usize)?;
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&header);
+        hasher.update(&block);
+        if number != expected || checksum != hasher.finalize() {
+            return Err(Malformed);
+        }
+        builder.add(block)?;
+        if is_last {
+            break;
+        }
+    }
+    builder.finish()
+}

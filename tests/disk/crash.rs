@@ -1,0 +1,147 @@
+//! The power fails before and after each thing that is done to the disk. What was synced
+//! is there again, and nothing is ever in doubt.
+
+use quorate::disk::{self, Record};
+use quorate::sim::SimDirectory;
+
+use super::life::{Author, Expected, Step, blank, identity, long_life, segment_size, start, take};
+use super::recording::Recording;
+
+/// How many losses of power are tried at each moment.
+const LOSSES: u64 = 6;
+
+/// What a start may find when the power failed in the middle of a step.
+fn possible(before: &Expected, step: &Step) -> Vec<Expected> {
+    let mut possible = vec![before.clone()];
+    if let Step::Batch(records) = step {
+        // The promises of a batch become durable before its entries do, and the batches
+        // into which a long one is cut one after the other.
+        let (promises, log): (Vec<&Record>, Vec<&Record>) = records.iter().partition(|record| {
+            !matches!(record, Record::Append(_) | Record::Commit(_) | Record::Restart { .. })
+        });
+        for record in promises.into_iter().chain(log) {
+            let mut next = possible.last().expect("there is a first").clone();
+            next.apply(record);
+            possible.push(next);
+        }
+    }
+    for expected in &mut possible {
+        expected.commit =
+            expected.commit.min(expected.log.last().map_or_else(<_>::default, |last| last.index));
+    }
+    possible
+}
+
+/// Starts the directory after a loss of power, and fails when it does not hold one of
+/// these.
+fn check(copy: &SimDirectory, seed: u64, possible: &[Expected]) -> SimDirectory {
+    let mut directory = copy.clone();
+    directory.lose_power(&mut fastrand::Rng::with_seed(seed));
+    let lost = directory.clone();
+    let found = disk::examine(&directory).expect("its identity can be read");
+    assert_eq!(found.recovered.doubt, None, "{:?}", found.flaws);
+    let (_, recovered) = found.start(&mut directory).expect("a disk that works");
+    assert!(possible.iter().any(|expected| expected.is_in(&recovered)), "{recovered:?}");
+    let again = disk::examine(&directory).expect("its identity can be read");
+    assert!(again.flaws.is_empty() && again.torn_sectors == 0, "{:?}", again.flaws);
+    assert_eq!(again.recovered.entries, recovered.entries);
+    lost
+}
+
+#[test]
+fn what_was_synced_is_there_after_a_loss_of_power() {
+    let author = long_life();
+    let mut recording = Recording::of(blank());
+    let (mut journal, _) = start(&mut recording);
+    let mut expected = Expected::default();
+    let mut seed = 0;
+    let mut moments = 0;
+    for step in &author.steps {
+        recording.copies.truncate(0);
+        recording.copies.push(recording.directory.clone());
+        take(step, &expected.log, &mut journal, &mut recording);
+        let possible = possible(&expected, step);
+        for copy in std::mem::take(&mut recording.copies) {
+            for _ in 0..LOSSES {
+                seed += 1;
+                check(&copy, seed, &possible);
+            }
+            moments += 1;
+        }
+        expected = possible.last().expect("there is a first").clone();
+        // Nothing is lost any more once the step is done.
+        seed += 1;
+        check(&recording.directory, seed, std::slice::from_ref(&expected));
+    }
+    let used = journal.used_bytes() / u64::from(segment_size().bytes());
+    assert!((3..12).contains(&used), "segments are used again: {used}");
+    assert!(moments > 250, "{moments}");
+}
+
+/// The power fails during a start, too; the next one finds the same.
+#[test]
+fn a_start_can_be_interrupted_anywhere() {
+    let mut author = Author::born(3);
+    author.vote(1);
+    author.entries(100, 900);
+    author.entries(10, 900);
+    let mut recording = Recording::of(blank());
+    let (mut journal, _) = start(&mut recording);
+    let mut expected = Expected::default();
+    let mut seed = 0;
+    for step in &author.steps {
+        recording.copies.clear();
+        take(step, &expected.log, &mut journal, &mut recording);
+        let possible = possible(&expected, step);
+        for copy in std::mem::take(&mut recording.copies) {
+            seed += 1;
+            let mut starting = Recording::of(check(&copy, seed, &possible));
+            start(&mut starting);
+            for copy in starting.copies {
+                seed += 1;
+                check(&copy, seed, &possible);
+            }
+        }
+        expected = possible.last().expect("there is a first").clone();
+    }
+    assert!(seed > 250, "{seed}");
+}
+
+/// A killed process leaves in the page cache what no disk ever got.
+#[test]
+fn what_was_read_from_the_page_cache_is_durable_after_the_start() {
+    let mut author = Author::born(4);
+    author.vote(1);
+    author.entries(30, 500);
+    let mut directory = blank();
+    let (mut journal, _) = start(&mut directory);
+    for step in &author.steps {
+        // Nothing is ever synced by the process that is killed.
+        let Step::Batch(records) = step else { continue };
+        journal.write(&mut directory, records).expect("a disk that works");
+        let (next, _) = start(&mut directory);
+        directory.lose_power(&mut fastrand::Rng::with_seed(1));
+        journal = next;
+    }
+    let recovered = disk::examine(&directory).expect("its identity can be read").recovered;
+    assert!(author.expected.is_in(&recovered), "{recovered:?}");
+}
+
+#[test]
+fn a_birth_can_be_interrupted_anywhere() {
+    let mut recording = Recording::of(SimDirectory::new());
+    disk::create(&mut recording, identity(), segment_size()).expect("room for a directory");
+    let moments = recording.copies.len();
+    for (at, copy) in recording.copies.into_iter().enumerate() {
+        for seed in 0..LOSSES {
+            let mut directory = copy.clone();
+            directory.lose_power(&mut fastrand::Rng::with_seed(seed));
+            let is_born = disk::is_born(&directory).expect("nothing is lost");
+            assert!(is_born || at + 1 < moments);
+            if !is_born {
+                disk::create(&mut directory, identity(), segment_size()).expect("room");
+            }
+            assert_eq!(start(&mut directory).1.incarnation.0, 1);
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The data directory: what was synced is there again after every loss of power, and
+//! damage is never taken for one.
+
+mod crash;
+mod damage;
+mod layout;
+mod life;
+mod meta;
+mod recording;
+mod repair;
+mod round_trip;
+mod vectors;

@@ -1,0 +1,109 @@
+//! Identity and promises: two copies, of which one is enough.
+
+use quorate::disk::{self, Directory, Doubt, META, Record, SECTOR_BYTES, StartError};
+use quorate::sim::SimDirectory;
+use quorate::types::{LogIndex, ServerId, Term};
+
+use super::life::{blank, identity, lived, long_life, start};
+
+const COPIES: [u64; 2] = [0, 4_096];
+
+fn vote(term: u64, id: u16) -> Record {
+    Record::HardState { term: Term(term), voted_for: Some(ServerId(id)) }
+}
+
+fn write(journal: &mut disk::Journal, directory: &mut SimDirectory, records: &[Record]) {
+    journal.write(directory, records).expect("a disk that works");
+    journal.sync(directory).expect("a disk that works");
+}
+
+fn flip(directory: &mut SimDirectory, at: u64) {
+    let offset = usize::try_from(at).expect("a short file");
+    let byte = directory.read(META).expect("it is there")[offset] ^ 1;
+    directory.write_at(META, at, &[byte]).expect("a disk that works");
+}
+
+#[test]
+fn any_flipped_byte_leaves_the_other_copy() {
+    let (intact, expected) = lived(&long_life());
+    for at in 0..4 * SECTOR_BYTES as u64 {
+        for copy in COPIES {
+            let mut directory = intact.clone();
+            flip(&mut directory, copy + at);
+            let found = disk::examine(&directory).expect("the other copy is intact");
+            let recovered = found.recovered;
+            let promises = (recovered.term, recovered.voted_for, recovered.genesis);
+            assert_eq!(promises, (expected.term, expected.voted_for, expected.genesis.clone()));
+        }
+    }
+}
+
+#[test]
+fn two_damaged_copies_are_refused() {
+    let (mut directory, _) = lived(&long_life());
+    // One in its first sector, one in its genesis.
+    flip(&mut directory, COPIES[0] + 100);
+    flip(&mut directory, COPIES[1] + SECTOR_BYTES as u64 + 3);
+    assert_eq!(disk::examine(&directory).unwrap_err(), StartError::MetaLost);
+}
+
+#[test]
+fn a_missing_meta_is_no_blank_directory() {
+    let (mut directory, _) = lived(&long_life());
+    directory.remove(META).expect("it is there");
+    assert_eq!(disk::is_born(&directory), Err(StartError::MetaLost));
+    assert_eq!(disk::is_born(&SimDirectory::new()), Ok(false));
+}
+
+#[test]
+fn another_version_is_named() {
+    let mut directory = blank();
+    for copy in COPIES {
+        let at = usize::try_from(copy).expect("a short file");
+        let mut sector = directory.read(META).expect("it is there")[at..at + 512].to_vec();
+        sector[8] = 3;
+        let checksum = crc32fast::hash(&sector[..508]).to_le_bytes();
+        sector[508..].copy_from_slice(&checksum);
+        directory.write_at(META, copy, &sector).expect("a disk that works");
+    }
+    let error = disk::examine(&directory).unwrap_err();
+    assert_eq!(error, StartError::Version(3));
+    assert!(error.to_string().contains("format 3"), "{error}");
+}
+
+#[test]
+fn the_newer_promise_counts() {
+    let mut directory = blank();
+    let (mut journal, recovered) = start(&mut directory);
+    assert_eq!((recovered.identity, recovered.term), (identity(), Term(0)));
+    write(&mut journal, &mut directory, &[vote(4, 1)]);
+    let former = directory.read(META).expect("it is there");
+    write(&mut journal, &mut directory, &[vote(4, 1), vote(5, 2)]);
+    for copy in COPIES {
+        let at = usize::try_from(copy).expect("a short file");
+        let mut one_is_former = directory.clone();
+        one_is_former.write_at(META, copy, &former[at..at + 512]).expect("a disk that works");
+        let recovered = disk::examine(&one_is_former).expect("both are intact").recovered;
+        assert_eq!((recovered.term, recovered.voted_for), (Term(5), Some(ServerId(2))));
+    }
+}
+
+#[test]
+fn a_vote_writes_nothing_to_the_journal() {
+    let mut directory = blank();
+    let (mut journal, _) = start(&mut directory);
+    let name = "journal-0000000000000001";
+    let before = directory.read(name);
+    write(&mut journal, &mut directory, &[vote(4, 1)]);
+    assert_eq!(directory.read(name), before);
+}
+
+#[test]
+fn doubts_join_to_the_wider_one() {
+    let upto = |term, index| Some(Doubt { upto: Some((Term(term), LogIndex(index))) });
+    let boundless = Some(Doubt { upto: None });
+    assert_eq!(Doubt::join(upto(2, 5), upto(1, 9)), upto(2, 5));
+    assert_eq!(Doubt::join(None, upto(1, 9)), upto(1, 9));
+    assert_eq!(Doubt::join(upto(1, 9), boundless), boundless);
+    assert_eq!(Doubt::join(None, None), None);
+}
