@@ -164,7 +164,7 @@ impl ClientFlags {
     }
 }
 
-/// The cluster's name. It stands in log lines and in the journal's header.
+/// The cluster's name. It stands in log lines and in the data directory.
 pub fn cluster(words: &Words) -> Result<String, Failure> {
     let name = words.value("cluster").unwrap_or_else(|| DEFAULT_CLUSTER.to_owned());
     let fits = (1..=CLUSTER_NAME_BYTES_MAX).contains(&name.len());

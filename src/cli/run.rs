@@ -23,8 +23,7 @@ Usage: quorate run --id N --data-dir DIR [flags] --insecure-no-key
                         this node too, so that one list serves all hosts.
                         Without: a cluster of one
   --cluster NAME        the cluster's name [quorate]
-  --segment-size BYTES  the length of the journal's files, when the directory is
-                        made: a multiple of 512, at least 64 KiB [4194304]
+  --segment-size BYTES  of the journal's files, in a new directory [4194304]
   --disk-stall SECONDS  a leader whose disk stalls for longer hands over [1]
   --insecure-no-key     frames are not sealed: who reaches the port may speak
 
@@ -59,8 +58,9 @@ fn parse(args: &[String]) -> Result<RunConfig, Failure> {
     let listen = words.value("listen").unwrap_or_else(|| DEFAULT_ADDRESS.into());
     let peers = words.values("peer").iter().map(|text| peer(text)).collect::<Result<_, _>>()?;
     let cluster = args::cluster(&words)?;
-    let segment_size =
-        words.value("segment-size").map_or(Ok(SegmentSize::default()), segment_size)?;
+    let segment_size = words
+        .value("segment-size")
+        .map_or(Ok(SegmentSize::default()), |text| segment_size(&text))?;
     let disk_stall = words.seconds("disk-stall", DISK_STALL.as_secs_f64())?;
     Ok(RunConfig { id, data_dir, listen, peers, cluster, segment_size, disk_stall })
 }
@@ -94,7 +94,7 @@ fn node_id(flag: &str, text: &str) -> Result<ServerId, Failure> {
     }
 }
 
-fn segment_size(text: String) -> Result<SegmentSize, Failure> {
+fn segment_size(text: &str) -> Result<SegmentSize, Failure> {
     text.parse().ok().and_then(SegmentSize::new).ok_or_else(|| {
         Failure::usage(format!(
             "--segment-size {text}: a multiple of 512 is expected, from {} to {}",

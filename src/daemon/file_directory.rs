@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::disk::{Directory, DiskError};
 
 /// How much of a new file is written at once.
-const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// The files below one path, of which those that are written to stay open.
 #[derive(Debug)]

@@ -23,7 +23,8 @@ const MAGIC: [u8; 8] = *b"quoratem";
 pub(super) const META_BYTES: u64 = 8_192;
 /// Where the copies begin: far enough from each other that no one flaw of a disk takes
 /// both.
-const COPIES: [u64; 2] = [0, 4_096];
+const COPIES: [u64; 2] = [0, SECOND_COPY as u64];
+const SECOND_COPY: usize = 4_096;
 /// The first sector of a copy, without its checksum at the end.
 const CHECKED_BYTES: usize = SECTOR_BYTES - 4;
 /// The longest genesis: the three sectors behind the first.
@@ -209,7 +210,7 @@ impl FoundMeta {
 
 /// The copy at this place, and its bytes.
 fn decode_copy(file: &Bytes, at: u64) -> Result<(Meta, Bytes), StartError> {
-    let from = usize::try_from(at).expect("the file is short");
+    let from = if at == 0 { 0 } else { SECOND_COPY };
     let until = file.len().min(from + SECTOR_BYTES + GENESIS_BYTES_MAX);
     let copy = file.slice(from.min(until)..until);
     let lost = |Malformed| StartError::MetaLost;

@@ -215,8 +215,8 @@ impl fmt::Display for StartError {
                  use the program that wrote it, or a newer one"
             ),
             Self::MetaLost => f.write_str(
-                "both copies of its identity and promises in the file meta are damaged, so its \
-                 node may have promised anything",
+                "both copies of its identity and promises in the file meta are lost, so its node \
+                 may have promised anything",
             ),
         }
     }

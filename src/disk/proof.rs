@@ -1,4 +1,9 @@
 //! What the sectors that can be read prove about those that cannot.
+//!
+//! docs/guarantees.md: "Damage is not taken for a torn write". No process begins a batch,
+//! or writes a marker behind one, before the batch before, or that one, is synced. So one
+//! batch at most is not proven synced, the newest. It is torn when whatever it lacks still
+//! is what stood there before: then it was never whole on the disk, and never synced.
 
 use super::LogEnd;
 use super::image::Image;

@@ -70,7 +70,7 @@ pub fn read_snapshots(directory: &dyn Directory) -> Result<Snapshots, DiskError>
         }
         let file = directory.read(&name)?;
         let length = file.len() as u64;
-        match decode(file) {
+        match decode(&file) {
             Ok(snapshot) if names::snapshot(snapshot.index()) == name => {
                 found.newest = Some((snapshot, length));
             }
@@ -114,7 +114,7 @@ fn encode_block(number: usize, is_last: bool, block: &Bytes) -> Vec<u8> {
     out
 }
 
-fn decode(file: Bytes) -> Result<Snapshot, Malformed> {
+fn decode(file: &Bytes) -> Result<Snapshot, Malformed> {
     let mut reader = Reader::new(file.clone());
     let header = file.get(..HEADER_BYTES - 4).ok_or(Malformed)?;
     let magic = reader.bytes(MAGIC.len())?;

@@ -119,33 +119,39 @@ fn four_when_the_directory_is_anothers() {
     let other_cluster = [&line[..], &["--cluster", "other"]].concat();
     refused_run(&other_cluster, 4, &["belongs to node 1 of cluster quorate", "cluster other"]);
 
-    write_newer_version(&Path::new(&data).join("journal"));
+    write_newer_version(&Path::new(&data).join("meta"));
     refused_run(&line, 4, &["cannot be used", "format 9"]);
 
     let stranger = alone.directory.path().display().to_string();
     let line = ["--id", "1", "--data-dir", &stranger, "--listen", "127.0.0.1:0"];
-    refused_run(&line, 4, &["has no journal but holds", "an empty one"]);
+    refused_run(&line, 4, &["is no node's but holds", "an empty one"]);
 }
 
 #[test]
 fn five_when_the_directory_cannot_be_used() {
     let mut alone = Alone::start();
     alone.node.kill();
-    let journal = Path::new(&alone.data_dir()).join("journal");
+    let meta = Path::new(&alone.data_dir()).join("meta");
 
-    let in_the_way = journal.display().to_string();
+    let in_the_way = meta.display().to_string();
     let line = ["--id", "1", "--data-dir", &in_the_way, "--listen", "127.0.0.1:0"];
     refused_run(&line, 5, &[&in_the_way, "cannot be made"]);
-    let below = journal.join("below").display().to_string();
+    let below = meta.join("below").display().to_string();
     let line = ["--id", "1", "--data-dir", &below, "--listen", "127.0.0.1:0"];
     refused_run(&line, 5, &[&below, "cannot be made"]);
 
     let data = alone.data_dir();
     let line = ["--id", "1", "--data-dir", &data, "--listen", "127.0.0.1:0"];
-    fs::write(&journal, "this is no journal").expect("the journal can be spoilt");
+    let segment = Path::new(&data).join("journal-0000000000000001");
+    let intact = fs::read(&segment).expect("the journal can be read");
+    fs::write(&segment, &intact[..512]).expect("the journal can be spoilt");
+    refused_run(&line, 5, &["journal-0000000000000001, byte 512", "keep a copy"]);
+    fs::write(&segment, intact).expect("the journal can be written");
+    fs::write(&meta, "this is no identity").expect("the file can be spoilt");
     refused_run(&line, 5, &["cannot be used", "keep a copy"]);
-    fs::remove_file(&journal).expect("the journal can be removed");
-    fs::create_dir(&journal).expect("a directory can be made");
+    fs::remove_file(&meta).expect("the file can be removed");
+    refused_run(&line, 5, &["cannot be used", "keep a copy"]);
+    fs::create_dir(&meta).expect("a directory can be made");
     refused_run(&line, 5, &["cannot be read", "Is a directory"]);
 }
 
@@ -189,12 +195,13 @@ fn free_port() -> String {
     socket.local_addr().expect("it is bound").to_string()
 }
 
-/// Gives the journal's header another format version, with a checksum that fits.
-fn write_newer_version(journal: &Path) {
-    let mut bytes = fs::read(journal).expect("the journal can be read");
-    bytes[8] = 9;
-    let checked = usize::from(bytes[10]) - 4;
-    let checksum = crc32fast::hash(&bytes[..checked]).to_le_bytes();
-    bytes[checked..checked + 4].copy_from_slice(&checksum);
-    fs::write(journal, bytes).expect("the journal can be written");
+/// Gives both copies of the identity another format version, with checksums that fit.
+fn write_newer_version(meta: &Path) {
+    let mut bytes = fs::read(meta).expect("the file can be read");
+    for copy in [0, 4_096] {
+        bytes[copy + 8] = 9;
+        let checksum = crc32fast::hash(&bytes[copy..copy + 508]).to_le_bytes();
+        bytes[copy + 508..copy + 512].copy_from_slice(&checksum);
+    }
+    fs::write(meta, bytes).expect("the file can be written");
 }

@@ -1,10 +1,12 @@
 //! A data directory, looked at while no node runs.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::alone::Alone;
 use crate::processes::quorate;
+
+const SECTOR: usize = 512;
 
 /// A cluster of one that has written something, and has ended.
 fn ended() -> Alone {
@@ -16,44 +18,72 @@ fn ended() -> Alone {
     alone
 }
 
-fn journal(alone: &Alone) -> PathBuf {
-    PathBuf::from(alone.data_dir()).join("journal")
+fn segment(alone: &Alone) -> PathBuf {
+    Path::new(&alone.data_dir()).join("journal-0000000000000001")
+}
+
+fn spoil(path: &Path, change: impl FnOnce(&mut [u8])) {
+    let mut bytes = fs::read(path).expect("it can be read");
+    change(&mut bytes);
+    fs::write(path, bytes).expect("it can be written");
 }
 
 #[test]
 fn an_intact_directory_shows_what_it_holds() {
     let alone = ended();
-    let before = fs::read(journal(&alone)).expect("there is a journal");
+    let before = fs::read(segment(&alone)).expect("there is a segment");
     let shown = quorate("", &["inspect", &alone.data_dir()], b"").expect(0).text();
     assert!(shown.contains("node       1 of cluster quorate"), "{shown}");
+    assert!(shown.contains("segment    1: batches 1 to "), "{shown}");
     let json = quorate("", &["inspect", &alone.data_dir(), "--json"], b"").expect(0).json();
     assert_eq!((&json["intact"], &json["id"], &json["term"]), (&true.into(), &1.into(), &1.into()));
     // The configuration, the start of the term, and three puts.
     assert_eq!(json["last_index"], 5);
-    assert_eq!(fs::read(journal(&alone)).expect("it is still there"), before);
+    assert_eq!(json["segments"][0]["indexes"], serde_json::json!([2, 5]));
+    assert_eq!(fs::read(segment(&alone)).expect("it is still there"), before);
 }
 
 #[test]
-fn damage_is_a_negative_answer_that_says_where() {
+fn damage_is_a_negative_answer_that_says_where_and_what_is_lost() {
     let alone = ended();
-    let mut bytes = fs::read(journal(&alone)).expect("there is a journal");
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    fs::write(journal(&alone), &bytes).expect("it can be written");
+    spoil(&segment(&alone), |bytes| bytes[SECTOR + 100] ^= 1);
     let ran = quorate("", &["inspect", &alone.data_dir()], b"").expect(1);
-    assert!(ran.text().contains("damaged at byte"), "{ran:?}");
+    let place = "damage     journal-0000000000000001, byte 512: the sector is damaged";
+    assert!(ran.text().contains(place), "{ran:?}");
     let json = quorate("", &["inspect", &alone.data_dir(), "--json"], b"").expect(1).json();
-    let offset = json["offset"].as_u64().expect("it says where");
-    assert!(offset <= middle as u64 && json["intact"] == false, "{json}");
+    let damage = &json["damage"][0];
+    assert_eq!((&damage["offset"], &damage["lost"]), (&512.into(), &"something".into()), "{json}");
+    assert_eq!((&json["intact"], &json["doubt"]["upto"]["index"]), (&false.into(), &5.into()));
+    let above = json["above_a_gap"].as_array().expect("a list");
+    assert!(!above.is_empty(), "what is behind it can be read: {json}");
 }
 
+#[test]
+fn a_lost_identity_is_a_negative_answer() {
+    let alone = ended();
+    spoil(&Path::new(&alone.data_dir()).join("meta"), |bytes| bytes.fill(0));
+    let ran = quorate("", &["inspect", &alone.data_dir()], b"").expect(1);
+    assert!(ran.text().contains("both copies of its identity"), "{ran:?}");
+    let json = quorate("", &["inspect", &alone.data_dir(), "--json"], b"").expect(1).json();
+    assert_eq!(json["intact"], false);
+}
+
+/// Of the last batch a single sector in its middle was written, and no marker.
 #[test]
 fn a_torn_tail_is_no_damage() {
-    let alone = ended();
-    let bytes = fs::read(journal(&alone)).expect("there is a journal");
-    fs::write(journal(&alone), &bytes[..bytes.len() - 3]).expect("it can be written");
+    let mut alone = Alone::start();
+    alone.run_on(&["put", "long", "-"], &[b'v'; 3 * SECTOR]).expect(0);
+    assert_eq!(alone.node.terminate().0, 0);
+    spoil(&segment(&alone), |bytes| {
+        let parts = |sector: &&[u8]| if sector[12] == 1 { sector[28] } else { 0 };
+        let longest = bytes.chunks(SECTOR).max_by_key(parts).expect("sectors")[16..24].to_vec();
+        let is_of_it = |sector: &[u8]| sector[12] == 1 && sector[16..24] == longest;
+        let first = bytes.chunks(SECTOR).position(is_of_it).expect("it is there");
+        bytes[first * SECTOR..(first + 1) * SECTOR].fill(0);
+        bytes[(first + 2) * SECTOR..].fill(0);
+    });
     let json = quorate("", &["inspect", &alone.data_dir(), "--json"], b"").expect(0).json();
-    assert!(json["torn_bytes"].as_u64().is_some_and(|torn| torn > 0), "{json}");
+    assert!(json["torn_sectors"].as_u64().is_some_and(|torn| torn > 2), "{json}");
 }
 
 #[test]
@@ -63,5 +93,5 @@ fn a_directory_in_use_or_of_nobody_is_refused() {
     assert!(ran.err.contains("is in use by another process"), "{ran:?}");
     let nobody = alone.directory.path().display().to_string();
     let ran = quorate("", &["inspect", &nobody], b"").expect(4);
-    assert!(ran.err.contains("holds no journal"), "{ran:?}");
+    assert!(ran.err.contains("is no node's directory"), "{ran:?}");
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use quorate::disk::{self, Directory, Identity, Journal, Record, Recovered, StartError};
 use quorate::sim::SimDirectory;
+use quorate::store::Snapshot;
 use quorate::types::{DirectoryId, LogIndex};
 
 use super::layout::newest_records;
@@ -157,7 +158,7 @@ pub fn check(recovered: &Recovered, expected: &Expected, lost: &BTreeSet<u64>, w
         return;
     };
     assert!(doubt.upto.is_none_or(|upto| upto >= last), "{what}: {doubt:?}, not {last:?}");
-    let covered = recovered.snapshot.as_ref().map_or(LogIndex(1), |snapshot| snapshot.index());
+    let covered = recovered.snapshot.as_ref().map_or(LogIndex(1), Snapshot::index);
     let read = || recovered.entries.iter().chain(&recovered.aside);
     let in_journal = expected.log.iter().filter(|entry| entry.index > expected.snapshot);
     for entry in in_journal.filter(|entry| entry.index > covered && !lost.contains(&entry.index.0))

@@ -129,6 +129,7 @@ pub fn long_life() -> Author {
     author.entries(30, 1_024);
     author.commit_and_vote();
     author.entries(2, 0);
+    author.entries(4, 300);
     author
 }
 

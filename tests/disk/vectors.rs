@@ -50,8 +50,8 @@ fn sample() -> SimDirectory {
 }
 
 fn compare(name: &str, found: &[u8]) {
-    let shown: String = found.iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(vector(name), found, "`{name}` is {shown}");
+    let shown: Vec<String> = found.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(vector(name), found, "`{name}` is {}", shown.concat());
 }
 
 #[test]
