@@ -95,6 +95,20 @@ impl Words {
         })
     }
 
+    /// The flag's value as a number of bytes, above zero; K, M and G stand for powers of 1024.
+    pub fn bytes(&self, flag: &str, otherwise: u64) -> Result<u64, Failure> {
+        let Some(value) = self.value(flag) else { return Ok(otherwise) };
+        let unit = ["K", "M", "G"].iter().position(|unit| value.ends_with(unit));
+        let digits = value.trim_end_matches(['K', 'M', 'G']);
+        let shift = unit.map_or(0, |place| 10 * (place + 1));
+        let bytes = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
+        bytes.filter(|bytes| *bytes > 0).ok_or_else(|| {
+            Failure::usage(format!(
+                "--{flag} is '{value}'; a number of bytes above zero is expected, as in 512M"
+            ))
+        })
+    }
+
     /// The flag's value as a length of time in seconds, decimals allowed.
     pub fn seconds(&self, flag: &str, otherwise: f64) -> Result<Duration, Failure> {
         let seconds: f64 = self.number(flag, otherwise)?;

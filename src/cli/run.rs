@@ -6,6 +6,7 @@ use getopts::Options;
 
 use super::args::{self, DEFAULT_ADDRESS, Words};
 use super::exit::{Exit, Failure, Outcome};
+use crate::configuration::SNAPSHOT_BYTES;
 use crate::daemon::{self, RunConfig};
 use crate::disk::SegmentSize;
 use crate::replica::DISK_STALL;
@@ -23,20 +24,22 @@ Usage: quorate run --id N --data-dir DIR [flags] --insecure-no-key
                         this node too, so that one list serves all hosts.
                         Without: a cluster of one
   --cluster NAME        the cluster's name [quorate]
-  --segment-size BYTES  of the journal's files, in a new directory [4194304]
+  --segment-size BYTES  of the journal's files, in a new directory [4M]
+  --snapshot-bytes N    of log between two snapshots, in a new cluster [16M]
+  --disk-max BYTES      the most that the directory may take [4G]
   --disk-stall SECONDS  a leader whose disk stalls for longer hands over [1]
   --insecure-no-key     frames are not sealed: who reaches the port may speak
 
 The same line serves every start. A cluster is born when all its nodes have met.
-SIGINT and SIGTERM end a node; a leader hands over first.
-Exit codes: 0 ended by a signal, 2 wrong command line, 4 the directory is
-another's or in use, 5 a disk error.
+SIGINT and SIGTERM end a node; a leader hands over first. Exit codes: 0 by a
+signal, 2 wrong line, 4 the directory is another's or in use, 5 a disk error.
 
-Example, the first of three nodes:
-  quorate run --id 1 --data-dir /var/lib/quorate --listen 10.0.0.1:9717 \\
-    --peer 1=10.0.0.1:9717 --peer 2=10.0.0.2:9717 --peer 3=10.0.0.3:9717 \\
-    --insecure-no-key
+Example: quorate run --id 1 --data-dir data --listen 10.0.0.1:9717 --peer \
+2=10.0.0.2:9717 --peer 3=10.0.0.3:9717 --insecure-no-key
 ";
+
+/// How much a directory may take by default, in bytes.
+const DISK_MAX: u64 = 4 << 30;
 
 /// Runs `quorate run`.
 pub fn run(args: &[String]) -> Outcome {
@@ -58,11 +61,21 @@ fn parse(args: &[String]) -> Result<RunConfig, Failure> {
     let listen = words.value("listen").unwrap_or_else(|| DEFAULT_ADDRESS.into());
     let peers = words.values("peer").iter().map(|text| peer(text)).collect::<Result<_, _>>()?;
     let cluster = args::cluster(&words)?;
-    let segment_size = words
-        .value("segment-size")
-        .map_or(Ok(SegmentSize::default()), |text| segment_size(&text))?;
+    let segment_size = segment_size(&words)?;
     let disk_stall = words.seconds("disk-stall", DISK_STALL.as_secs_f64())?;
-    Ok(RunConfig { id, data_dir, listen, peers, cluster, segment_size, disk_stall })
+    let snapshot_bytes = words.bytes("snapshot-bytes", SNAPSHOT_BYTES)?;
+    let disk_max = words.bytes("disk-max", DISK_MAX)?;
+    Ok(RunConfig {
+        id,
+        data_dir,
+        listen,
+        peers,
+        cluster,
+        segment_size,
+        disk_max,
+        snapshot_bytes,
+        disk_stall,
+    })
 }
 
 fn options() -> Options {
@@ -73,6 +86,8 @@ fn options() -> Options {
     options.optmulti("", "peer", "", "");
     options.optopt("", "cluster", "", "");
     options.optopt("", "segment-size", "", "");
+    options.optopt("", "snapshot-bytes", "", "");
+    options.optopt("", "disk-max", "", "");
     options.optopt("", "disk-stall", "", "");
     options.optflag("", "insecure-no-key", "");
     options
@@ -94,10 +109,11 @@ fn node_id(flag: &str, text: &str) -> Result<ServerId, Failure> {
     }
 }
 
-fn segment_size(text: &str) -> Result<SegmentSize, Failure> {
-    text.parse().ok().and_then(SegmentSize::new).ok_or_else(|| {
+fn segment_size(words: &Words) -> Result<SegmentSize, Failure> {
+    let bytes = words.bytes("segment-size", SegmentSize::default().bytes().into())?;
+    SegmentSize::new(bytes).ok_or_else(|| {
         Failure::usage(format!(
-            "--segment-size {text}: a multiple of 512 is expected, from {} to {}",
+            "--segment-size {bytes}: a multiple of 512 is expected, from {} to {}",
             SegmentSize::BYTES_MIN,
             SegmentSize::BYTES_MAX
         ))
@@ -131,6 +147,8 @@ mod tests {
             peers: Vec::new(),
             cluster: "quorate".into(),
             segment_size: SegmentSize::default(),
+            disk_max: DISK_MAX,
+            snapshot_bytes: SNAPSHOT_BYTES,
             disk_stall: Duration::from_secs(1),
         };
         assert_eq!(config, expected);

@@ -4,14 +4,15 @@ use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
+use super::disk_use::DiskUse;
 use super::error::RunError;
 use super::file_directory::{FileDirectory, sync_names};
-use super::{random_u64, unrepaired};
+use super::random_u64;
 use crate::disk::{
     self, Examination, Identity, Journal, Recovered, SegmentSize, StartError, examine,
 };
@@ -32,11 +33,15 @@ pub struct DataDir {
     pub journal: Journal,
     /// What the directory held.
     pub recovered: Recovered,
+    /// Where it is.
+    pub path: PathBuf,
+    /// How much it takes.
+    pub disk_use: DiskUse,
 }
 
 impl DataDir {
     /// Opens the directory at `path` for the node, and makes it when it is missing. A new
-    /// one gets segments of this size; any other keeps its own.
+    /// one gets segments of this size; any other keeps its own. It may take `most` bytes.
     ///
     /// # Errors
     /// Refused when another process uses it, or when it belongs to another node, cluster
@@ -47,6 +52,7 @@ impl DataDir {
         id: ServerId,
         cluster: &str,
         segment_size: SegmentSize,
+        most: u64,
     ) -> Result<Self, RunError> {
         make(path).map_err(|error| failed(path, "made", &error))?;
         let lock = lock(path)?;
@@ -60,11 +66,12 @@ impl DataDir {
         }
         let found = examine(&files).map_err(|error| unusable(path, &error))?;
         check_owner(path, &found.recovered.identity, id, cluster)?;
-        unrepaired::refuse(path, &found)?;
         tell(&found);
+        let disk_use = DiskUse::new(most);
+        disk_use.snapshot_takes(found.snapshot_bytes);
         let (journal, recovered) =
             found.start(&mut files).map_err(|error| failed(path, "written", &error))?;
-        Ok(Self { lock, files, journal, recovered })
+        Ok(Self { lock, files, journal, recovered, path: path.to_owned(), disk_use })
     }
 }
 
@@ -183,11 +190,12 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     fn open(path: &Path) -> Result<DataDir, RunError> {
-        DataDir::open(path, ServerId(1), "c", SegmentSize::default())
+        DataDir::open(path, ServerId(1), "c", SegmentSize::default(), u64::MAX)
     }
 
     fn refusal(path: &Path, id: u16, cluster: &str) -> (u8, String) {
-        let error = DataDir::open(path, ServerId(id), cluster, SegmentSize::default()).unwrap_err();
+        let size = SegmentSize::default();
+        let error = DataDir::open(path, ServerId(id), cluster, size, u64::MAX).unwrap_err();
         (error.exit_code(), error.to_string())
     }
 

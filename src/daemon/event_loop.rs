@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use mio::{Events, Poll, Token, Waker};
 
+use super::background_thread::{BackgroundThread, Written};
 use super::clock::{Clock, WakeUp};
 use super::data_dir::DataDir;
+use super::disk_use::DiskUse;
 use super::error::RunError;
 use super::journal_thread::JournalThread;
 use super::notices::Notices;
@@ -38,6 +40,8 @@ pub struct EventLoop {
     wake_up: WakeUp,
     signals: Signals,
     journal: JournalThread,
+    background: BackgroundThread,
+    disk_use: Arc<DiskUse>,
     clock: Clock,
     notices: Notices,
     node: ReplicaNode,
@@ -102,9 +106,14 @@ impl EventLoop {
         notices: Notices,
     ) -> Result<Self, RunError> {
         let Ground { poll, port, wake_up, signals, waker } = ground;
-        let DataDir { lock, files, journal, recovered } = directory;
-        let journal = JournalThread::start(Box::new(files), journal, lock, waker)
-            .map_err(|error| RunError::system("a thread", &error))?;
+        let DataDir { lock, files, journal, recovered, path, disk_use } = directory;
+        let disk_use = Arc::new(disk_use);
+        let (for_journal, for_background) = (Arc::clone(&disk_use), Arc::clone(&disk_use));
+        let no_thread = |error| RunError::system("a thread", &error);
+        let background =
+            BackgroundThread::start(path, for_background, Arc::clone(&waker)).map_err(no_thread)?;
+        let journal = JournalThread::start(Box::new(files), journal, lock, for_journal, waker)
+            .map_err(no_thread)?;
         let clock = Clock::new();
         let node = ReplicaNode::new(config, recovered, clock.now(), random_u64());
         let (events, frame, leave_by) = (Events::with_capacity(16), Vec::new(), None);
@@ -115,6 +124,8 @@ impl EventLoop {
             wake_up,
             signals,
             journal,
+            background,
+            disk_use,
             clock,
             notices,
             node,
@@ -160,9 +171,31 @@ impl EventLoop {
         loop {
             self.node.end_turn(now);
             self.send_all();
+            if self.tend_snapshots(now)? {
+                continue;
+            }
             let Some(batch) = self.next_synced()? else { return Ok(()) };
             self.node.on_synced(now, batch);
         }
+    }
+
+    /// Hands on what is to be done beside the loop. Returns whether a snapshot was written,
+    /// which may give the node more to say.
+    fn tend_snapshots(&mut self, now: Instant) -> Result<bool, RunError> {
+        self.node.on_free_space(self.disk_use.free());
+        while let Some(state) = self.node.take_retired() {
+            self.background.free(state);
+        }
+        let written = self.background.take_written()?;
+        match written {
+            Some(Written::Durable) => self.journal.cut(self.node.on_snapshot_written(now)),
+            Some(Written::NoSpace) => self.node.on_snapshot_refused(),
+            None => {}
+        }
+        if let Some(snapshot) = self.node.take_snapshot() {
+            self.background.write(snapshot);
+        }
+        Ok(written.is_some())
     }
 
     fn send_all(&mut self) {

@@ -4,15 +4,17 @@
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::thread;
 use std::time::Duration;
 
 use mio::Waker;
 
+use super::disk_use::DiskUse;
 use super::error::RunError;
 use crate::disk::{Directory, DiskError, Journal, Record};
 use crate::replica::Batch;
+use crate::types::LogIndex;
 
 /// How long the thread waits, when the disk is full, before it tries again.
 const NO_SPACE_PAUSE: Duration = Duration::from_secs(1);
@@ -20,12 +22,18 @@ const NO_SPACE_PAUSE: Duration = Duration::from_secs(1);
 /// The thread that owns the journal, as the loop sees it.
 #[derive(Debug)]
 pub struct JournalThread {
-    to_write: Sender<Batch>,
+    work: Sender<Work>,
     written: Receiver<Result<Batch, DiskError>>,
     is_busy: bool,
     /// Kept here too: a waker that is dropped takes back the event it has raised, and
     /// a failed thread's last one must be heard.
     _waker: Arc<Waker>,
+}
+
+/// What is to be done.
+enum Work {
+    Write(Batch),
+    Cut(LogIndex),
 }
 
 impl JournalThread {
@@ -38,16 +46,19 @@ impl JournalThread {
         directory: Box<dyn Directory + Send>,
         journal: Journal,
         lock: File,
+        disk_use: Arc<DiskUse>,
         waker: Arc<Waker>,
     ) -> io::Result<Self> {
         let kept_waker = Arc::clone(&waker);
-        let (to_write, batches) = channel();
+        let (work, orders) = channel();
         let (results, written) = channel();
+        let writer =
+            JournalWriter { directory, journal, orders, disk_use, no_space_pause: NO_SPACE_PAUSE };
         thread::Builder::new().name("journal".into()).spawn(move || {
             let _lock = lock;
-            write_batches(directory, journal, &batches, &results, &waker);
+            writer.run(&results, &waker);
         })?;
-        Ok(Self { to_write, written, is_busy: false, _waker: kept_waker })
+        Ok(Self { work, written, is_busy: false, _waker: kept_waker })
     }
 
     /// Whether a batch is on its way. Only one at a time may be: what gathers meanwhile
@@ -60,7 +71,13 @@ impl JournalThread {
     pub fn submit(&mut self, batch: Batch) {
         // Should the thread be gone, then `take_synced` tells.
         self.is_busy = true;
-        self.to_write.send(batch).ok();
+        self.work.send(Work::Write(batch)).ok();
+    }
+
+    /// Gives up what of the journal a durable snapshot covers up to the index, once what was
+    /// submitted before is written.
+    pub fn cut(&self, upto: LogIndex) {
+        self.work.send(Work::Cut(upto)).ok();
     }
 
     /// The batch that has become durable, if there is one.
@@ -84,43 +101,63 @@ impl JournalThread {
     }
 }
 
-/// docs/guarantees.md: "An error from write or fdatasync ends the process", so nothing is
-/// written after one.
-fn write_batches(
-    mut directory: Box<dyn Directory + Send>,
-    mut journal: Journal,
-    batches: &Receiver<Batch>,
-    results: &Sender<Result<Batch, DiskError>>,
-    waker: &Waker,
-) {
-    for batch in batches {
-        let records = batch.records();
-        let result = make_durable(&mut *directory, &mut journal, records, NO_SPACE_PAUSE);
-        let result = result.map(|()| batch);
-        let failed = result.is_err();
-        let told = results.send(result).is_ok() && waker.wake().is_ok();
-        if failed || !told {
-            return;
-        }
-    }
+/// The thread's own side.
+struct JournalWriter {
+    directory: Box<dyn Directory + Send>,
+    journal: Journal,
+    orders: Receiver<Work>,
+    disk_use: Arc<DiskUse>,
+    no_space_pause: Duration,
 }
 
-/// While the disk has no room for the next segment nothing of the batch is promised: the
-/// node is one whose disk has stalled, and goes on by itself when there is room.
-fn make_durable(
-    directory: &mut dyn Directory,
-    journal: &mut Journal,
-    records: &[Record],
-    pause: Duration,
-) -> Result<(), DiskError> {
-    while let Err(error) = journal.write(directory, records) {
-        if error != DiskError::NoSpace {
-            return Err(error);
+impl JournalWriter {
+    /// docs/guarantees.md: "An error from write or fdatasync ends the process", so nothing
+    /// is written after one.
+    fn run(mut self, results: &Sender<Result<Batch, DiskError>>, waker: &Waker) {
+        self.disk_use.journal_takes(self.journal.used_bytes());
+        while let Ok(work) = self.orders.recv() {
+            let result = match work {
+                Work::Cut(upto) => self.cut(upto).map(|()| None),
+                Work::Write(batch) => self.make_durable(batch.records()).map(|()| Some(batch)),
+            };
+            self.disk_use.journal_takes(self.journal.used_bytes());
+            let failed = result.is_err();
+            let told = match result.transpose() {
+                None => true,
+                Some(result) => results.send(result).is_ok() && waker.wake().is_ok(),
+            };
+            if failed || !told {
+                return;
+            }
         }
-        log::warn!("the disk is full: what is written waits until there is room again");
-        thread::sleep(pause);
     }
-    journal.sync(directory)
+
+    fn cut(&mut self, upto: LogIndex) -> Result<(), DiskError> {
+        self.journal.cut(&mut *self.directory, upto)
+    }
+
+    /// While the disk has no room for the next segment nothing of the batch is promised: the
+    /// node is one whose disk has stalled, and goes on by itself when there is room.
+    fn make_durable(&mut self, records: &[Record]) -> Result<(), DiskError> {
+        while let Err(error) = self.journal.write(&mut *self.directory, records) {
+            if error != DiskError::NoSpace {
+                return Err(error);
+            }
+            log::warn!("the disk is full: what is written waits until there is room again");
+            self.wait_for_room()?;
+        }
+        self.journal.sync(&mut *self.directory)
+    }
+
+    /// A snapshot may make room meanwhile. No second batch comes before the first is done.
+    fn wait_for_room(&mut self) -> Result<(), DiskError> {
+        match self.orders.recv_timeout(self.no_space_pause) {
+            Ok(Work::Cut(upto)) => self.cut(upto),
+            Ok(Work::Write(_)) => Err(DiskError::Failed("two batches at a time".into())),
+            Err(RecvTimeoutError::Timeout) => Ok(()),
+            Err(RecvTimeoutError::Disconnected) => Err(DiskError::NoSpace),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -130,7 +167,7 @@ mod tests {
     use crate::disk::{Identity, Recovered, SegmentSize, create, examine};
     use crate::replica::{ListedNode, NodeConfig, ReplicaNode};
     use crate::time::Instant;
-    use crate::types::{DirectoryId, LogIndex, ServerId, Term};
+    use crate::types::{DirectoryId, ServerId, Term};
     use bytes::Bytes;
     use mio::{Events, Poll, Token};
     use std::path::Path;
@@ -207,7 +244,8 @@ mod tests {
         let poll = Poll::new().unwrap();
         let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
         let lock = File::open(path).unwrap();
-        let thread = JournalThread::start(Box::new(files), journal, lock, waker).unwrap();
+        let disk_use = Arc::new(DiskUse::new(u64::MAX));
+        let thread = JournalThread::start(Box::new(files), journal, lock, disk_use, waker).unwrap();
         Fixture { node: ReplicaNode::new(&config, recovered, Instant(0), 1), thread, poll }
     }
 
@@ -263,13 +301,22 @@ mod tests {
     #[test]
     fn a_full_disk_is_waited_for() {
         let directory = tempfile::tempdir().unwrap();
-        let (files, mut journal, _) = started(directory.path());
-        let mut files = Failing { files, writes_left: usize::MAX, no_space_left: 2 };
+        let (files, journal, _) = started(directory.path());
+        let files = Failing { files, writes_left: usize::MAX, no_space_left: 2 };
         // More than one segment holds.
         let records: Vec<Record> = (0..8_000).map(|at| Record::Commit(LogIndex(at))).collect();
-        make_durable(&mut files, &mut journal, &records, Duration::ZERO).unwrap();
-        assert_eq!(files.no_space_left, 0);
-        let found = examine(&files).unwrap();
+        let (work, orders) = channel();
+        // The first pause ends with a cut that was waiting, the second by itself.
+        work.send(Work::Cut(LogIndex(0))).unwrap();
+        let mut writer = JournalWriter {
+            directory: Box::new(files),
+            journal,
+            orders,
+            disk_use: Arc::new(DiskUse::new(u64::MAX)),
+            no_space_pause: Duration::from_millis(1),
+        };
+        writer.make_durable(&records).unwrap();
+        let found = examine(&*writer.directory).unwrap();
         assert!(found.segments.len() > 1 && found.flaws.is_empty(), "{:?}", found.segments);
     }
 }

@@ -11,9 +11,10 @@ mod udp_port;
 mod signals;
 mod data_dir;
 mod file_directory;
-mod unrepaired;
 mod inspect;
 mod journal_thread;
+mod background_thread;
+mod disk_use;
 mod peer_list;
 mod notices;
 mod logging;
@@ -50,6 +51,10 @@ pub struct RunConfig {
     pub cluster: String,
     /// How long the journal's segments are, if the directory is made now.
     pub segment_size: SegmentSize,
+    /// The most bytes that the directory may take.
+    pub disk_max: u64,
+    /// How many bytes of log, at least, lie between two snapshots, if the cluster is born now.
+    pub snapshot_bytes: u64,
     /// How long a leader's oldest entry may wait for its disk.
     pub disk_stall: Duration,
 }
@@ -69,17 +74,18 @@ pub fn run(config: RunConfig) -> Result<(), RunError> {
 }
 
 fn run_node(config: RunConfig, standard_error: StandardError) -> Result<(), RunError> {
-    let RunConfig { id, data_dir, listen, peers, cluster, segment_size, disk_stall } = config;
+    let RunConfig { id, data_dir, listen, peers, cluster, .. } = config;
     let ground = Ground::prepare(peer_list::resolve_listen(&listen)?)?;
     let listen = ground.local_address()?;
     let nodes = peer_list::resolve_peers(id, listen, &peers)?;
-    let directory = DataDir::open(&data_dir, id, &cluster, segment_size)?;
+    let directory = DataDir::open(&data_dir, id, &cluster, config.segment_size, config.disk_max)?;
     if let GenesisState::Complete(configuration) = &directory.recovered.genesis {
         peer_list::check_members(&nodes, configuration)?;
     }
     let name = format!("node {id} of cluster {cluster}");
     let notices = Notices::new(standard_error, name, listen);
-    let config = NodeConfig { disk_stall, ..NodeConfig::new(nodes) };
+    let RunConfig { disk_stall, snapshot_bytes, .. } = config;
+    let config = NodeConfig { disk_stall, snapshot_bytes, ..NodeConfig::new(nodes) };
     EventLoop::new(ground, directory, &config, notices)?.run()
 }
 

@@ -13,14 +13,18 @@ const MAGIC: [u8; 8] = *b"quorates";
 const HEADER_BYTES: usize = 36;
 const BLOCK_HEADER_BYTES: usize = 16;
 
-/// Makes the snapshot durable, then removes those before it.
+/// Makes the snapshot durable, then removes those before it. Returns the length of its
+/// file, in bytes.
 ///
 /// # Errors
 /// The disk's. After [`DiskError::NoSpace`] there is what was there before.
-pub fn write_snapshot(directory: &mut dyn Directory, snapshot: &Snapshot) -> Result<(), DiskError> {
+pub fn write_snapshot(
+    directory: &mut dyn Directory,
+    snapshot: &Snapshot,
+) -> Result<u64, DiskError> {
     let length = |block: Bytes| (BLOCK_HEADER_BYTES + block.len()) as u64;
-    let blocks: u64 = snapshot.blocks().map(length).sum();
-    directory.create(SNAPSHOT_AT_BIRTH, HEADER_BYTES as u64 + blocks)?;
+    let bytes = HEADER_BYTES as u64 + snapshot.blocks().map(length).sum::<u64>();
+    directory.create(SNAPSHOT_AT_BIRTH, bytes)?;
     write_content(directory, snapshot)?;
     directory.sync(SNAPSHOT_AT_BIRTH)?;
     let name = names::snapshot(snapshot.index());
@@ -31,7 +35,8 @@ pub fn write_snapshot(directory: &mut dyn Directory, snapshot: &Snapshot) -> Res
             directory.remove(&other)?;
         }
     }
-    directory.sync_names()
+    directory.sync_names()?;
+    Ok(bytes)
 }
 
 fn write_content(directory: &mut dyn Directory, snapshot: &Snapshot) -> Result<(), DiskError> {
