@@ -34,8 +34,8 @@ The same line serves every start. A cluster is born when all its nodes have met.
 SIGINT and SIGTERM end a node; a leader hands over first. Exit codes: 0 by a
 signal, 2 wrong line, 4 the directory is another's or in use, 5 a disk error.
 
-Example: quorate run --id 1 --data-dir data --listen 10.0.0.1:9717 --peer \
-2=10.0.0.2:9717 --peer 3=10.0.0.3:9717 --insecure-no-key
+Example: quorate run --id 1 --data-dir data --listen 10.0.0.1:9717 \\
+  --peer 2=10.0.0.2:9717 --peer 3=10.0.0.3:9717 --insecure-no-key
 ";
 
 /// How much a directory may take by default, in bytes.
