@@ -39,11 +39,11 @@ find_binary() {
 clean_up() {
     local code=$? job
     [ "$code" -eq 0 ] || show_logs
-    {
-        for job in $(jobs -p); do kill -9 -- "-$job" || true; done
-        wait || true
-    } 2>/dev/null
-    if declare -F unmount >/dev/null; then unmount; fi
+    exec 2>/dev/null
+    for job in $(jobs -p); do kill -9 -- "-$job" || true; done
+    wait || true
+    # A test may have mounted the directory of a node.
+    umount -q "$work"/data-* || true
     rm -rf "$work"
 }
 
@@ -65,6 +65,21 @@ fail() {
 skip() {
     echo "tests/$test_name/run: SKIPPED: $*" >&2
     exit 0
+}
+
+## Namespaces
+
+# Runs the test again, as root of a network, mounts and processes of its own: all that runs or
+# is mounted there is gone when it ends.
+enter_namespace() {
+    in_namespace env IN_NAMESPACE=1 QUORATE_BINARY="$binary" "tests/$test_name/run" "$@" &
+    wait $!
+}
+
+in_namespace() {
+    local user=()
+    [ "$(id -u)" -eq 0 ] || user=(--user --map-root-user)
+    unshare "${user[@]}" --net --mount --pid --mount-proc --fork --kill-child "$@"
 }
 
 ## Nodes
