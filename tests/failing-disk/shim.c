@@ -12,7 +12,7 @@
  *   short         half is written, and the call says so.
  *   torn          half is written, the call says so, and the next one fails with ENOSPC.
  *   ignored       this and each later sync returns success, and did nothing.
- * When it has failed, FAULT_FILE gets the suffix ".done".
+ * When it has failed, the file gets the suffix ".done"; after a short write another may follow.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -83,9 +83,11 @@ static void arm(void) {
 }
 
 static void report(void) {
+    const char *path = getenv("FAULT_FILE");
     char done[PATH_MAX];
-    snprintf(done, sizeof done, "%s.done", getenv("FAULT_FILE"));
-    close(open(done, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+    snprintf(done, sizeof done, "%s.done", path);
+    if (rename(path, done) != 0) abort();
+    fault.is_armed = fault.how != SHORTENS;
 }
 
 /* What is to happen to this call. The lock is held. */

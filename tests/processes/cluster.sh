@@ -40,10 +40,11 @@ clean_up() {
     local code=$? job
     [ "$code" -eq 0 ] || show_logs
     exec 2>/dev/null
+    if declare -F before_clean_up >/dev/null; then before_clean_up || true; fi
     for job in $(jobs -p); do kill -9 -- "-$job" || true; done
     wait || true
-    # A test may have mounted the directory of a node.
-    umount -q "$work"/data-* || true
+    # A test may have mounted file systems for the nodes.
+    umount -q "$work"/data-* "$work"/disk || true
     rm -rf "$work"
 }
 
@@ -61,10 +62,10 @@ fail() {
     exit 1
 }
 
-# Not a failure: what this machine cannot do is said, and skipped.
+# What this machine cannot do is said, and is no failure: tests/run knows the code.
 skip() {
     echo "tests/$test_name/run: SKIPPED: $*" >&2
-    exit 0
+    exit 77
 }
 
 ## Namespaces
@@ -216,8 +217,8 @@ nothing_missing() {
 start_bench() {
     local seconds=$1
     shift
-    "$binary" bench --duration "$seconds" --history "$work/history" --keys 100 --json "$@" \
-        >"$work/bench" 2>/dev/null &
+    "$binary" bench --duration "$seconds" --history "$work/history" --json "$@" \
+        >"$work/bench" 2>"$work/log-bench" &
     bench=$!
 }
 
