@@ -19,17 +19,27 @@ pub struct Configuration {
     pub session_limit: u32,
     /// How many sequences above its floor a session may use.
     pub session_window: u32,
+    /// How many bytes of log, at least, lie between two snapshots.
+    pub snapshot_bytes: u64,
 }
 
 /// The default of [`Configuration::session_limit`].
 pub const SESSION_LIMIT: u32 = 65_536;
 /// The default of [`Configuration::session_window`].
 pub const SESSION_WINDOW: u32 = 1_024;
+/// The default of [`Configuration::snapshot_bytes`].
+pub const SNAPSHOT_BYTES: u64 = 16 << 20;
 
 impl Configuration {
     /// The configuration of a cluster that is born with these members.
     pub fn at_genesis(genesis: GenesisId, members: BTreeMap<ServerId, DirectoryId>) -> Self {
-        Self { genesis, members, session_limit: SESSION_LIMIT, session_window: SESSION_WINDOW }
+        Self {
+            genesis,
+            members,
+            session_limit: SESSION_LIMIT,
+            session_window: SESSION_WINDOW,
+            snapshot_bytes: SNAPSHOT_BYTES,
+        }
     }
 
     /// That of a node which is part of no cluster yet: nobody votes.
@@ -52,10 +62,11 @@ impl Configuration {
 
     /// The configuration's bytes, as `docs/wire-format.md` gives them.
     pub fn encode(&self) -> Bytes {
-        let mut out = Vec::with_capacity(20 + 10 * self.members.len());
+        let mut out = Vec::with_capacity(28 + 10 * self.members.len());
         out.put_u64_le(self.genesis.0);
         out.put_u32_le(self.session_limit);
         out.put_u32_le(self.session_window);
+        out.put_u64_le(self.snapshot_bytes);
         out.put_u16_le(u16::try_from(self.members.len()).unwrap_or(u16::MAX));
         for (node, directory) in &self.members {
             out.put_u16_le(node.0);
@@ -73,8 +84,9 @@ impl Configuration {
         let genesis = GenesisId(reader.u64()?);
         let session_limit = reader.u32()?;
         let session_window = reader.u32()?;
+        let snapshot_bytes = reader.u64()?;
         let count = usize::from(reader.u16()?);
-        let no_room = session_limit == 0 || session_window == 0;
+        let no_room = session_limit == 0 || session_window == 0 || snapshot_bytes == 0;
         if count == 0 || count > NODES_MAX || genesis.0 == 0 || no_room {
             return Err(Malformed);
         }
@@ -88,6 +100,6 @@ impl Configuration {
             }
             members.insert(node, directory);
         }
-        Ok(Self { genesis, members, session_limit, session_window })
+        Ok(Self { genesis, members, session_limit, session_window, snapshot_bytes })
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::configuration::SNAPSHOT_BYTES;
 use crate::types::ServerId;
 
 /// The election timeout of the daemon: several heartbeats may be lost in a row.
@@ -15,7 +16,8 @@ pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(40);
 /// second.
 pub const DISK_STALL: Duration = Duration::from_secs(1);
 
-/// What a node is told at its start. None of it may influence replicated state.
+/// What a node is told at its start. None of it may influence replicated state, but for
+/// what the coordinator of the birth puts into the genesis.
 #[derive(Clone, Debug)]
 pub struct NodeConfig {
     /// The other nodes and this one.
@@ -28,6 +30,9 @@ pub struct NodeConfig {
     /// How long a leader's oldest entry may wait for its disk before the leader hands over;
     /// after twice as long its followers drop it.
     pub disk_stall: Duration,
+    /// How many bytes of log, at least, lie between two snapshots of a cluster whose birth
+    /// this node coordinates.
+    pub snapshot_bytes: u64,
 }
 
 /// A node of the list.
@@ -47,6 +52,7 @@ impl NodeConfig {
             election_timeout: ELECTION_TIMEOUT,
             heartbeat_interval: HEARTBEAT_INTERVAL,
             disk_stall: DISK_STALL,
+            snapshot_bytes: SNAPSHOT_BYTES,
         }
     }
 }

@@ -33,6 +33,8 @@ pub struct Genesis {
     accepted_by: BTreeSet<ServerId>,
     /// That a genesis is complete is on its way to the disk.
     completing: bool,
+    /// As coordinator: the configuration's limit of this name.
+    snapshot_bytes: u64,
 }
 
 /// What another node said of itself.
@@ -50,7 +52,13 @@ impl Genesis {
     pub fn new(config: &NodeConfig) -> Self {
         let typed = |listed: &ListedNode| listed.typed.clone();
         let list = config.nodes.iter().map(|(id, listed)| (*id, typed(listed))).collect();
-        Self { list, heard: BTreeMap::new(), accepted_by: BTreeSet::new(), completing: false }
+        Self {
+            list,
+            heard: BTreeMap::new(),
+            accepted_by: BTreeSet::new(),
+            completing: false,
+            snapshot_bytes: config.snapshot_bytes,
+        }
     }
 
     /// Introduces this node to the others, and moves the birth on if it coordinates it.
@@ -155,7 +163,10 @@ impl Genesis {
         fx: &mut Effects,
     ) {
         let genesis = GenesisId(fx.random.u64(1..));
-        let configuration = Configuration::at_genesis(genesis, members);
+        let configuration = Configuration {
+            snapshot_bytes: self.snapshot_bytes,
+            ..Configuration::at_genesis(genesis, members)
+        };
         self.accepted_by.clear();
         accept(state.server_id, configuration, state, fx);
     }

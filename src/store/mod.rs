@@ -9,10 +9,12 @@
 mod answer;
 mod checksum;
 mod sessions;
+mod snapshot;
 mod state;
 
 pub use answer::Answer;
 pub use sessions::{Lookup, SessionTable};
+pub use snapshot::{Blocks, Place, Snapshot, SnapshotBuilder};
 pub use state::{State, parse_number};
 
 use std::collections::VecDeque;
@@ -33,7 +35,12 @@ pub struct Store {
 impl Store {
     /// The state after the genesis entry, whose index is 1.
     pub fn at_genesis(configuration: Configuration) -> Self {
-        Self { committed: State::at_genesis(configuration), tentative: VecDeque::new() }
+        Self::at(State::at_genesis(configuration))
+    }
+
+    /// The store whose committed state this is.
+    pub fn at(committed: State) -> Self {
+        Self { committed, tentative: VecDeque::new() }
     }
 
     /// Executes the next entry on the tentative root. `request` is the request that the
@@ -47,11 +54,21 @@ impl Store {
         settled
     }
 
-    /// Reveals what was executed up to the index.
-    pub fn commit_to(&mut self, index: LogIndex) {
+    /// Reveals what was executed up to the index. Returns the newest state on the way there
+    /// of which a snapshot is due.
+    pub fn commit_to(&mut self, index: LogIndex) -> Option<State> {
+        let mut due = None;
         while self.committed.index() < index {
-            self.committed = self.tentative.pop_front().expect("what is committed was executed");
+            self.reveal_next();
+            if self.committed.is_snapshot_due() {
+                due = Some(self.committed.clone());
+            }
         }
+        due
+    }
+
+    fn reveal_next(&mut self) {
+        self.committed = self.tentative.pop_front().expect("what is committed was executed");
     }
 
     /// Undoes what was executed above the index, sessions and configuration included.

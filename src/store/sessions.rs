@@ -8,9 +8,13 @@
 //! certainly new, and its first operation registers it. So a late duplicate never runs
 //! twice, and a one-shot command costs a single entry.
 
+use std::ops::Bound;
+
+use bytes::BufMut;
 use rpds::RedBlackTreeMapSync;
 
 use super::checksum::Checksum;
+use crate::codec::{Malformed, Reader};
 use crate::configuration::Configuration;
 use crate::operation::{Command, LoggedRequest, Outcome, Settled};
 use crate::types::{Digest, LogIndex, Sequence, SessionId};
@@ -72,11 +76,21 @@ pub(super) enum Admission {
 
 impl SessionTable {
     pub(super) fn new() -> Self {
+        Self::evicted_to(LogIndex(0))
+    }
+
+    /// An empty table whose eviction floor stands at the index.
+    pub(super) fn evicted_to(evicted_to: LogIndex) -> Self {
         Self {
             sessions: RedBlackTreeMapSync::new_sync(),
             eviction: RedBlackTreeMapSync::new_sync(),
-            evicted_to: LogIndex(0),
+            evicted_to,
         }
+    }
+
+    /// The eviction floor.
+    pub(super) fn eviction_floor(&self) -> LogIndex {
+        self.evicted_to
     }
 
     /// How many sessions the table holds.
@@ -187,19 +201,62 @@ impl SessionTable {
 
     pub(super) fn add_to(&self, sum: &mut Checksum) {
         sum.add(&self.evicted_to.0.to_le_bytes());
+        let mut bytes = Vec::new();
         for (id, session) in &self.sessions {
-            let closed = u8::from(session.openness == Openness::Closed);
-            for field in [id.minted_at.0, id.random, session.floor.0, session.used_at.0] {
-                sum.add(&field.to_le_bytes());
-            }
-            sum.add(&[closed]);
-            for (sequence, kept) in &session.replies {
-                let mut bytes = Vec::new();
-                kept.settled.encode(&mut bytes);
-                sum.add(&sequence.0.to_le_bytes());
-                sum.add(&kept.digest.0.to_le_bytes());
-                sum.add(&bytes);
-            }
+            bytes.clear();
+            session.encode(*id, &mut bytes);
+            sum.add(&bytes);
         }
+    }
+
+    /// The first session above `after`, and its bytes appended to `out`.
+    pub(super) fn encode_next(
+        &self,
+        after: Bound<SessionId>,
+        out: &mut Vec<u8>,
+    ) -> Option<SessionId> {
+        let (id, session) = self.sessions.range((after, Bound::Unbounded)).next()?;
+        session.encode(*id, out);
+        Some(*id)
+    }
+
+    /// Takes one session off the reader and into the table. Returns its id.
+    ///
+    /// # Errors
+    /// [`Malformed`] when the bytes are none.
+    pub(super) fn restore(&mut self, reader: &mut Reader) -> Result<SessionId, Malformed> {
+        let (id, session) = Session::decode(reader)?;
+        self.eviction.insert_mut((session.openness, session.used_at), id);
+        self.sessions.insert_mut(id, session);
+        Ok(id)
+    }
+}
+
+impl Session {
+    fn encode(&self, id: SessionId, out: &mut Vec<u8>) {
+        for field in [id.minted_at.0, id.random, self.floor.0, self.used_at.0] {
+            out.put_u64_le(field);
+        }
+        out.put_u8(u8::from(self.openness == Openness::Closed));
+        out.put_u32_le(u32::try_from(self.replies.size()).unwrap_or(u32::MAX));
+        for (sequence, kept) in &self.replies {
+            out.put_u64_le(sequence.0);
+            out.put_u64_le(kept.digest.0);
+            kept.settled.encode(out);
+        }
+    }
+
+    fn decode(reader: &mut Reader) -> Result<(SessionId, Self), Malformed> {
+        let id = SessionId { minted_at: LogIndex(reader.u64()?), random: reader.u64()? };
+        let floor = Sequence(reader.u64()?);
+        let used_at = LogIndex(reader.u64()?);
+        let openness = if reader.bool()? { Openness::Closed } else { Openness::Open };
+        let mut replies = RedBlackTreeMapSync::new_sync();
+        for _ in 0..reader.u32()? {
+            let sequence = Sequence(reader.u64()?);
+            let digest = Digest(reader.u64()?);
+            replies.insert_mut(sequence, Kept { digest, settled: Settled::decode(reader)? });
+        }
+        Ok((id, Self { floor, replies, used_at, openness }))
     }
 }

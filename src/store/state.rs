@@ -3,18 +3,18 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
 use rpds::RedBlackTreeMapSync;
 
 use super::checksum::Checksum;
 use super::sessions::{Admission, SessionTable};
-use crate::codec::Reader;
+use crate::codec::{Malformed, Reader};
 use crate::configuration::Configuration;
 use crate::entry::{Entry, EntryKind};
 use crate::operation::{
     Command, Expected, INLINE_BYTES_MAX, LoggedRequest, Operation, Outcome, Settled,
 };
-use crate::types::{LogIndex, LogTime};
+use crate::types::{LogIndex, LogTime, SessionId};
 
 /// The state at one index. Cloning it is cheap: clones share their memory.
 #[derive(Clone, Debug)]
@@ -24,6 +24,7 @@ pub struct State {
     configuration: Arc<Configuration>,
     keys: RedBlackTreeMapSync<Bytes, Stored>,
     sessions: SessionTable,
+    volume: Volume,
 }
 
 /// What stands under a key.
@@ -31,6 +32,15 @@ pub struct State {
 struct Stored {
     version: LogIndex,
     value: Bytes,
+}
+
+/// How much there is, in bytes: it decides when a snapshot is due, on all nodes alike.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Volume {
+    /// Of log since the last snapshot.
+    log: u64,
+    /// Of keys and values.
+    keys: u64,
 }
 
 impl State {
@@ -41,6 +51,7 @@ impl State {
             sessions: SessionTable::new(),
             configuration: Arc::new(configuration),
             keys: RedBlackTreeMapSync::new_sync(),
+            volume: Volume::default(),
         }
     }
 
@@ -95,8 +106,84 @@ impl State {
             checksum.add(&stored.version.0.to_le_bytes());
             checksum.add(&stored.value);
         }
+        checksum.add(&self.volume.log.to_le_bytes());
         self.sessions.add_to(&mut checksum);
         checksum.sum()
+    }
+
+    /// Whether a snapshot is to be taken of this very state.
+    ///
+    /// It follows from the log alone, so that all nodes take theirs at the same indexes, and
+    /// the pieces of one complete those of another. The log between two snapshots is at
+    /// least as long as the state, so that writing snapshots costs no more than the log
+    /// itself. Between the parts of an operation none is due.
+    pub fn is_snapshot_due(&self) -> bool {
+        self.volume.log == 0
+    }
+
+    /// Appends what is neither key nor session.
+    pub(super) fn encode_head(&self, out: &mut Vec<u8>) {
+        out.put_u64_le(self.index.0);
+        out.put_u64_le(self.time.0);
+        out.put_u64_le(self.volume.log);
+        out.put_u64_le(self.sessions.eviction_floor().0);
+        out.put_slice(&self.configuration.encode());
+    }
+
+    /// Takes a head off the reader: a state that has no keys and no sessions yet.
+    ///
+    /// # Errors
+    /// [`Malformed`] when the bytes are none.
+    pub(super) fn decode_head(reader: &mut Reader) -> Result<Self, Malformed> {
+        let (index, time) = (LogIndex(reader.u64()?), LogTime(reader.u64()?));
+        let volume = Volume { log: reader.u64()?, keys: 0 };
+        let sessions = SessionTable::evicted_to(LogIndex(reader.u64()?));
+        let configuration = Arc::new(Configuration::decode(reader)?);
+        let keys = RedBlackTreeMapSync::new_sync();
+        Ok(Self { index, time, configuration, keys, sessions, volume })
+    }
+
+    /// The first key above `after`, and its bytes appended to `out`.
+    pub(super) fn encode_next_key(&self, after: Bound<&[u8]>, out: &mut Vec<u8>) -> Option<Bytes> {
+        let (key, version, value) = self.range_from(after).next()?;
+        out.put_u64_le(version.0);
+        out.put_u32_le(u32::try_from(key.len()).unwrap_or(u32::MAX));
+        out.put_u32_le(u32::try_from(value.len()).unwrap_or(u32::MAX));
+        out.put_slice(key);
+        out.put_slice(value);
+        Some(key.clone())
+    }
+
+    /// Takes one key off the reader and into the state. Returns it.
+    ///
+    /// # Errors
+    /// [`Malformed`] when the bytes are none.
+    pub(super) fn restore_key(&mut self, reader: &mut Reader) -> Result<Bytes, Malformed> {
+        let version = LogIndex(reader.u64()?);
+        let (key_length, value_length) = (reader.u32()? as usize, reader.u32()? as usize);
+        // Copied, so that no block is kept alive by a single key.
+        let key = Bytes::copy_from_slice(&reader.bytes(key_length)?);
+        let value = Bytes::copy_from_slice(&reader.bytes(value_length)?);
+        self.volume.keys += volume_of(&key, &value);
+        self.keys.insert_mut(key.clone(), Stored { version, value });
+        Ok(key)
+    }
+
+    /// The first session above `after`, and its bytes appended to `out`.
+    pub(super) fn encode_next_session(
+        &self,
+        after: Bound<SessionId>,
+        out: &mut Vec<u8>,
+    ) -> Option<SessionId> {
+        self.sessions.encode_next(after, out)
+    }
+
+    /// Takes one session off the reader and into the state. Returns its id.
+    ///
+    /// # Errors
+    /// [`Malformed`] when the bytes are none.
+    pub(super) fn restore_session(&mut self, reader: &mut Reader) -> Result<SessionId, Malformed> {
+        self.sessions.restore(reader)
     }
 
     /// Executes the next entry on this state.
@@ -107,13 +194,19 @@ impl State {
     ) -> Option<Settled> {
         self.index = entry.index;
         self.time = self.time.max(entry.time);
+        self.volume.log += ENTRY_OVERHEAD + entry.payload.len() as u64;
         if entry.kind == EntryKind::Configuration
             && let Ok(configuration) =
                 Configuration::decode(&mut Reader::new(entry.payload.clone()))
         {
             self.configuration = Arc::new(configuration);
         }
-        request.map(|request| self.settle(request))
+        let settled = request.map(|request| self.settle(request));
+        let enough = self.volume.keys.max(self.configuration.snapshot_bytes);
+        if entry.kind != EntryKind::Part && self.volume.log >= enough {
+            self.volume.log = 0;
+        }
+        settled
     }
 
     /// Executes the request unless its session shows that it must not be.
@@ -146,9 +239,7 @@ impl State {
                 self.write(key, value);
                 Outcome::Written
             }
-            Operation::Delete { key } => {
-                Outcome::Deleted { existed: self.keys.remove_mut(&key[..]) }
-            }
+            Operation::Delete { key } => Outcome::Deleted { existed: self.remove(key) },
             Operation::CompareAndSwap { key, expected, value } => {
                 self.compare_and_swap(key, expected, value)
             }
@@ -189,8 +280,26 @@ impl State {
     /// Copies, so that neither the log's memory nor a datagram's is kept alive.
     fn write(&mut self, key: &[u8], value: &[u8]) {
         let stored = Stored { version: self.index, value: Bytes::copy_from_slice(value) };
+        self.volume.keys += volume_of(key, value);
+        self.volume.keys -= self.volume_at(key);
         self.keys.insert_mut(Bytes::copy_from_slice(key), stored);
     }
+
+    fn remove(&mut self, key: &[u8]) -> bool {
+        self.volume.keys -= self.volume_at(key);
+        self.keys.remove_mut(key)
+    }
+
+    fn volume_at(&self, key: &[u8]) -> u64 {
+        self.keys.get(key).map_or(0, |stored| volume_of(key, &stored.value))
+    }
+}
+
+/// What an entry adds to the log's volume besides its payload, in bytes.
+const ENTRY_OVERHEAD: u64 = 32;
+
+fn volume_of(key: &[u8], value: &[u8]) -> u64 {
+    (key.len() + value.len()) as u64
 }
 
 /// A signed 64-bit number in decimal, with at most a minus before it.

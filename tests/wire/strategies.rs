@@ -115,12 +115,13 @@ fn introduce() -> impl Strategy<Value = Introduce> {
 
 fn configuration() -> impl Strategy<Value = Configuration> {
     let members = btree_map(node(), directory(), 1..=NODES_MAX);
-    (genesis(), members, 1..=u32::MAX, any::<u32>()).prop_map(
-        |(genesis, members, session_limit, session_window)| Configuration {
+    (genesis(), members, 1..=u32::MAX, 1..=u32::MAX, 1..=u64::MAX).prop_map(
+        |(genesis, members, session_limit, session_window, snapshot_bytes)| Configuration {
             genesis,
             members,
             session_limit,
             session_window,
+            snapshot_bytes,
         },
     )
 }

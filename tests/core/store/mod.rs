@@ -1,6 +1,7 @@
 //! The store agrees with its twin on what is executed, revealed, undone and kept.
 
 mod pages;
+mod snapshot;
 mod twin;
 
 use std::collections::BTreeMap;
@@ -252,6 +253,21 @@ impl Pair {
         }
         assert_eq!(Some(&other.committed().checksum()), self.checksums.last());
     }
+
+    /// A node that got a snapshot from the middle of the log, and executes the rest, comes to
+    /// the same state as well.
+    fn replay_behind_snapshot(&self, session_limit: u32, session_window: u32) {
+        let mut other = Store::at_genesis(configuration(session_limit, session_window));
+        for (place, logged) in self.log.iter().enumerate() {
+            if place == self.log.len() / 2 {
+                let state = other.committed().clone();
+                other = Store::at(snapshot::restored(&state));
+            }
+            let _: Option<Settled> = other.execute(&logged.entry, logged.request.as_ref());
+            other.commit_to(logged.entry.index);
+        }
+        assert_eq!(Some(&other.committed().checksum()), self.checksums.last());
+    }
 }
 
 /// What a lookup must say: what would come of the request if it were logged next.
@@ -289,5 +305,6 @@ proptest! {
             pair.compare();
         }
         pair.replay(session_limit, session_window);
+        pair.replay_behind_snapshot(session_limit, session_window);
     }
 }

@@ -1,0 +1,128 @@
+//! Snapshots: whole again from their blocks, and only from all of them in their order.
+
+use bytes::Bytes;
+use quorate::configuration::Configuration;
+use quorate::entry::{Entry, EntryKind};
+use quorate::operation::{Command, LoggedRequest, Operation, Settled};
+use quorate::store::{Snapshot, SnapshotBuilder, State, Store};
+use quorate::types::{Digest, LogIndex, LogTime, Sequence, SessionId, Term};
+
+use super::configuration;
+
+/// What comes of the state when it is cut into blocks and put together again.
+pub fn restored(state: &State) -> State {
+    let snapshot = Snapshot::new(state.clone(), Term(3), 77);
+    let restored = restore(snapshot.blocks()).expect("its own blocks are whole");
+    assert_eq!((restored.index(), restored.term(), restored.chain()), (state.index(), Term(3), 77));
+    restored.state().clone()
+}
+
+fn restore(blocks: impl IntoIterator<Item = Bytes>) -> Option<Snapshot> {
+    let mut builder = SnapshotBuilder::new();
+    for block in blocks {
+        builder.add(block).ok()?;
+    }
+    builder.finish().ok()
+}
+
+/// A store in which these values were put under keys of their own, each by another session.
+fn filled(lengths: impl IntoIterator<Item = usize>) -> Store {
+    fill(Store::at_genesis(configuration(100, 8)), lengths)
+}
+
+fn fill(mut store: Store, lengths: impl IntoIterator<Item = usize>) -> Store {
+    for (place, length) in lengths.into_iter().enumerate() {
+        let index = store.tentative().index().next();
+        let key = Bytes::from(format!("key-{place:05}"));
+        let operation = Operation::Put { key, value: vec![b'v'; length].into() };
+        let request = LoggedRequest {
+            session: SessionId { minted_at: index.previous(), random: 7 },
+            sequence: Sequence(1),
+            floor: Sequence(0),
+            not_after: LogTime(0),
+            one_shot: false,
+            digest: Digest(0),
+            command: Command::Execute(operation),
+        };
+        let entry = Entry::chained(0, index, Term(1), LogTime(0), EntryKind::Request, Bytes::new());
+        let _: Option<Settled> = store.execute(&entry, Some(&request));
+        store.commit_to(index);
+    }
+    store
+}
+
+#[test]
+fn the_bytes_of_equal_states_are_equal_and_cut_alike() {
+    let lengths = || (0..4_000).map(|place| if place == 100 { 1 << 20 } else { 100 });
+    let blocks = |store: &Store| -> Vec<Bytes> {
+        Snapshot::new(store.committed().clone(), Term(1), 0).blocks().collect()
+    };
+    let (one, other) = (filled(lengths()), filled(lengths()));
+    let found = blocks(&one);
+    assert_eq!(found, blocks(&other));
+    assert_eq!(found, blocks(&Store::at(restored(one.committed()))));
+    let (last, others) = found.split_last().expect("there are blocks");
+    assert!(others.iter().all(|block| block.len() >= 64 << 10), "only the last is short");
+    let largest = others.iter().map(Bytes::len).max().expect("there are some");
+    assert!((1 << 20..(1 << 20) + (66 << 10)).contains(&largest), "no item is cut: {largest}");
+    assert!(!last.is_empty());
+    assert_eq!(
+        restore(found).map(|snapshot| snapshot.state().checksum()),
+        Some(one.committed().checksum())
+    );
+}
+
+#[test]
+fn blocks_that_are_missing_doubled_or_swapped_make_no_snapshot() {
+    let store = filled(std::iter::repeat_n(500, 800));
+    let blocks: Vec<Bytes> =
+        Snapshot::new(store.committed().clone(), Term(1), 0).blocks().collect();
+    assert!(blocks.len() > 4);
+    for place in 0..blocks.len() {
+        let without = blocks.iter().enumerate().filter(|(at, _)| *at != place);
+        assert!(restore(without.map(|(_, block)| block.clone())).is_none(), "without {place}");
+        let mut doubled = blocks.clone();
+        doubled.insert(place, blocks[place].clone());
+        assert!(restore(doubled).is_none(), "{place} doubled");
+        let mut swapped = blocks.clone();
+        swapped.swap(place, (place + 1) % blocks.len());
+        assert!(restore(swapped).is_none(), "{place} swapped");
+        let cut = blocks[place].slice(..blocks[place].len() - 1);
+        let mut shortened = blocks.clone();
+        shortened[place] = cut;
+        assert!(restore(shortened).is_none(), "{place} shortened");
+    }
+}
+
+#[test]
+fn a_snapshot_is_due_when_the_log_is_as_long_as_asked_and_as_the_state() {
+    let limits = Configuration { snapshot_bytes: 4 * (1_000 + 32), ..configuration(100, 8) };
+    let log = |kinds: &[EntryKind]| {
+        let mut store = Store::at_genesis(limits.clone());
+        for (index, kind) in (2..).map(LogIndex).zip(kinds) {
+            let _: Option<Settled> = store.execute(&entry(index, *kind), None);
+        }
+        let indexes = 2..kinds.len() as u64 + 2;
+        let due = indexes.filter_map(|index| store.commit_to(LogIndex(index)));
+        due.map(|state| state.index().0).collect::<Vec<_>>()
+    };
+    assert_eq!(log(&[EntryKind::Noop; 12]), [5, 9, 13]);
+    let mut kinds = [EntryKind::Part; 12];
+    assert_eq!(log(&kinds), [0; 0], "none is due between the parts of an operation");
+    kinds[6] = EntryKind::Request;
+    assert_eq!(log(&kinds), [8], "what is due then comes at their end");
+
+    let mut store = fill(Store::at_genesis(limits), [100_000 - 9]);
+    let first = store.tentative().index().next();
+    let mut indexes = (first.0..).map(LogIndex);
+    let due = indexes.find(|index| {
+        let _: Option<Settled> = store.execute(&entry(*index, EntryKind::Noop), None);
+        store.commit_to(*index).is_some()
+    });
+    let entries = due.map(|index| index.0 - first.0 + 1);
+    assert_eq!(entries, Some(97), "32 + 97 * 1,032 bytes are as long as the state");
+}
+
+fn entry(index: LogIndex, kind: EntryKind) -> Entry {
+    Entry::chained(0, index, Term(1), LogTime(0), kind, Bytes::from(vec![0; 1_000]))
+}
