@@ -18,7 +18,7 @@ pids=()
 run_test() {
     test_name=$1
     shift
-    work=$(mktemp -d)
+    work=${NAMESPACE_WORK:-$(mktemp -d)}
     trap clean_up EXIT
     trap 'exit 130' INT TERM HUP
     find_binary
@@ -38,6 +38,7 @@ find_binary() {
 
 clean_up() {
     local code=$? job
+    trap '' INT TERM HUP
     [ "$code" -eq 0 ] || show_logs
     exec 2>/dev/null
     if declare -F before_clean_up >/dev/null; then before_clean_up || true; fi
@@ -71,9 +72,9 @@ skip() {
 ## Namespaces
 
 # Runs the test again, as root of a network, mounts and processes of its own: all that runs or
-# is mounted there is gone when it ends.
+# is mounted there is gone when it ends. NAMESPACE_WORK tells it that it is there.
 enter_namespace() {
-    in_namespace env IN_NAMESPACE=1 QUORATE_BINARY="$binary" "tests/$test_name/run" "$@" &
+    in_namespace env NAMESPACE_WORK="$work" QUORATE_BINARY="$binary" "tests/$test_name/run" "$@" &
     wait $!
 }
 
