@@ -51,7 +51,7 @@ clean_up() {
 
 show_logs() {
     local log
-    for log in "$work"/log-*; do
+    for log in "$work"/log-* "$work"/console-*; do
         [ -e "$log" ] || continue
         echo "-- the end of $(basename "$log")"
         tail -n 8 "$log"
@@ -121,7 +121,7 @@ until_it_ends() {
 
 ended() { ! kill -0 "$1" 2>/dev/null || grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null; }
 
-until_well() { wait_for 30 "all nodes are well" "$binary" status; }
+until_well() { wait_for 60 "all nodes are well" "$binary" status; }
 
 # Waits for a leader, and sets $leader to its id.
 until_one_leads() { wait_for 20 "a node leads" find_leader; }
@@ -198,7 +198,7 @@ check_acknowledged() {
 # The same without asking each node; writers may go on meanwhile.
 check_cluster() {
     cat "$work"/acknowledged-* | LC_ALL=C sort >"$work/expected"
-    "$binary" dump --timeout 20 >"$work/dump" || fail "the cluster gives no dump"
+    "$binary" dump --timeout 60 >"$work/dump" || fail "the cluster gives no dump"
     nothing_missing "$work/dump" || fail "$lost acknowledged lines are lost"
 }
 
