@@ -18,6 +18,7 @@ mod election;
 mod genesis;
 mod heartbeat;
 mod log;
+mod membership;
 mod pins;
 mod progress;
 mod reads;
@@ -33,6 +34,7 @@ pub use effects::{Batch, ClientPath, Destination, Effects, Outgoing, Timer};
 pub use election::ElectionManager;
 pub use heartbeat::HeartbeatManager;
 pub use log::Log;
+pub use membership::MembershipManager;
 pub use replication::ReplicationManager;
 pub use state::{Peer, ReplicaState};
 
@@ -58,6 +60,7 @@ pub struct ReplicaNode {
     election: ElectionManager,
     heartbeat: HeartbeatManager,
     replication: ReplicationManager,
+    membership: MembershipManager,
     requests: RequestManager,
     reads: ReadManager,
     effects: Effects,
@@ -89,6 +92,7 @@ impl ReplicaNode {
             election: ElectionManager::default(),
             heartbeat: HeartbeatManager::default(),
             replication: ReplicationManager::default(),
+            membership: MembershipManager::default(),
             requests: RequestManager::default(),
             reads: ReadManager::default(),
             answer_to: None,
@@ -135,6 +139,7 @@ impl ReplicaNode {
                     self.heartbeat.beat(state, fx);
                     self.hand_over_if_asked();
                     self.hand_over_if_stalled();
+                    self.change_members();
                 }
             }
             Timer::Resend(peer) => self.replication.on_silence(peer, state, fx),
@@ -150,10 +155,13 @@ impl ReplicaNode {
     pub fn end_turn(&mut self, now: Instant) {
         self.effects.now = now;
         let Self { state, effects: fx, .. } = self;
+        state.meet_peers(fx);
+        if state.role == Role::Leader && ReplicationManager::advance_commit(state) {
+            self.requests.release(state, fx);
+            self.leave_if_removed();
+        }
+        let Self { state, effects: fx, .. } = self;
         if state.role == Role::Leader {
-            if ReplicationManager::advance_commit(state) {
-                self.requests.release(state, fx);
-            }
             self.reads.end_turn(&mut self.heartbeat, state, fx);
             self.replication.send_to_all(state, fx);
         } else {
@@ -274,6 +282,28 @@ impl ReplicaNode {
         }
         self.reads.start_over(fx);
         ElectionManager::wait_for_leader(state, fx);
+    }
+
+    /// Makes the next change of the members that nobody has to ask for.
+    fn change_members(&mut self) {
+        let Self { state, effects: fx, .. } = self;
+        if let Some(changed) = self.membership.next_change(state, fx.now) {
+            self.replication.propose_configuration(&changed, state, fx);
+        }
+    }
+
+    /// A leader that is no member any more leads only until that is committed: then it
+    /// hands over and steps down.
+    fn leave_if_removed(&mut self) {
+        let state = &self.state;
+        if state.is_voter() || state.configuration_index() > state.commit {
+            return;
+        }
+        ::log::info!("node {}: is no member any more, steps down", state.server_id);
+        self.state.handing_over = true;
+        self.hand_over_if_asked();
+        self.state.handing_over = false;
+        self.step_down();
     }
 
     /// If this node leads, it hands leadership over and takes no further writes.

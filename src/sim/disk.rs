@@ -13,6 +13,7 @@ pub const CLUSTER: &str = "simulated";
 /// One node's journal.
 #[derive(Debug)]
 pub struct Disk {
+    directory: DirectoryId,
     bytes: Vec<u8>,
     /// How many of the bytes no loss of power takes away.
     synced: usize,
@@ -25,7 +26,7 @@ impl Disk {
     pub fn blank(id: ServerId, random: &mut fastrand::Rng, forgetful: bool) -> Self {
         let directory = DirectoryId(random.u64(1..));
         let bytes = encode_header(&Identity { cluster: CLUSTER.into(), id, directory });
-        Self { synced: bytes.len(), bytes, next_batch: 0, forgetful }
+        Self { directory, synced: bytes.len(), bytes, next_batch: 0, forgetful }
     }
 
     /// Starts the directory: reads it back, makes durable what is there and the new
@@ -45,6 +46,18 @@ impl Disk {
 
     fn cut(&mut self, end: u64) {
         self.bytes.truncate(usize::try_from(end).expect("within the file"));
+    }
+
+    /// The directory.
+    pub fn directory(&self) -> DirectoryId {
+        self.directory
+    }
+
+    /// What would be found if the power failed now.
+    pub fn durable(&self) -> Result<Recovered, Damage> {
+        let recovery =
+            recover(&Bytes::copy_from_slice(&self.bytes[..self.synced.min(self.bytes.len())]))?;
+        Ok(recovery.recovered)
     }
 
     /// Writes a batch. It is not synced yet.

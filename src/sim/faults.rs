@@ -60,7 +60,7 @@ pub struct Weights {
     pub pause: u32,
     /// A node is told to stop, hands over, and is started again.
     pub stop: u32,
-    /// A node's disk is replaced by a blank one; at most a minority's.
+    /// A node's disk is replaced by a blank one; a majority of those that vote is left.
     pub wipe: u32,
 }
 

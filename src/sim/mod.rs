@@ -33,6 +33,8 @@ pub struct Report {
     pub leaders: u64,
     /// Entries committed.
     pub committed: u64,
+    /// Changes of the members among them.
+    pub changes: u64,
     /// Operations of clients, by how they ended: answered, refused, unknown.
     pub operations: [u64; 3],
     /// Stale reads that were answered and checked.

@@ -22,6 +22,8 @@ pub struct State {
     index: LogIndex,
     time: LogTime,
     configuration: Arc<Configuration>,
+    /// Where that stands in the log.
+    configuration_index: LogIndex,
     keys: RedBlackTreeMapSync<Bytes, Stored>,
     sessions: SessionTable,
 }
@@ -40,6 +42,7 @@ impl State {
             time: LogTime(0),
             sessions: SessionTable::new(),
             configuration: Arc::new(configuration),
+            configuration_index: LogIndex(1),
             keys: RedBlackTreeMapSync::new_sync(),
         }
     }
@@ -57,6 +60,16 @@ impl State {
     /// Who counts.
     pub fn configuration(&self) -> &Configuration {
         &self.configuration
+    }
+
+    /// The same, to keep.
+    pub fn shared_configuration(&self) -> Arc<Configuration> {
+        Arc::clone(&self.configuration)
+    }
+
+    /// Where the configuration stands in the log.
+    pub fn configuration_index(&self) -> LogIndex {
+        self.configuration_index
     }
 
     /// What the clients' sessions have done.
@@ -90,6 +103,7 @@ impl State {
         checksum.add(&self.index.0.to_le_bytes());
         checksum.add(&self.time.0.to_le_bytes());
         checksum.add(&self.configuration.encode());
+        checksum.add(&self.configuration_index.0.to_le_bytes());
         for (key, stored) in &self.keys {
             checksum.add(key);
             checksum.add(&stored.version.0.to_le_bytes());
@@ -112,6 +126,7 @@ impl State {
                 Configuration::decode(&mut Reader::new(entry.payload.clone()))
         {
             self.configuration = Arc::new(configuration);
+            self.configuration_index = entry.index;
         }
         request.map(|request| self.settle(request))
     }

@@ -114,10 +114,13 @@ fn introduce() -> impl Strategy<Value = Introduce> {
 }
 
 fn configuration() -> impl Strategy<Value = Configuration> {
-    let members = btree_map(node(), directory(), 1..=NODES_MAX);
-    (genesis(), members, 1..=u32::MAX, any::<u32>()).prop_map(
-        |(genesis, members, session_limit, session_window)| Configuration {
+    let members = btree_map(node(), directory(), 1..=NODES_MAX / 2);
+    let others = btree_map(node(), prop::option::of(address()), 0..=NODES_MAX / 2);
+    (genesis(), members, others, 1..=u32::MAX, 1..=u32::MAX).prop_map(
+        |(genesis, members, others, session_limit, session_window)| Configuration {
             genesis,
+            learners: others.keys().filter(|id| !members.contains_key(id)).copied().collect(),
+            addresses: others.into_iter().filter_map(|(id, at)| Some((id, at?))).collect(),
             members,
             session_limit,
             session_window,

@@ -35,7 +35,6 @@ pub struct Cluster {
     trace: Trace,
     faults_cease_at: Instant,
     calm: bool,
-    wiped: usize,
     fault_counts: BTreeMap<&'static str, u64>,
     events_handled: u64,
 }
@@ -71,7 +70,6 @@ impl Cluster {
             trace: Trace::default(),
             faults_cease_at: Instant(0) + profile.duration,
             calm: false,
-            wiped: 0,
             fault_counts: BTreeMap::new(),
             events_handled: 0,
             profile,
@@ -213,6 +211,7 @@ impl Cluster {
             events: self.events_handled,
             leaders: self.checks.leaders(),
             committed: self.checks.committed(),
+            changes: self.checks.changes(),
             operations: self.workload.ended(),
             stale_reads: self.workload.stale_reads(),
             faults,

@@ -6,7 +6,7 @@ use super::member::Member;
 use super::{Cluster, Event};
 
 /// How long the cluster may take, once faults have ceased, until every operation is
-/// settled and all nodes agree.
+/// settled, all nodes agree and each has its vote.
 const RECOVERY_MAX: Duration = Duration::from_secs(60);
 /// How often it is looked whether it has.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
@@ -25,7 +25,7 @@ impl Cluster {
     }
 
     /// Looks whether every operation is settled, one that was begun in the calm was done,
-    /// and all nodes agree.
+    /// all nodes agree and each has its vote, also those that lost their disks.
     pub(super) fn look(&mut self) -> Result<bool, String> {
         if self.workload.is_done() && self.agree() {
             return Ok(true);
@@ -47,9 +47,11 @@ impl Cluster {
             Some(node) => {
                 let state = node.state();
                 format!(
-                    "node {}: {:?} in term {}, log to {}, durable to {}, committed to {}, sum {:x}",
+                    "node {}: {:?}{} in term {}, log to {}, durable to {}, committed to {}, \
+                     sum {:x}",
                     member.id,
                     state.role,
+                    if state.is_voter() { "" } else { " without a vote" },
                     state.term,
                     state.log.last_index(),
                     state.log.durable(),
@@ -68,7 +70,7 @@ impl Cluster {
             .map(|member| {
                 let node = member.node.as_ref()?;
                 let at_end = node.state().commit == node.state().log.last_index();
-                (at_end && node.state().is_born()).then(|| node.store().committed())
+                (at_end && node.state().is_voter()).then(|| node.store().committed())
             })
             .collect();
         let Some(ends) = ends else { return false };
