@@ -11,8 +11,9 @@ mod replay;
 pub use format::{FORMAT_VERSION, encode_batch, encode_header, encode_start};
 pub use recovery::{Damage, Recovery, recover};
 
+use crate::codec::Reader;
 use crate::configuration::Configuration;
-use crate::entry::Entry;
+use crate::entry::{Entry, EntryKind};
 use crate::types::{DirectoryId, Incarnation, LogIndex, ServerId, Term};
 
 /// One thing that a node must not forget.
@@ -76,4 +77,15 @@ pub struct Recovered {
     pub commit: LogIndex,
     /// The log, consecutive from index 1; empty before the genesis is complete.
     pub entries: Vec<Entry>,
+}
+
+impl Recovered {
+    /// The newest configuration in the log, and where it stands.
+    pub fn configuration(&self) -> Option<(LogIndex, Configuration)> {
+        let mut configurations =
+            self.entries.iter().rev().filter(|entry| entry.kind == EntryKind::Configuration);
+        let entry = configurations.next()?;
+        let decoded = Configuration::decode(&mut Reader::new(entry.payload.clone()));
+        Some((entry.index, decoded.ok()?))
+    }
 }

@@ -81,14 +81,15 @@ impl Genesis {
         state: &ReplicaState,
         fx: &mut Effects,
     ) {
-        let contradicts = !agree(&self.list, &introduce.list);
-        if let GenesisState::Complete(configuration) = &state.genesis {
+        if let GenesisState::Complete(genesis) = &state.genesis {
             if !matches!(introduce.standing, Standing::Born(_)) {
-                self.receive_late_comer(from, contradicts, configuration, fx);
+                let contradicts = !self.fits(&introduce.list, state.configuration());
+                self.receive_late_comer(from, contradicts, genesis, fx);
             }
             return;
         }
         if fresh {
+            let contradicts = !agree(&self.list, &introduce.list);
             let contradiction = contradicts.then_some(introduce.list);
             let standing = introduce.standing;
             self.heard.insert(from, Heard { at: fx.now, directory, standing, contradiction });
@@ -100,15 +101,32 @@ impl Genesis {
         &self,
         from: ServerId,
         contradicts: bool,
-        configuration: &Configuration,
+        genesis: &Configuration,
         fx: &mut Effects,
     ) {
         let message = if contradicts {
-            self.introduce(Standing::Born(configuration.genesis))
+            self.introduce(Standing::Born(genesis.genesis))
         } else {
-            Message::GenesisComplete(configuration.clone())
+            Message::GenesisComplete(genesis.clone())
         };
         fx.send(Destination::Peer(from), message);
+    }
+
+    /// Whether a late comer with this list can take part in the cluster as it is by now. It
+    /// must know where the nodes are whose addresses the log does not tell, and may name no
+    /// other than are there. But nodes may have come and gone since either list was typed.
+    fn fits(&self, theirs: &[(ServerId, String)], present: &Configuration) -> bool {
+        let listed = |list: &[(ServerId, String)], id: ServerId| {
+            list.iter().find(|(listed, _)| *listed == id).map(|(_, typed)| typed.clone())
+        };
+        let told = |id: &ServerId| present.addresses.contains_key(id);
+        let nodes = present.members.keys().chain(&present.learners);
+        let lacks = nodes.filter(|id| !told(id)).any(|id| listed(theirs, *id).is_none());
+        let contradicts = theirs.iter().any(|(id, theirs)| match listed(&self.list, *id) {
+            None => !present.lists(*id),
+            Some(ours) => !alike(&ours, theirs),
+        });
+        !lacks && !contradicts
     }
 
     /// As coordinator, which is the lowest listed node: proposes the birth once all
@@ -219,7 +237,7 @@ impl Genesis {
     }
 
     /// The genesis is complete. A member must have accepted it; a directory that is not
-    /// a member becomes a learner.
+    /// a member learns, and the log will say what it is.
     pub fn on_complete(
         &mut self,
         configuration: Configuration,
@@ -230,8 +248,7 @@ impl Genesis {
         let member = configuration.is_voter(state.server_id, state.identity.directory);
         let accepted = matches!(&state.genesis,
             GenesisState::Accepted(accepted) if *accepted == configuration);
-        let listed = configuration.members.contains_key(&state.server_id);
-        if state.is_born() || !fresh || !listed || (member && !accepted) {
+        if state.is_born() || !fresh || (member && !accepted) {
             return;
         }
         self.complete(configuration, fx);
@@ -322,9 +339,15 @@ fn accept(
 /// Whether two lists name the same nodes, at the same addresses as far as both were typed.
 fn agree(ours: &[(ServerId, String)], theirs: &[(ServerId, String)]) -> bool {
     ours.len() == theirs.len()
-        && ours.iter().zip(theirs).all(|((our_id, ours), (their_id, theirs))| {
-            our_id == their_id && (ours.is_empty() || theirs.is_empty() || ours == theirs)
-        })
+        && ours
+            .iter()
+            .zip(theirs)
+            .all(|((our_id, ours), (their_id, theirs))| our_id == their_id && alike(ours, theirs))
+}
+
+/// Whether two addresses are the same, as far as both were typed.
+fn alike(ours: &str, theirs: &str) -> bool {
+    ours.is_empty() || theirs.is_empty() || ours == theirs
 }
 
 fn show(list: &[(ServerId, String)]) -> String {

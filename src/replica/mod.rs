@@ -158,6 +158,7 @@ impl ReplicaNode {
         state.meet_peers(fx);
         if state.role == Role::Leader && ReplicationManager::advance_commit(state) {
             self.requests.release(state, fx);
+            self.membership.release(state, fx);
             self.leave_if_removed();
         }
         let Self { state, effects: fx, .. } = self;
@@ -275,6 +276,7 @@ impl ReplicaNode {
             state.role = Role::Follower;
             state.leader_id = None;
             self.requests.dismiss(state, fx);
+            self.membership.dismiss(state, fx);
             fx.cancel(Timer::Heartbeat);
             for &peer in state.peers.keys() {
                 fx.cancel(Timer::Resend(peer));

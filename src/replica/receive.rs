@@ -54,6 +54,11 @@ impl ReplicaNode {
                 let status = Message::Status(self.status(request.nonce, self.effects.now));
                 self.effects.send(Destination::Client(client), status);
             }
+            Message::MemberRequest(request) => {
+                if let Some(changed) = self.membership.on_request(request, client, state, fx) {
+                    self.replication.propose_configuration(&changed, state, fx);
+                }
+            }
             _ => return Err(DropCause::Sender),
         }
         Ok(())

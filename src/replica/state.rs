@@ -113,8 +113,7 @@ impl ReplicaState {
     /// The state that goes on from what a directory held.
     pub fn recovered(config: &NodeConfig, recovered: Recovered, fx: &mut Effects) -> Self {
         let server_id = recovered.identity.id;
-        let others = config.nodes.iter().filter(|(id, _)| **id != server_id);
-        let listed = others.map(|(id, listed)| (*id, listed.address)).collect();
+        let listed = config.nodes.iter().map(|(id, listed)| (*id, listed.address)).collect();
         let configuration = match &recovered.genesis {
             GenesisState::Complete(configuration) => configuration.clone(),
             GenesisState::Blank | GenesisState::Accepted(_) => Configuration::unborn(),

@@ -4,9 +4,6 @@ use std::time::Duration;
 
 use super::member::Member;
 use super::{Cluster, Event};
-use crate::codec::Reader;
-use crate::configuration::Configuration;
-use crate::entry::EntryKind;
 use crate::sim::checks::TurningPoint;
 use crate::sim::disk::Disk;
 use crate::sim::faults::Fault;
@@ -104,14 +101,7 @@ impl Cluster {
     /// without this one, and all of them must know the configuration that makes them one:
     /// else those that do not may be a majority of an earlier one.
     fn may_wipe(&self, place: usize) -> bool {
-        let known = |member: &Member| {
-            let recovered = member.disk.durable().ok()?;
-            let mut entries = recovered.entries.iter().rev();
-            let entry = entries.find(|entry| entry.kind == EntryKind::Configuration)?;
-            let configuration =
-                Configuration::decode(&mut Reader::new(entry.payload.clone())).ok()?;
-            Some((entry.index, configuration))
-        };
+        let known = |member: &Member| member.disk.durable().ok()?.configuration();
         let on_disks: Vec<_> = self.nodes.iter().map(known).collect();
         let Some(newest) = on_disks.iter().flatten().max_by_key(|(index, _)| *index) else {
             return false;

@@ -13,6 +13,8 @@
 //! common. But once the removal is committed, every later leader has it in its log; no
 //! candidate counts the old directory any more, and only then does the new one get a vote.
 
+mod asked;
+
 use std::time::Duration;
 
 use super::state::{Peer, ReplicaState};
@@ -20,6 +22,7 @@ use crate::configuration::Configuration;
 use crate::time::Instant;
 use crate::types::{DirectoryId, LogIndex, ServerId};
 use crate::wire::Role;
+use asked::Asked;
 
 /// How long a node must have been heard with one directory before that may vote: what was
 /// started by mistake is often gone by then.
@@ -36,6 +39,8 @@ const CATCH_UP_ENTRIES_MAX: u64 = 1_024;
 pub struct MembershipManager {
     /// When this node, as leader, last began to take back one that lost its disk.
     readmitted_at: Option<Instant>,
+    /// The change that an operator waits for.
+    asked: Option<Asked>,
 }
 
 impl MembershipManager {
@@ -66,7 +71,7 @@ impl MembershipManager {
 
 /// Whether this leader may begin a change. docs/guarantees.md: "A change is begun only when
 /// an entry of the leader's own term is committed, and the change before it."
-pub fn may_change(state: &ReplicaState) -> bool {
+fn may_change(state: &ReplicaState) -> bool {
     state.role == Role::Leader
         && !state.handing_over
         && state.has_committed_in_term()
@@ -99,11 +104,7 @@ fn ready_peers(
 
 /// Whether a majority of the voters of this configuration hears this leader: a change that
 /// leaves none would be the last.
-pub fn is_heard_by_majority(
-    configuration: &Configuration,
-    state: &ReplicaState,
-    now: Instant,
-) -> bool {
+fn is_heard_by_majority(configuration: &Configuration, state: &ReplicaState, now: Instant) -> bool {
     let is_heard = |(&id, &directory): (&ServerId, &DirectoryId)| {
         if id == state.server_id {
             return directory == state.identity.directory;
