@@ -102,6 +102,28 @@ impl Configuration {
         changed
     }
 
+    /// This one, of the birth, with the addresses of those who came since, as far as there
+    /// is room for more nodes.
+    #[must_use]
+    pub fn telling_of(&self, present: &Self) -> Self {
+        let mut told = self.clone();
+        for (node, address) in &present.addresses {
+            if told.lists(*node) || told.node_count() < NODES_MAX {
+                told.addresses.insert(*node, *address);
+            }
+            if told.addresses.contains_key(node) && !told.members.contains_key(node) {
+                told.learners.insert(*node);
+            }
+        }
+        told
+    }
+
+    /// The configuration of the birth, without what was told beside it.
+    #[must_use]
+    pub fn at_birth_of(told: &Self) -> Self {
+        Self { learners: BTreeSet::new(), addresses: BTreeMap::new(), ..told.clone() }
+    }
+
     /// The configuration's bytes, as `docs/wire-format.md` gives them.
     pub fn encode(&self) -> Bytes {
         let others = self.others();

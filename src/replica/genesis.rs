@@ -82,10 +82,12 @@ impl Genesis {
         fx: &mut Effects,
     ) {
         if let GenesisState::Complete(genesis) = &state.genesis {
-            if !matches!(introduce.standing, Standing::Born(_)) {
-                let contradicts = !self.fits(&introduce.list, state.configuration());
-                self.receive_late_comer(from, contradicts, genesis, fx);
-            }
+            let fits = match introduce.standing {
+                Standing::Born(theirs) if theirs != genesis.genesis => return,
+                Standing::Born(_) => true,
+                _ => self.fits(&introduce.list, state.configuration()),
+            };
+            self.receive_late_comer(from, fits, genesis, state, fx);
             return;
         }
         if fresh {
@@ -96,20 +98,33 @@ impl Genesis {
         }
     }
 
-    /// A node that is not born yet meets one that is.
+    /// A node that is not born yet, or one that hears no leader, meets one that is. It is
+    /// told where those are that came by the log: one of them may be the leader, and nobody
+    /// takes in a log from a node that it does not know.
     fn receive_late_comer(
         &self,
         from: ServerId,
-        contradicts: bool,
+        fits: bool,
         genesis: &Configuration,
+        state: &ReplicaState,
         fx: &mut Effects,
     ) {
-        let message = if contradicts {
-            self.introduce(Standing::Born(genesis.genesis))
+        let message = if fits {
+            Message::GenesisComplete(genesis.telling_of(state.configuration()))
         } else {
-            Message::GenesisComplete(genesis.clone())
+            self.introduce(Standing::Born(genesis.genesis))
         };
         fx.send(Destination::Peer(from), message);
+    }
+
+    /// No leader is heard: there may be one that came by a part of the log that this node
+    /// has not. Asks the others who there is.
+    pub fn ask_around(&self, state: &ReplicaState, fx: &mut Effects) {
+        let GenesisState::Complete(genesis) = &state.genesis else { return };
+        for &peer in state.peers.keys() {
+            let introduce = self.introduce(Standing::Born(genesis.genesis));
+            fx.send(Destination::Peer(peer), introduce);
+        }
     }
 
     /// Whether a late comer with this list can take part in the cluster as it is by now. It
@@ -240,11 +255,16 @@ impl Genesis {
     /// a member learns, and the log will say what it is.
     pub fn on_complete(
         &mut self,
-        configuration: Configuration,
+        told: Configuration,
         fresh: bool,
-        state: &ReplicaState,
+        state: &mut ReplicaState,
         fx: &mut Effects,
     ) {
+        let configuration = Configuration::at_birth_of(&told);
+        if fresh && matches!(&state.genesis, GenesisState::Complete(ours) if *ours == configuration)
+        {
+            state.be_told_of(told.addresses, fx);
+        }
         let member = configuration.is_voter(state.server_id, state.identity.directory);
         let accepted = matches!(&state.genesis,
             GenesisState::Accepted(accepted) if *accepted == configuration);

@@ -124,6 +124,7 @@ impl ReplicaNode {
             }
             Timer::Election if overslept => ElectionManager::wait_for_leader(state, fx),
             Timer::Election => {
+                self.genesis.ask_around(state, fx);
                 let tally = self.election.on_timeout(state, fx);
                 self.reads.start_over(fx);
                 self.act_on(tally);

@@ -34,6 +34,10 @@ pub struct ReplicaState {
     pub peers: BTreeMap<ServerId, Peer>,
     /// Where the flags say that nodes are reached.
     pub listed: BTreeMap<ServerId, SocketAddr>,
+    /// What the numbers of this life's packets are counted from.
+    first_packet: PacketNumber,
+    /// Where others say that nodes are reached which this node's log may not tell of yet.
+    told: BTreeMap<ServerId, SocketAddr>,
     /// The configuration that the peers were last gathered from.
     met: Arc<Configuration>,
     /// When, without a leader, this node stands for election.
@@ -69,6 +73,9 @@ pub struct ReplicaState {
     /// Frames dropped, by cause.
     pub dropped: BTreeMap<DropCause, u64>,
 }
+
+/// More than a node can send to another.
+const PACKETS_PER_MICROSECOND_MAX: u64 = 16;
 
 /// Another node of the list.
 #[derive(Debug)]
@@ -125,6 +132,8 @@ impl ReplicaState {
             leader_id: None,
             peers: BTreeMap::new(),
             listed,
+            first_packet: random_packet(fx),
+            told: BTreeMap::new(),
             met: Arc::new(Configuration::unborn()),
             election_timer: fx.now,
             voted_for: recovered.voted_for,
@@ -154,11 +163,28 @@ impl ReplicaState {
         }
     }
 
+    /// A node may go and come again in one life of this one, and its packets must not look
+    /// older to it than those before. No node sends so many in a microsecond.
+    fn first_packet_of_link(&self, now: Instant) -> PacketNumber {
+        PacketNumber(self.first_packet.0 + now.0 * PACKETS_PER_MICROSECOND_MAX)
+    }
+
+    /// Another node tells of those who came by the log.
+    pub fn be_told_of(&mut self, told: BTreeMap<ServerId, SocketAddr>, fx: &mut Effects) {
+        if self.told != told {
+            self.told = told;
+            self.gather_peers(fx);
+        }
+    }
+
     fn gather_peers(&mut self, fx: &mut Effects) {
         let configuration = self.store.tentative().shared_configuration();
-        let mut known = configuration.addresses.clone();
+        let mut known = self.told.clone();
+        known.extend(&configuration.addresses);
         for (id, address) in &self.listed {
-            if known.insert(*id, *address).is_some_and(|logged| logged != *address) {
+            let logged = configuration.addresses.get(id);
+            known.insert(*id, *address);
+            if logged.is_some_and(|logged| logged != address) {
                 log::warn!(
                     "node {}: node {id} joined at another address than the flags give, {address}; \
                      that of the flags is used",
@@ -171,11 +197,10 @@ impl ReplicaState {
             fx.cancel(Timer::Resend(*gone));
         }
         self.peers.retain(|id, peer| known.get(id) == Some(&peer.address));
-        let next = self.log.last_index().next();
+        let (next, first_packet) =
+            (self.log.last_index().next(), self.first_packet_of_link(fx.now));
         for (id, address) in known {
-            self.peers
-                .entry(id)
-                .or_insert_with(|| Peer::new(address, random_packet(fx), next, fx.now));
+            self.peers.entry(id).or_insert_with(|| Peer::new(address, first_packet, next, fx.now));
         }
         self.met = configuration;
     }

@@ -41,6 +41,8 @@ pub struct Profile {
     pub stale_reads: f64,
     /// Once, all nodes lose their power together.
     pub blackout: bool,
+    /// One more node comes later, which the others do not list; and perhaps one goes.
+    pub newcomer: bool,
     /// The disk forgets what it has synced: a run must fail that has this.
     pub forgetful_disk: bool,
 }
@@ -103,6 +105,7 @@ impl Profile {
             large_values,
             blackout: random.bool(),
             stale_reads: if random.bool() { random.f64() * 0.3 } else { 0.0 },
+            newcomer: random.u8(..4) == 0,
             forgetful_disk: false,
         }
     }
@@ -126,6 +129,7 @@ impl Profile {
             large_values: 0.1,
             stale_reads: 0.0,
             blackout: false,
+            newcomer: false,
             forgetful_disk: false,
         }
     }

@@ -10,6 +10,7 @@ mod cluster;
 mod disk;
 mod faults;
 mod network;
+mod operator;
 mod stale_reads;
 mod trace;
 mod workload;

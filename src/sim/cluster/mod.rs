@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use super::checks::Checks;
 use super::network::{Endpoint, Network};
+use super::operator::{self, Operator};
 use super::trace::{self, Trace};
 use super::workload::Workload;
 use super::{Failure, Profile, Report, random_for};
@@ -31,6 +32,7 @@ pub struct Cluster {
     network: Network,
     nodes: Vec<Member>,
     workload: Workload,
+    operator: Operator,
     checks: Checks,
     trace: Trace,
     faults_cease_at: Instant,
@@ -57,7 +59,8 @@ impl Cluster {
     /// The cluster of a seed, with nothing running yet.
     pub fn new(seed: u64, profile: Profile) -> Self {
         let mut random = random_for(seed, 2);
-        let nodes = (0..profile.nodes).map(|place| Member::blank(place, &profile, &mut random));
+        let count = profile.nodes + usize::from(profile.newcomer);
+        let nodes = (0..count).map(|place| Member::blank(place, &profile, &mut random));
         let nodes: Vec<Member> = nodes.collect();
         Self {
             seed,
@@ -66,6 +69,7 @@ impl Cluster {
             next_event: 0,
             network: Network::new(random_for(seed, 3)),
             workload: Workload::new(random_for(seed, 4), &profile),
+            operator: operator_for(seed, &profile),
             checks: Checks::default(),
             trace: Trace::default(),
             faults_cease_at: Instant(0) + profile.duration,
@@ -144,6 +148,10 @@ impl Cluster {
 
     fn deliver(&mut self, from: Endpoint, to: Endpoint, bytes: Bytes) -> Result<(), String> {
         match to {
+            Endpoint::Client(operator::NUMBER) => {
+                self.operator.on_datagram(&bytes);
+                Ok(())
+            }
             Endpoint::Client(number) => {
                 self.workload.on_datagram(self.now, number, from.address(), &bytes);
                 self.flush_clients();
@@ -181,6 +189,9 @@ impl Cluster {
     fn wake_clients(&mut self) {
         self.workload.act(self.now);
         self.flush_clients();
+        if let Some((to, frame)) = self.operator.act(self.now, self.nodes.len()) {
+            self.transmit(Endpoint::Client(operator::NUMBER), to, &frame);
+        }
         self.schedule(Duration::from_millis(2), Event::WakeClients);
     }
 
@@ -217,5 +228,14 @@ impl Cluster {
             faults,
             checksum: sums.fold(seen, |sum, state| sum.rotate_left(7) ^ state),
         }
+    }
+}
+
+fn operator_for(seed: u64, profile: &Profile) -> Operator {
+    let random = random_for(seed, 5);
+    if profile.newcomer {
+        Operator::of(profile.nodes + 1, profile.duration, random)
+    } else {
+        Operator::idle(random)
     }
 }
