@@ -3,7 +3,9 @@
 //! Writers append to a `Vec<u8>` through `bytes::BufMut`. The [`Reader`] is total: it
 //! never panics, and it hands out slices of what is there, never of what is promised.
 
-use bytes::{Buf, Bytes};
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::{Buf, BufMut, Bytes};
 
 /// The bytes do not say what they should: too few, too many, or a value without meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,4 +84,36 @@ impl Reader {
     pub fn finish(self) -> Result<(), Malformed> {
         if self.rest.is_empty() { Ok(()) } else { Err(Malformed) }
     }
+}
+
+/// Appends a byte that names the family of the address, the address and the port.
+pub fn put_address(out: &mut Vec<u8>, address: SocketAddr) {
+    match address.ip() {
+        IpAddr::V4(ip) => {
+            out.put_u8(4);
+            out.put_slice(&ip.octets());
+        }
+        IpAddr::V6(ip) => {
+            out.put_u8(6);
+            out.put_slice(&ip.octets());
+        }
+    }
+    out.put_u16_le(address.port());
+}
+
+/// Takes the rest of an address, whose family was read.
+///
+/// # Errors
+/// [`Malformed`] for a family that there is not, and when fewer bytes are left.
+pub fn take_address(family: u8, reader: &mut Reader) -> Result<SocketAddr, Malformed> {
+    let ip = match family {
+        4 => IpAddr::from(take_octets::<4>(reader)?),
+        6 => IpAddr::from(take_octets::<16>(reader)?),
+        _ => return Err(Malformed),
+    };
+    Ok(SocketAddr::new(ip, reader.u16()?))
+}
+
+fn take_octets<const N: usize>(reader: &mut Reader) -> Result<[u8; N], Malformed> {
+    <[u8; N]>::try_from(&reader.bytes(N)?[..]).map_err(|_| Malformed)
 }

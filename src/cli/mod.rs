@@ -9,7 +9,9 @@ mod driver;
 mod escape;
 mod exit;
 mod inspect;
+mod leader_call;
 mod load;
+mod member;
 mod output;
 mod read;
 mod run;
@@ -65,6 +67,12 @@ const COMMANDS: &[Command] = &[
         summary: "show how the nodes are",
         help: status::HELP,
         run: status::run,
+    },
+    Command {
+        name: "member",
+        summary: "show, add and remove nodes",
+        help: member::HELP,
+        run: member::run,
     },
     Command { name: "bench", summary: "measure under load", help: bench::HELP, run: bench::run },
     Command {
@@ -175,8 +183,7 @@ fn help() -> String {
          --server ADDR:PORT (repeatable, or QUORATE_SERVERS=A,B) [127.0.0.1:9717],\n\
          --cluster NAME [quorate], --timeout SECONDS [5], --json.\n\
          Exit codes: 0 done, 1 negative answer, 2 wrong command line, 3 no answer or\n\
-         outcome unknown, 4 refused, 5 disk error.\n\
-         Example: quorate put motd 'Hello, world'\n",
+         outcome unknown, 4 refused, 5 disk error. Example: quorate put motd Hello\n",
         commands.join("\n")
     )
 }

@@ -73,8 +73,8 @@ fn run_one(seed: u64, as_json: bool) -> Outcome {
     let seconds = Duration::from_micros(report.virtual_time).as_secs_f64();
     print_line(&format!("seed {seed}: {} nodes, {seconds:.1} simulated seconds", report.nodes))?;
     print_line(&format!(
-        "  {} events, {} leaders, {} entries committed",
-        report.events, report.leaders, report.committed
+        "  {} events, {} leaders, {} entries committed, {} of them changes of the members",
+        report.events, report.leaders, report.committed, report.changes
     ))?;
     let [written, installed] = report.snapshots;
     print_line(&format!("  snapshots: {written} written, {installed} sent to nodes that lagged"))?;
@@ -104,6 +104,7 @@ fn to_json(report: &Report) -> serde_json::Value {
         "committed": report.committed,
         "snapshots": report.snapshots[0],
         "installed": report.snapshots[1],
+        "changes": report.changes,
         "answered": answered,
         "refused": refused,
         "unknown": unknown,

@@ -9,7 +9,7 @@ use super::args::{ClientFlags, parse};
 use super::exit::{Exit, Failure, Outcome};
 use super::output::{note, print_line};
 use super::survey::{self, Survey, Surveyed};
-use crate::types::LogIndex;
+use crate::types::{LogIndex, ServerId};
 use crate::wire::{DropCause, NodeStatus, PeerStatus, Role};
 
 pub const HELP: &str = "\
@@ -60,12 +60,18 @@ enum Health {
 impl Health {
     fn of(survey: &Survey) -> Self {
         let Some(leader) = survey.leader() else { return Self::NoQuorum };
-        let members = leader.peers.len() + 1;
+        // Whom a flag lists, and the log does not, is not missed.
+        let listed: Vec<ServerId> =
+            leader.peers.iter().filter(|peer| peer.listed).map(|peer| peer.id).collect();
+        let is_missed =
+            |node: &&Surveyed| node.id.is_none_or(|id| id == leader.id || listed.contains(&id));
+        let members = listed.len() + 1;
+        let expected = survey.nodes.values().filter(is_missed).count();
         let following = |status: &&NodeStatus| {
             status.voter && status.term == leader.term && status.leader_id == Some(leader.id)
         };
         let whole = survey.answers().filter(following).count();
-        if whole >= members && whole == survey.nodes.len() {
+        if whole >= members && whole == expected {
             Self::Well
         } else if whole > members / 2 {
             Self::Degraded
@@ -211,6 +217,7 @@ fn peer_to_json(peer: &PeerStatus) -> Value {
         "id": peer.id.0,
         "address": peer.address.to_string(),
         "voter": peer.voter,
+        "listed": peer.listed,
         "heard_us_ago": peer.heard_age,
         "round_trip_us": peer.round_trip,
         "matched": peer.matched.0,

@@ -301,7 +301,7 @@ impl Client {
             About::Read(read) if read.client == self.identity => {
                 self.on_read_declined(from, AskId(read.number), declined.reason);
             }
-            About::Read(_) => {}
+            About::Read(_) | About::Members(_) => {}
         }
     }
 

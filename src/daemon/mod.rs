@@ -32,7 +32,7 @@ use event_loop::{EventLoop, Ground};
 use logging::StandardError;
 use notices::Notices;
 
-use crate::disk::{GenesisState, SegmentSize};
+use crate::disk::SegmentSize;
 use crate::replica::NodeConfig;
 use crate::types::ServerId;
 
@@ -79,8 +79,8 @@ fn run_node(config: RunConfig, standard_error: StandardError) -> Result<(), RunE
     let listen = ground.local_address()?;
     let nodes = peer_list::resolve_peers(id, listen, &peers)?;
     let directory = DataDir::open(&data_dir, id, &cluster, config.segment_size, config.disk_max)?;
-    if let GenesisState::Complete(configuration) = &directory.recovered.genesis {
-        peer_list::check_members(&nodes, configuration)?;
+    if let Some((_, configuration)) = directory.recovered.configuration() {
+        peer_list::check_members(&nodes, &configuration)?;
     }
     let name = format!("node {id} of cluster {cluster}");
     let notices = Notices::new(standard_error, name, listen);

@@ -66,20 +66,32 @@ pub fn resolve_peers(
     Ok(nodes)
 }
 
-/// Checks the list against the cluster that the directory belongs to.
+/// Checks the list against the cluster that the directory belongs to. The log says who
+/// belongs to it, the list where they are; the log knows that of those who came later.
 ///
 /// # Errors
-/// A usage error that shows both lists.
+/// A usage error that shows both lists, if a node is in neither with its address.
 pub fn check_members(nodes: &PeerList, configuration: &Configuration) -> Result<(), RunError> {
-    if nodes.keys().eq(configuration.members.keys()) {
-        return Ok(());
+    let members = || configuration.members.keys().chain(&configuration.learners);
+    let is_found =
+        |id: &&ServerId| nodes.contains_key(id) || configuration.addresses.contains_key(id);
+    if !members().all(|id| is_found(&id)) {
+        return Err(RunError::usage(format!(
+            "the flags list the nodes {}, and the cluster of this directory has the nodes {}; \
+             give every node the list that the cluster was born with",
+            ids(nodes.keys()),
+            ids(members()),
+        )));
     }
-    Err(RunError::usage(format!(
-        "the flags list the nodes {}, and the cluster of this directory has the nodes {}; give \
-         every node the list that the cluster was born with",
-        ids(nodes.keys()),
-        ids(configuration.members.keys()),
-    )))
+    let mut strangers = nodes.keys().filter(|id| !configuration.lists(**id)).peekable();
+    if strangers.peek().is_some() {
+        log::warn!(
+            "the flags list nodes that are no members of this cluster: {}; `quorate member add` \
+             makes a node one",
+            ids(strangers)
+        );
+    }
+    Ok(())
 }
 
 fn addresses(flag: &str, typed: &str) -> Result<Vec<SocketAddr>, RunError> {

@@ -36,8 +36,9 @@ pub use snapshot_file::{Snapshots, read_snapshots, write_snapshot};
 
 use std::fmt;
 
+use crate::codec::Reader;
 use crate::configuration::Configuration;
-use crate::entry::Entry;
+use crate::entry::{Entry, EntryKind};
 use crate::store::Snapshot;
 use crate::types::{DirectoryId, Incarnation, LogIndex, ServerId, Term};
 
@@ -146,6 +147,18 @@ pub struct Recovered {
 }
 
 impl Recovered {
+    /// The newest configuration, and where it stands in the log.
+    pub fn configuration(&self) -> Option<(LogIndex, Configuration)> {
+        let mut newest_first = self.entries.iter().rev();
+        let in_log = newest_first.find(|entry| entry.kind == EntryKind::Configuration);
+        if let Some(entry) = in_log {
+            let decoded = Configuration::decode(&mut Reader::new(entry.payload.clone()));
+            return Some((entry.index, decoded.ok()?));
+        }
+        let state = self.snapshot.as_ref()?.state();
+        Some((state.configuration_index(), state.configuration().clone()))
+    }
+
     /// The end of the log.
     pub fn log_end(&self) -> LogEnd {
         let of_snapshot = self.snapshot.as_ref().map(|at| (at.term(), at.index()));

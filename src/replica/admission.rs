@@ -81,7 +81,7 @@ pub fn admit(
     match life_of(header, peer)? {
         Life::Present => {}
         Life::New if sender.is_fresh(now) || peer.life.is_none() || is_next(header, peer) => {
-            begin_life(header, peer, last_index);
+            begin_life(header, peer, last_index, now);
         }
         // Another directory, in a frame that may be of any age: it may only say who it
         // is. The answer lets it show that it speaks of the present.
@@ -126,7 +126,10 @@ fn is_next(header: &Header, peer: &Peer) -> bool {
     peer.directory() == Some(header.directory)
 }
 
-fn begin_life(header: &Header, peer: &mut Peer, last_index: LogIndex) {
+fn begin_life(header: &Header, peer: &mut Peer, last_index: LogIndex, now: Instant) {
+    if peer.directory() != Some(header.directory) {
+        peer.directory_since = now;
+    }
     if let Some((former, incarnation)) = peer.life.filter(|life| life.0 != header.directory) {
         if peer.retired.len() == RETIRED_MAX {
             peer.retired.pop_first();

@@ -129,15 +129,15 @@ impl ElectionManager {
         fx.arm(Timer::VoteResend, state.election_timeout / 8);
     }
 
-    /// Says whether this node would vote for the sender, which is a voter.
+    /// Says whether this node would vote for the sender, which is a voter by its own log.
+    /// Whether this node's vote counts is for the sender to judge, by that log too.
     pub fn on_pre_vote_request(
         from: ServerId,
         request: VoteRequest,
         state: &ReplicaState,
         fx: &mut Effects,
     ) {
-        let granted = state.is_voter()
-            && !Self::is_content(state, fx)
+        let granted = !Self::is_content(state, fx)
             && request.term > state.term
             && state.is_covered_by((request.last_term, request.last_index));
         fx.send(Destination::Peer(from), reply(request, granted, state));
@@ -146,7 +146,7 @@ impl ElectionManager {
     /// Whether a request for a vote is heeded at all: while a leader is heard its term
     /// is not disturbed, unless the leader itself asked for the election.
     pub fn heeds(request: VoteRequest, state: &ReplicaState, fx: &Effects) -> bool {
-        state.is_voter() && (request.transfer || !Self::is_content(state, fx))
+        request.transfer || !Self::is_content(state, fx)
     }
 
     /// Whether the node has a leader that it is content with: itself, or one it hears.
@@ -204,7 +204,10 @@ impl ElectionManager {
     }
 
     fn tally(&self, state: &ReplicaState) -> Tally {
-        if !state.is_majority(state.votes_received.len()) {
+        // While it only asks for pre-votes its log may take in that it is no member any more.
+        let votes = state.votes_received.iter();
+        let counted = votes.filter(|voter| state.configuration().members.contains_key(voter));
+        if !state.is_voter() || !state.is_majority(counted.count()) {
             return Tally::Pending;
         }
         match self.stage {

@@ -89,34 +89,67 @@ impl Genesis {
         state: &ReplicaState,
         fx: &mut Effects,
     ) {
-        let contradicts = !agree(&self.list, &introduce.list);
-        if let GenesisState::Complete(configuration) = &state.genesis {
-            if !matches!(introduce.standing, Standing::Born(_)) {
-                self.receive_late_comer(from, contradicts, configuration, fx);
-            }
+        if let GenesisState::Complete(genesis) = &state.genesis {
+            let fits = match introduce.standing {
+                Standing::Born(theirs) if theirs != genesis.genesis => return,
+                Standing::Born(_) => true,
+                _ => self.fits(&introduce.list, state.configuration()),
+            };
+            self.receive_late_comer(from, fits, genesis, state, fx);
             return;
         }
         if fresh {
+            let contradicts = !agree(&self.list, &introduce.list);
             let contradiction = contradicts.then_some(introduce.list);
             let standing = introduce.standing;
             self.heard.insert(from, Heard { at: fx.now, directory, standing, contradiction });
         }
     }
 
-    /// A node that is not born yet meets one that is.
+    /// A node that is not born yet, or one that hears no leader, meets one that is. It is
+    /// told where those are that came by the log: one of them may be the leader, and nobody
+    /// takes in a log from a node that it does not know.
     fn receive_late_comer(
         &self,
         from: ServerId,
-        contradicts: bool,
-        configuration: &Configuration,
+        fits: bool,
+        genesis: &Configuration,
+        state: &ReplicaState,
         fx: &mut Effects,
     ) {
-        let message = if contradicts {
-            self.introduce(Standing::Born(configuration.genesis))
+        let message = if fits {
+            Message::GenesisComplete(genesis.telling_of(state.configuration()))
         } else {
-            Message::GenesisComplete(configuration.clone())
+            self.introduce(Standing::Born(genesis.genesis))
         };
         fx.send(Destination::Peer(from), message);
+    }
+
+    /// No leader is heard: there may be one that came by a part of the log that this node
+    /// has not. Asks the others who there is.
+    pub fn ask_around(&self, state: &ReplicaState, fx: &mut Effects) {
+        let GenesisState::Complete(genesis) = &state.genesis else { return };
+        for &peer in state.peers.keys() {
+            let introduce = self.introduce(Standing::Born(genesis.genesis));
+            fx.send(Destination::Peer(peer), introduce);
+        }
+    }
+
+    /// Whether a late comer with this list can take part in the cluster as it is by now. It
+    /// must know where the nodes are whose addresses the log does not tell, and may name no
+    /// other than are there. But nodes may have come and gone since either list was typed.
+    fn fits(&self, theirs: &[(ServerId, String)], present: &Configuration) -> bool {
+        let listed = |list: &[(ServerId, String)], id: ServerId| {
+            list.iter().find(|(listed, _)| *listed == id).map(|(_, typed)| typed.clone())
+        };
+        let told = |id: &ServerId| present.addresses.contains_key(id);
+        let nodes = present.members.keys().chain(&present.learners);
+        let lacks = nodes.filter(|id| !told(id)).any(|id| listed(theirs, *id).is_none());
+        let contradicts = theirs.iter().any(|(id, theirs)| match listed(&self.list, *id) {
+            None => !present.lists(*id),
+            Some(ours) => !alike(&ours, theirs),
+        });
+        !lacks && !contradicts
     }
 
     /// As coordinator, which is the lowest listed node: proposes the birth once all
@@ -230,19 +263,23 @@ impl Genesis {
     }
 
     /// The genesis is complete. A member must have accepted it; a directory that is not
-    /// a member becomes a learner.
+    /// a member learns, and the log will say what it is.
     pub fn on_complete(
         &mut self,
-        configuration: Configuration,
+        told: Configuration,
         fresh: bool,
-        state: &ReplicaState,
+        state: &mut ReplicaState,
         fx: &mut Effects,
     ) {
+        let configuration = Configuration::at_birth_of(&told);
+        if fresh && matches!(&state.genesis, GenesisState::Complete(ours) if *ours == configuration)
+        {
+            state.be_told_of(told.addresses, fx);
+        }
         let member = configuration.is_voter(state.server_id, state.identity.directory);
         let accepted = matches!(&state.genesis,
             GenesisState::Accepted(accepted) if *accepted == configuration);
-        let listed = configuration.members.contains_key(&state.server_id);
-        if state.is_born() || !fresh || !listed || (member && !accepted) {
+        if state.is_born() || !fresh || (member && !accepted) {
             return;
         }
         self.complete(configuration, fx);
@@ -333,9 +370,15 @@ fn accept(
 /// Whether two lists name the same nodes, at the same addresses as far as both were typed.
 fn agree(ours: &[(ServerId, String)], theirs: &[(ServerId, String)]) -> bool {
     ours.len() == theirs.len()
-        && ours.iter().zip(theirs).all(|((our_id, ours), (their_id, theirs))| {
-            our_id == their_id && (ours.is_empty() || theirs.is_empty() || ours == theirs)
-        })
+        && ours
+            .iter()
+            .zip(theirs)
+            .all(|((our_id, ours), (their_id, theirs))| our_id == their_id && alike(ours, theirs))
+}
+
+/// Whether two addresses are the same, as far as both were typed.
+fn alike(ours: &str, theirs: &str) -> bool {
+    ours.is_empty() || theirs.is_empty() || ours == theirs
 }
 
 fn show(list: &[(ServerId, String)]) -> String {

@@ -19,6 +19,7 @@ mod election;
 mod genesis;
 mod heartbeat;
 mod log;
+mod membership;
 mod pins;
 mod progress;
 mod reads;
@@ -39,6 +40,7 @@ pub use effects::{Batch, ClientPath, Destination, Effects, Outgoing, Timer};
 pub use election::ElectionManager;
 pub use heartbeat::HeartbeatManager;
 pub use log::{Base, Log};
+pub use membership::MembershipManager;
 pub use replication::ReplicationManager;
 pub use snapshots::{OwnSnapshots, SnapshotManager};
 pub use state::{Peer, ReplicaState};
@@ -66,6 +68,7 @@ pub struct ReplicaNode {
     election: ElectionManager,
     heartbeat: HeartbeatManager,
     replication: ReplicationManager,
+    membership: MembershipManager,
     requests: RequestManager,
     reads: ReadManager,
     snapshots: SnapshotManager,
@@ -103,6 +106,7 @@ impl ReplicaNode {
             election: ElectionManager::default(),
             heartbeat: HeartbeatManager::default(),
             replication: ReplicationManager::default(),
+            membership: MembershipManager::default(),
             requests: RequestManager::default(),
             reads: ReadManager::default(),
             snapshots: SnapshotManager::default(),
@@ -137,6 +141,7 @@ impl ReplicaNode {
             }
             Timer::Election if overslept => ElectionManager::wait_for_leader(state, fx),
             Timer::Election => {
+                self.genesis.ask_around(state, fx);
                 let tally = self.election.on_timeout(state, fx);
                 self.reads.start_over(fx);
                 self.act_on(tally);
@@ -154,6 +159,7 @@ impl ReplicaNode {
                     self.hand_over_if_asked();
                     self.hand_over_if_stalled();
                     self.hand_over_if_full();
+                    self.change_members();
                 }
             }
             Timer::Resend(peer) => self.replication.on_silence(peer, state, fx),
@@ -171,10 +177,14 @@ impl ReplicaNode {
     pub fn end_turn(&mut self, now: Instant) {
         self.effects.now = now;
         let Self { state, effects: fx, .. } = self;
+        state.meet_peers(fx);
+        if state.role == Role::Leader && ReplicationManager::advance_commit(state) {
+            self.requests.release(state, fx);
+            self.membership.release(state, fx);
+            self.leave_if_removed();
+        }
+        let Self { state, effects: fx, .. } = self;
         if state.role == Role::Leader {
-            if ReplicationManager::advance_commit(state) {
-                self.requests.release(state, fx);
-            }
             self.reads.end_turn(&mut self.heartbeat, state, fx);
             self.replication.send_to_all(state, fx);
         } else {
@@ -327,6 +337,7 @@ impl ReplicaNode {
             state.role = Role::Follower;
             state.leader_id = None;
             self.requests.dismiss(state, fx);
+            self.membership.dismiss(state, fx);
             fx.cancel(Timer::Heartbeat);
             for &peer in state.peers.keys() {
                 fx.cancel(Timer::Resend(peer));
@@ -334,6 +345,28 @@ impl ReplicaNode {
         }
         self.reads.start_over(fx);
         ElectionManager::wait_for_leader(state, fx);
+    }
+
+    /// Makes the next change of the members that nobody has to ask for.
+    fn change_members(&mut self) {
+        let Self { state, effects: fx, .. } = self;
+        if let Some(changed) = self.membership.next_change(state, fx.now) {
+            self.replication.propose_configuration(&changed, state, fx);
+        }
+    }
+
+    /// A leader that is no member any more leads only until that is committed: then it
+    /// hands over and steps down.
+    fn leave_if_removed(&mut self) {
+        let state = &self.state;
+        if state.is_voter() || state.configuration_index() > state.commit {
+            return;
+        }
+        ::log::info!("node {}: is no member any more, steps down", state.server_id);
+        self.state.handing_over = true;
+        self.hand_over_if_asked();
+        self.state.handing_over = false;
+        self.step_down();
     }
 
     /// If this node leads, it hands leadership over and takes no further writes.

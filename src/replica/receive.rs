@@ -55,6 +55,11 @@ impl ReplicaNode {
                 let status = Message::Status(self.status(request.nonce, self.effects.now));
                 self.effects.send(Destination::Client(client), status);
             }
+            Message::MemberRequest(request) => {
+                if let Some(changed) = self.membership.on_request(request, client, state, fx) {
+                    self.replication.propose_configuration(&changed, state, fx);
+                }
+            }
             _ => return Err(DropCause::Sender),
         }
         Ok(())
@@ -110,12 +115,11 @@ impl ReplicaNode {
         }
     }
 
-    /// Votes are asked for, given and counted among voters only. docs/guarantees.md: "A
-    /// wiped disk cannot vote", since it has another directory id.
+    /// Only the votes of voters count. docs/guarantees.md: "A wiped disk cannot vote", since
+    /// it has another directory id. But who may ask for them is not for this node to say: a
+    /// candidate that is a voter by its own log may have a change of the members that this
+    /// node has not, and without this node's vote it might never lead.
     fn on_election_message(&mut self, sender: Sender, message: &Message) -> Result<(), DropCause> {
-        if !self.state.is_voting_peer(sender.id) {
-            return Ok(());
-        }
         match *message {
             Message::VoteRequest(request) if request.term > TERM_MAX => Err(DropCause::Protocol),
             Message::VoteReply(vote) if vote.voter_term > TERM_MAX => Err(DropCause::Protocol),
@@ -132,7 +136,7 @@ impl ReplicaNode {
                 }
                 Ok(())
             }
-            Message::VoteReply(vote) => {
+            Message::VoteReply(vote) if self.state.is_voting_peer(sender.id) => {
                 let tally = self.election.on_vote_reply(sender.id, vote, &mut self.state);
                 self.act_on(tally);
                 Ok(())
@@ -250,11 +254,12 @@ impl ReplicaNode {
     /// docs/guarantees.md: "A frame is contact only if it is fresh: it must echo what its
     /// receiver sent within the last election timeout." Else a bloated queue, or a leader
     /// that hears nobody, would keep a dead or deaf leader in office.
+    ///
+    /// Whom a majority has elected leads, whether or not it is a voter by this node's log:
+    /// that may lack the change which made it one, and a leader that removes itself leads
+    /// until that is committed.
     fn follow(&mut self, sender: Sender, term: Term) -> Result<bool, DropCause> {
         check_term(term)?;
-        if !self.state.is_voting_peer(sender.id) {
-            return Ok(false);
-        }
         self.heed_term(term);
         let Self { state, effects: fx, .. } = self;
         self.answer_to = Some(sender.id);

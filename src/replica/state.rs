@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::disk_stall::DiskWatch;
@@ -10,7 +11,7 @@ use super::log::{Base, Log};
 use super::progress::Progress;
 use super::snapshots::OwnSnapshots;
 use super::space::Space;
-use super::{Effects, ListedNode, NodeConfig};
+use super::{Effects, NodeConfig, Timer};
 use crate::configuration::Configuration;
 use crate::disk::{GenesisState, Identity, LogEnd, Record, Recovered};
 use crate::entry::Entry;
@@ -37,8 +38,16 @@ pub struct ReplicaState {
     pub term: Term,
     /// Who leads in this term, if it knows.
     pub leader_id: Option<ServerId>,
-    /// The other listed nodes.
+    /// The other nodes: those that the flags list, and those of the configuration.
     pub peers: BTreeMap<ServerId, Peer>,
+    /// Where the flags say that nodes are reached.
+    pub listed: BTreeMap<ServerId, SocketAddr>,
+    /// What the numbers of this life's packets are counted from.
+    first_packet: PacketNumber,
+    /// Where others say that nodes are reached which this node's log may not tell of yet.
+    told: BTreeMap<ServerId, SocketAddr>,
+    /// The configuration that the peers were last gathered from.
+    met: Arc<Configuration>,
     /// When, without a leader, this node stands for election.
     pub election_timer: Instant,
     /// Who has this node's vote in this term.
@@ -79,6 +88,9 @@ pub struct ReplicaState {
     pub dropped: BTreeMap<DropCause, u64>,
 }
 
+/// More than a node can send to another.
+const PACKETS_PER_MICROSECOND_MAX: u64 = 16;
+
 /// Another node of the list.
 #[derive(Debug)]
 pub struct Peer {
@@ -86,6 +98,8 @@ pub struct Peer {
     pub address: SocketAddr,
     /// The directory and incarnation that it was last heard with.
     pub life: Option<(DirectoryId, Incarnation)>,
+    /// Since when it is heard with that directory.
+    pub directory_since: Instant,
     /// Directories that it was heard with before, each with its highest incarnation.
     pub retired: BTreeMap<DirectoryId, Incarnation>,
     /// The way to it.
@@ -97,14 +111,16 @@ pub struct Peer {
 }
 
 impl Peer {
-    fn new(listed: &ListedNode, first_packet: PacketNumber, now: Instant) -> Self {
+    /// `next` is the first entry that it is sent, if this node leads.
+    fn new(address: SocketAddr, first_packet: PacketNumber, next: LogIndex, now: Instant) -> Self {
         Self {
-            address: listed.address,
+            address,
             life: None,
+            directory_since: now,
             retired: BTreeMap::new(),
             link: Link::new(first_packet),
             heard_at: None,
-            progress: Progress::new(LogIndex(1), now),
+            progress: Progress::new(next, now),
         }
     }
 
@@ -118,19 +134,18 @@ impl ReplicaState {
     /// The state that goes on from what a directory held.
     pub fn recovered(config: &NodeConfig, recovered: Recovered, fx: &mut Effects) -> Self {
         let server_id = recovered.identity.id;
-        let peers = config
-            .nodes
-            .iter()
-            .filter(|(id, _)| **id != server_id)
-            .map(|(id, listed)| (*id, Peer::new(listed, random_packet(fx), fx.now)))
-            .collect();
+        let listed = config.nodes.iter().map(|(id, listed)| (*id, listed.address)).collect();
         let (base, store) = beginning(&recovered);
         let mut state = Self {
             server_id,
             role: Role::Follower,
             term: recovered.term,
             leader_id: None,
-            peers,
+            peers: BTreeMap::new(),
+            listed,
+            first_packet: random_packet(fx),
+            told: BTreeMap::new(),
+            met: Arc::new(Configuration::unborn()),
             election_timer: fx.now,
             voted_for: recovered.voted_for,
             votes_received: BTreeSet::new(),
@@ -151,7 +166,57 @@ impl ReplicaState {
             dropped: BTreeMap::new(),
         };
         state.execute_recovered();
+        state.gather_peers(fx);
         state
+    }
+
+    /// Those who came by the log are peers as long as it says so.
+    pub fn meet_peers(&mut self, fx: &mut Effects) {
+        if *self.met != *self.configuration() {
+            self.gather_peers(fx);
+        }
+    }
+
+    /// A node may go and come again in one life of this one, and its packets must not look
+    /// older to it than those before. No node sends so many in a microsecond.
+    fn first_packet_of_link(&self, now: Instant) -> PacketNumber {
+        PacketNumber(self.first_packet.0 + now.0 * PACKETS_PER_MICROSECOND_MAX)
+    }
+
+    /// Another node tells of those who came by the log.
+    pub fn be_told_of(&mut self, told: BTreeMap<ServerId, SocketAddr>, fx: &mut Effects) {
+        if self.told != told {
+            self.told = told;
+            self.gather_peers(fx);
+        }
+    }
+
+    fn gather_peers(&mut self, fx: &mut Effects) {
+        let configuration = self.store.tentative().shared_configuration();
+        let mut known = self.told.clone();
+        known.extend(&configuration.addresses);
+        for (id, address) in &self.listed {
+            let logged = configuration.addresses.get(id);
+            known.insert(*id, *address);
+            if logged.is_some_and(|logged| logged != address) {
+                log::warn!(
+                    "node {}: node {id} joined at another address than the flags give, {address}; \
+                     that of the flags is used",
+                    self.server_id
+                );
+            }
+        }
+        known.remove(&self.server_id);
+        for gone in self.peers.keys().filter(|id| !known.contains_key(id)) {
+            fx.cancel(Timer::Resend(*gone));
+        }
+        self.peers.retain(|id, peer| known.get(id) == Some(&peer.address));
+        let (next, first_packet) =
+            (self.log.last_index().next(), self.first_packet_of_link(fx.now));
+        for (id, address) in known {
+            self.peers.entry(id).or_insert_with(|| Peer::new(address, first_packet, next, fx.now));
+        }
+        self.met = configuration;
     }
 
     fn execute_recovered(&mut self) {
@@ -183,10 +248,9 @@ impl ReplicaState {
         self.store.tentative().configuration()
     }
 
-    /// Where the configuration in force stands in the log; zero before the birth. It is
-    /// fixed at the genesis: no later entry changes it yet.
+    /// Where the configuration in force stands in the log; zero before the birth.
     pub fn configuration_index(&self) -> LogIndex {
-        LogIndex(u64::from(self.is_born()))
+        if self.is_born() { self.store.tentative().configuration_index() } else { LogIndex(0) }
     }
 
     /// Whether this node's vote counts.

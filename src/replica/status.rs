@@ -4,7 +4,7 @@ use super::ReplicaNode;
 use super::state::{Peer, ReplicaState};
 use crate::disk::GenesisState;
 use crate::time::{Instant, micros};
-use crate::types::{LogIndex, ServerId};
+use crate::types::{LogIndex, NODES_MAX, ServerId};
 use crate::wire::{NodeStatus, PeerStatus, Role};
 
 impl ReplicaNode {
@@ -36,6 +36,7 @@ impl ReplicaNode {
             peers: state
                 .peers
                 .iter()
+                .take(NODES_MAX)
                 .map(|(id, peer)| peer_status(*id, peer, state, now))
                 .collect(),
         }
@@ -96,6 +97,7 @@ fn peer_status(id: ServerId, peer: &Peer, state: &ReplicaState, now: Instant) ->
         id,
         address: peer.address,
         voter: state.is_voting_peer(id),
+        listed: state.configuration().lists(id),
         heard_age: peer.heard_at.map(|at| micros(now.since(at))),
         round_trip: round_trip.map(|time| u32::try_from(time.as_micros()).unwrap_or(u32::MAX)),
         matched: if leads { peer.progress.matched } else { LogIndex(0) },

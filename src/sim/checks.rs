@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::codec::Reader;
+use crate::configuration::Configuration;
+use crate::entry::EntryKind;
 use crate::history::{self, Operation, Verdict};
 use crate::replica::ReplicaNode;
 use crate::types::{DirectoryId, Incarnation, LogIndex, ServerId, Term};
@@ -16,6 +19,10 @@ pub struct Checks {
     votes: BTreeMap<(DirectoryId, Term), ServerId>,
     /// Each committed entry, from index 1.
     committed: Vec<Committed>,
+    /// The voters of the last committed configuration.
+    voters: BTreeMap<ServerId, DirectoryId>,
+    /// How many configurations were committed after the first.
+    changes: u64,
     /// What each node was last seen with.
     seen: BTreeMap<usize, Seen>,
     /// How many snapshots of other nodes took the place of a log.
@@ -49,6 +56,7 @@ struct Seen {
     term: Term,
     voted_for: Option<ServerId>,
     commit: LogIndex,
+    configuration: LogIndex,
     role: Role,
 }
 
@@ -65,11 +73,13 @@ impl Checks {
             term: state.term,
             voted_for: state.voted_for,
             commit: state.commit,
+            configuration: state.configuration_index(),
             role: state.role,
         };
         let before = self.seen.insert(place, now).filter(|before| before.life == now.life);
         if let Some(before) = before {
             check_progress(place, before, now)?;
+            check_change(place, before, now, node)?;
         }
         let known_commit = before.map_or(LogIndex(0), |before| before.commit);
         if now.commit > known_commit {
@@ -120,8 +130,32 @@ impl Checks {
                         place + 1
                     ));
                 }
-                None => self.committed.push(Committed { chain, in_term: state.term }),
+                None => {
+                    self.committed.push(Committed { chain, in_term: state.term });
+                    self.check_voters(LogIndex(index), node)?;
+                }
             }
+        }
+        Ok(())
+    }
+
+    /// Two configurations that follow each other differ by one voter at most.
+    fn check_voters(&mut self, index: LogIndex, node: &ReplicaNode) -> Result<(), String> {
+        let entry = node.state().log.entry(index);
+        let Some(entry) = entry.filter(|entry| entry.kind == EntryKind::Configuration) else {
+            return Ok(());
+        };
+        let configuration = Configuration::decode(&mut Reader::new(entry.payload.clone()))
+            .map_err(|_| format!("no configuration stands at index {index}"))?;
+        let former = std::mem::replace(&mut self.voters, configuration.members);
+        if index == LogIndex(1) {
+            return Ok(());
+        }
+        self.changes += 1;
+        let gone = former.iter().filter(|(id, directory)| self.voters.get(id) != Some(*directory));
+        let come = self.voters.iter().filter(|(id, directory)| former.get(id) != Some(*directory));
+        if gone.count() + come.count() > 1 {
+            return Err(format!("the change at index {index} is of more than one voter"));
         }
         Ok(())
     }
@@ -197,6 +231,11 @@ impl Checks {
         self.installed
     }
 
+    /// How many changes of the members were committed.
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// How many entries were committed.
     pub fn committed(&self) -> u64 {
         self.committed.len() as u64
@@ -223,6 +262,25 @@ fn check_progress(place: usize, before: Seen, now: Seen) -> Result<(), String> {
     let vote_changed = before.voted_for.is_some() && now.voted_for != before.voted_for;
     if now.term == before.term && vote_changed {
         return Err(format!("node {node}: changes its vote in term {}", now.term));
+    }
+    Ok(())
+}
+
+/// A leader begins a change only when an entry of its own term is committed, and the
+/// change before it.
+fn check_change(place: usize, before: Seen, now: Seen, node: &ReplicaNode) -> Result<(), String> {
+    let led = before.role == Role::Leader && before.term == now.term;
+    if !led || now.configuration <= before.configuration {
+        return Ok(());
+    }
+    let node_id = place + 1;
+    if node.state().log.term_at(before.commit) != Some(now.term) {
+        return Err(format!(
+            "node {node_id} changes the members before it has committed in its term"
+        ));
+    }
+    if before.configuration > before.commit {
+        return Err(format!("node {node_id} begins a change of the members before another's end"));
     }
     Ok(())
 }

@@ -78,6 +78,18 @@ impl SimDirectory {
         }
     }
 
+    /// What is left when nothing that was not synced remains.
+    pub fn without_unsynced(&self) -> Self {
+        let mut left = self.clone();
+        left.unsynced_names.clear();
+        left.names.clone_from(&left.durable_names);
+        for file in left.files.values_mut() {
+            file.unsynced.clear();
+            file.content.clone_from(&file.durable);
+        }
+        left
+    }
+
     fn file(&self, name: &str) -> Result<&File, DiskError> {
         let file = self.names.get(name).and_then(|number| self.files.get(number));
         file.ok_or_else(|| DiskError::Failed(format!("there is no {name}")))

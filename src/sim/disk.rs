@@ -14,6 +14,7 @@ const FORGETFUL_SYNCS: u64 = 8;
 /// The disk, and the journal that the running node writes.
 #[derive(Debug)]
 pub struct Disk {
+    id: DirectoryId,
     directory: SimDirectory,
     journal: Option<Journal>,
     forgetful: Option<Forgetful>,
@@ -31,12 +32,12 @@ impl Disk {
     /// A blank directory.
     pub fn blank(id: ServerId, random: &mut fastrand::Rng, is_forgetful: bool) -> Self {
         let mut directory = SimDirectory::new();
-        let identity =
-            Identity { cluster: CLUSTER.into(), id, directory: DirectoryId(random.u64(1..)) };
+        let new = DirectoryId(random.u64(1..));
+        let identity = Identity { cluster: CLUSTER.into(), id, directory: new };
         let size = SegmentSize::new(SegmentSize::BYTES_MIN.into()).expect("within the limits");
         disk::create(&mut directory, identity, size).expect("a simulated disk takes everything");
         let forgetful = is_forgetful.then(|| Forgetful { before: directory.clone(), syncs: 0 });
-        Self { directory, journal: None, forgetful }
+        Self { id: new, directory, journal: None, forgetful }
     }
 
     /// Starts the directory. Returns what the node goes on from.
@@ -55,6 +56,16 @@ impl Disk {
             None => Ok(recovered),
             Some(doubt) => Err(format!("entries are missing: {doubt:?}")),
         }
+    }
+
+    /// The directory.
+    pub fn id(&self) -> DirectoryId {
+        self.id
+    }
+
+    /// What would be found if the power failed now, and took all with it that it may.
+    pub fn durable(&self) -> Option<Recovered> {
+        Some(disk::examine(&self.directory.without_unsynced()).ok()?.recovered)
     }
 
     /// Writes a batch. It is not synced yet.

@@ -47,6 +47,8 @@ pub struct Profile {
     pub stale_reads: f64,
     /// Once, all nodes lose their power together.
     pub blackout: bool,
+    /// One more node comes later, which the others do not list; and perhaps one goes.
+    pub newcomer: bool,
     /// The disk forgets what it has synced: a run must fail that has this.
     pub forgetful_disk: bool,
 }
@@ -66,7 +68,7 @@ pub struct Weights {
     pub pause: u32,
     /// A node is told to stop, hands over, and is started again.
     pub stop: u32,
-    /// A node's disk is replaced by a blank one; at most a minority's.
+    /// A node's disk is replaced by a blank one; a majority of those that vote is left.
     pub wipe: u32,
 }
 
@@ -109,6 +111,7 @@ impl Profile {
             large_values,
             blackout: random.bool(),
             stale_reads: if random.bool() { random.f64() * 0.3 } else { 0.0 },
+            newcomer: random.u8(..4) == 0,
             forgetful_disk: false,
             snapshot_bytes: if random.u8(..4) > 0 { random.u64(1..40_000) } else { SNAPSHOT_BYTES },
             kept_entries: random.u64(..20),
@@ -134,6 +137,7 @@ impl Profile {
             large_values: 0.1,
             stale_reads: 0.0,
             blackout: false,
+            newcomer: false,
             forgetful_disk: false,
             snapshot_bytes: SNAPSHOT_BYTES,
             kept_entries: KEPT_ENTRIES,

@@ -11,6 +11,7 @@ mod directory;
 mod disk;
 mod faults;
 mod network;
+mod operator;
 mod stale_reads;
 mod trace;
 mod workload;
@@ -35,6 +36,8 @@ pub struct Report {
     pub leaders: u64,
     /// Entries committed.
     pub committed: u64,
+    /// Changes of the members among them.
+    pub changes: u64,
     /// Snapshots written, and snapshots of other nodes that took the place of a log.
     pub snapshots: [u64; 2],
     /// Operations of clients, by how they ended: answered, refused, unknown.

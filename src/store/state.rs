@@ -22,6 +22,8 @@ pub struct State {
     index: LogIndex,
     time: LogTime,
     configuration: Arc<Configuration>,
+    /// Where that stands in the log.
+    configuration_index: LogIndex,
     keys: RedBlackTreeMapSync<Bytes, Stored>,
     sessions: SessionTable,
     volume: Volume,
@@ -50,6 +52,7 @@ impl State {
             time: LogTime(0),
             sessions: SessionTable::new(),
             configuration: Arc::new(configuration),
+            configuration_index: LogIndex(1),
             keys: RedBlackTreeMapSync::new_sync(),
             volume: Volume::default(),
         }
@@ -68,6 +71,16 @@ impl State {
     /// Who counts.
     pub fn configuration(&self) -> &Configuration {
         &self.configuration
+    }
+
+    /// The same, to keep.
+    pub fn shared_configuration(&self) -> Arc<Configuration> {
+        Arc::clone(&self.configuration)
+    }
+
+    /// Where the configuration stands in the log.
+    pub fn configuration_index(&self) -> LogIndex {
+        self.configuration_index
     }
 
     /// What the clients' sessions have done.
@@ -101,6 +114,7 @@ impl State {
         checksum.add(&self.index.0.to_le_bytes());
         checksum.add(&self.time.0.to_le_bytes());
         checksum.add(&self.configuration.encode());
+        checksum.add(&self.configuration_index.0.to_le_bytes());
         for (key, stored) in &self.keys {
             checksum.add(key);
             checksum.add(&stored.version.0.to_le_bytes());
@@ -135,6 +149,7 @@ impl State {
     pub(super) fn encode_head(&self, out: &mut Vec<u8>) {
         out.put_u64_le(self.index.0);
         out.put_u64_le(self.time.0);
+        out.put_u64_le(self.configuration_index.0);
         out.put_u64_le(self.volume.log);
         out.put_u64_le(self.sessions.eviction_floor().0);
         out.put_slice(&self.configuration.encode());
@@ -146,11 +161,12 @@ impl State {
     /// [`Malformed`] when the bytes are none.
     pub(super) fn decode_head(reader: &mut Reader) -> Result<Self, Malformed> {
         let (index, time) = (LogIndex(reader.u64()?), LogTime(reader.u64()?));
+        let configuration_index = LogIndex(reader.u64()?);
         let volume = Volume { log: reader.u64()?, keys: 0 };
         let sessions = SessionTable::evicted_to(LogIndex(reader.u64()?));
         let configuration = Arc::new(Configuration::decode(reader)?);
         let keys = RedBlackTreeMapSync::new_sync();
-        Ok(Self { index, time, configuration, keys, sessions, volume })
+        Ok(Self { index, time, configuration, configuration_index, keys, sessions, volume })
     }
 
     /// The first key above `after`, and its bytes appended to `out`.
@@ -210,6 +226,7 @@ impl State {
                 Configuration::decode(&mut Reader::new(entry.payload.clone()))
         {
             self.configuration = Arc::new(configuration);
+            self.configuration_index = entry.index;
         }
         let settled = request.map(|request| self.settle(request));
         let enough = self.volume.keys.max(self.configuration.snapshot_bytes);

@@ -189,6 +189,10 @@ impl Body for Declined {
                 out.put_u8(2);
                 put_read_id(out, read);
             }
+            About::Members(nonce) => {
+                out.put_u8(3);
+                out.put_u64_le(nonce);
+            }
         }
         out.put_u8(reason_byte(self.reason));
         put_option(out, self.leader, |out, (id, address)| {
@@ -202,6 +206,7 @@ impl Body for Declined {
             0 => About::Open(reader.u64()?),
             1 => About::Request(take_session(reader)?, Sequence(reader.u64()?)),
             2 => About::Read(take_read_id(reader)?),
+            3 => About::Members(reader.u64()?),
             _ => return Err(Malformed),
         };
         Ok(Self {

@@ -1,10 +1,12 @@
 //! Fields that several messages have in common, each written and read.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use bytes::{BufMut, Bytes};
 
-use crate::codec::{Malformed, Reader};
+use crate::codec::{self, Malformed, Reader};
+
+pub use crate::codec::put_address;
 
 /// Appends the number of elements that follow, in one byte.
 pub fn put_count(out: &mut Vec<u8>, count: usize) {
@@ -76,31 +78,8 @@ pub fn take_text(reader: &mut Reader, most: usize) -> Result<String, Malformed> 
     String::from_utf8(reader.bytes(length)?.to_vec()).map_err(|_| Malformed)
 }
 
-/// Appends a byte that names the kind of address, the address and the port.
-pub fn put_address(out: &mut Vec<u8>, address: SocketAddr) {
-    match address.ip() {
-        IpAddr::V4(ip) => {
-            out.put_u8(4);
-            out.put_slice(&ip.octets());
-        }
-        IpAddr::V6(ip) => {
-            out.put_u8(6);
-            out.put_slice(&ip.octets());
-        }
-    }
-    out.put_u16_le(address.port());
-}
-
 /// Takes an address with its port.
 pub fn take_address(reader: &mut Reader) -> Result<SocketAddr, Malformed> {
-    let ip = match reader.u8()? {
-        4 => IpAddr::from(take_octets::<4>(reader)?),
-        6 => IpAddr::from(take_octets::<16>(reader)?),
-        _ => return Err(Malformed),
-    };
-    Ok(SocketAddr::new(ip, reader.u16()?))
-}
-
-fn take_octets<const N: usize>(reader: &mut Reader) -> Result<[u8; N], Malformed> {
-    <[u8; N]>::try_from(&reader.bytes(N)?[..]).map_err(|_| Malformed)
+    let family = reader.u8()?;
+    codec::take_address(family, reader)
 }

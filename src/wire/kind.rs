@@ -78,6 +78,8 @@ kinds! {
     Declined = 71,
     StatusRequest = 72,
     Status = 73,
+    MemberRequest = 80,
+    MemberReply = 81,
 }
 
 /// The body of a message, written and read field by field.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
+use super::member_message::{MemberReply, MemberRequest};
 use super::repair_codec::{RepairReply, RepairRequest};
 use super::snapshot_codec::{SnapshotOffer, SnapshotPiece, SnapshotRequest};
 use crate::configuration::Configuration;
@@ -72,6 +73,10 @@ pub enum Message {
     StatusRequest(StatusRequest),
     /// How the node is.
     Status(NodeStatus),
+    /// An operator asks who the members are, or for a change of them.
+    MemberRequest(MemberRequest),
+    /// Who they are, and what came of the change.
+    MemberReply(MemberReply),
 }
 
 /// A node that takes part in no cluster yet, or contradicts one that does not.
@@ -375,6 +380,8 @@ pub enum About {
     Request(SessionId, Sequence),
     /// A read.
     Read(ReadId),
+    /// The request about members with this nonce.
+    Members(u64),
 }
 
 /// The node does not take a request. Unless the reason says that it never will, the
@@ -477,6 +484,8 @@ pub struct PeerStatus {
     pub address: SocketAddr,
     /// Whether its vote counts.
     pub voter: bool,
+    /// Whether it is a member or a learner.
+    pub listed: bool,
     /// Microseconds since it was last heard; none: never.
     pub heard_age: Option<u64>,
     /// Microseconds of the smoothed round trip; none: not measured.

@@ -7,6 +7,8 @@ mod client_codec;
 mod fields;
 mod frame;
 mod kind;
+mod member_codec;
+mod member_message;
 mod message;
 mod peer_codec;
 mod repair_codec;
@@ -17,6 +19,7 @@ pub use frame::{
     Echo, FRAME_BYTES_MAX, Frame, GenesisHash, HEADER_BYTES, Header, decode, encode, seal,
 };
 pub use kind::Kind;
+pub use member_message::{MemberChange, MemberOutcome, MemberReply, MemberRequest};
 pub use message::*;
 pub use peer_codec::{ADDRESS_BYTES_MAX, REPLICATE_BYTES_FIXED, entry_bytes};
 pub use repair_codec::{REPAIR_BYTES_FIXED, RepairReply, RepairRequest};

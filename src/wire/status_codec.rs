@@ -95,7 +95,11 @@ fn take_role(reader: &mut Reader) -> Result<Role, Malformed> {
 fn put_peer(out: &mut Vec<u8>, peer: &PeerStatus) {
     out.put_u16_le(peer.id.0);
     put_address(out, peer.address);
-    out.put_u8(u8::from(peer.voter));
+    out.put_u8(match (peer.voter, peer.listed) {
+        (true, _) => 1,
+        (false, true) => 2,
+        (false, false) => 0,
+    });
     put_option(out, peer.heard_age, BufMut::put_u64_le);
     put_option(out, peer.round_trip, BufMut::put_u32_le);
     out.put_u64_le(peer.matched.0);
@@ -104,10 +108,18 @@ fn put_peer(out: &mut Vec<u8>, peer: &PeerStatus) {
 }
 
 fn take_peer(reader: &mut Reader) -> Result<PeerStatus, Malformed> {
+    let (id, address) = (ServerId(reader.u16()?), take_address(reader)?);
+    let (voter, listed) = match reader.u8()? {
+        0 => (false, false),
+        1 => (true, true),
+        2 => (false, true),
+        _ => return Err(Malformed),
+    };
     Ok(PeerStatus {
-        id: ServerId(reader.u16()?),
-        address: take_address(reader)?,
-        voter: reader.bool()?,
+        id,
+        address,
+        voter,
+        listed,
         heard_age: take_option(reader, Reader::u64)?,
         round_trip: take_option(reader, Reader::u32)?,
         matched: LogIndex(reader.u64()?),

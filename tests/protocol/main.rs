@@ -13,6 +13,7 @@ mod promises;
 mod lanes;
 mod intake;
 mod directories;
+mod changes;
 mod answers;
 mod reads;
 mod sessions;

@@ -20,7 +20,7 @@ fn a_seed_is_one_history() {
 #[test]
 fn the_first_seeds_pass_and_see_every_kind_of_fault() {
     let mut faults: BTreeMap<&str, u64> = BTreeMap::new();
-    let (mut operations, mut stale_reads) = ([0; 3], 0);
+    let (mut operations, mut stale_reads, mut changes) = ([0; 3], 0, 0);
     for seed in 0..SEEDS {
         let report = pass(sim::run(seed));
         for (kind, count) in report.faults {
@@ -30,6 +30,7 @@ fn the_first_seeds_pass_and_see_every_kind_of_fault() {
             *sum += count;
         }
         stale_reads += report.stale_reads;
+        changes += report.changes;
     }
     let kinds = [
         "lost frames",
@@ -52,6 +53,17 @@ fn the_first_seeds_pass_and_see_every_kind_of_fault() {
     assert!(answered > 2 * (refused + unknown), "most operations are answered: {operations:?}");
     assert!(refused > 0 && unknown > 0, "and some are not: {operations:?}");
     assert!(stale_reads > 0);
+    assert!(changes > 20, "nodes come, go and come back: {changes}");
+}
+
+/// Without faults a node comes, and perhaps another goes, and nobody notices.
+#[test]
+fn members_come_and_go() {
+    for seed in 0..8 {
+        let report = pass(sim::run_with(seed, Profile { newcomer: true, ..Profile::calm(3) }));
+        assert!([2, 3].contains(&report.changes), "added, given a vote, removed: {report:?}");
+        assert!(report.operations[0] > 80, "{report:?}");
+    }
 }
 
 #[test]

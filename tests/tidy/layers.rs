@@ -34,10 +34,11 @@ const MAY_HASH: [&str; 3] =
 
 /// The managers, and which of the others each may be lent: the three that keep the
 /// cluster alive know nothing of each other; those that serve clients stand above them.
-const MANAGERS: [(&str, &str, &[&str]); 5] = [
+const MANAGERS: [(&str, &str, &[&str]); 6] = [
     ("src/replica/election", "ElectionManager", &[]),
     ("src/replica/heartbeat", "HeartbeatManager", &[]),
     ("src/replica/replication", "ReplicationManager", &[]),
+    ("src/replica/membership", "MembershipManager", &[]),
     ("src/replica/requests", "RequestManager", &["ReplicationManager"]),
     ("src/replica/reads", "ReadManager", &["HeartbeatManager"]),
 ];

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use proptest::prelude::*;
+use quorate::configuration::Configuration;
 use quorate::operation::{INLINE_BYTES_MAX, Outcome};
 use quorate::types::{
     ENTRY_BYTES_MAX, GenesisId, KEY_BYTES_MAX, LogIndex, NODES_MAX, ServerId, Term,
@@ -20,7 +21,7 @@ fn largest(mut message: Message) -> Message {
     match &mut message {
         Message::Introduce(introduce) => fill_list(introduce),
         Message::GenesisPropose(configuration) | Message::GenesisComplete(configuration) => {
-            configuration.members = (1..=15).map(|id| (ServerId(id), directory(id))).collect();
+            fill_configuration(configuration);
         }
         Message::Acknowledge(acknowledge) => fill_ranges(acknowledge),
         Message::ReplicateOperation(replicate) => {
@@ -51,9 +52,17 @@ fn largest(mut message: Message) -> Message {
             page.age = Some(1);
         }
         Message::Status(status) => fill_status(status),
+        Message::MemberReply(reply) => fill_configuration(&mut reply.configuration),
         _ => {}
     }
     message
+}
+
+fn fill_configuration(configuration: &mut Configuration) {
+    let address: SocketAddr = "[2001:db8::1]:9717".parse().expect("an address");
+    configuration.learners.clear();
+    configuration.members = (1..=15).map(|id| (ServerId(id), directory(id))).collect();
+    configuration.addresses = (1..=15).map(|id| (ServerId(id), address)).collect();
 }
 
 fn fill_list(introduce: &mut Introduce) {

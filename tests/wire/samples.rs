@@ -15,10 +15,11 @@ use quorate::types::{
 };
 use quorate::wire::{
     About, Acknowledge, DeclineReason, Declined, DropCause, Echo, Frame, GenesisHash, Header,
-    Heartbeat, Introduce, ListedValue, Message, NodeStatus, OpenSession, PIECE_BYTES, Page,
-    PeerStatus, Query, Read, ReadId, ReadIndexReply, ReadIndexRequest, RepairReply, RepairRequest,
-    ReplicateOperation, Reply, Request, RequestProgress, Role, SessionOpened, SnapshotName,
-    SnapshotOffer, SnapshotPiece, SnapshotRequest, Standing, StatusRequest, VoteReply, VoteRequest,
+    Heartbeat, Introduce, ListedValue, MemberChange, MemberOutcome, MemberReply, MemberRequest,
+    Message, NodeStatus, OpenSession, PIECE_BYTES, Page, PeerStatus, Query, Read, ReadId,
+    ReadIndexReply, ReadIndexRequest, RepairReply, RepairRequest, ReplicateOperation, Reply,
+    Request, RequestProgress, Role, SessionOpened, SnapshotName, SnapshotOffer, SnapshotPiece,
+    SnapshotRequest, Standing, StatusRequest, VoteReply, VoteRequest,
 };
 
 pub const GENESIS: GenesisId = GenesisId(0x0123_4567_89ab_cdef);
@@ -322,6 +323,7 @@ fn client_questions() -> Vec<Named<Message>> {
         bytes: Bytes::new(),
         ..request.clone()
     };
+    let add = MemberChange::Add { node: ServerId(4), address: address(4) };
     vec![
         ("open-session", Message::OpenSession(OpenSession { nonce: 0x0041_0041_0041_0041 })),
         ("request", Message::Request(request)),
@@ -330,6 +332,9 @@ fn client_questions() -> Vec<Named<Message>> {
         ("read-get", Message::Read(read(Query::Get { key: key() }, true))),
         ("read-list", Message::Read(further_pages())),
         ("status-request", Message::StatusRequest(StatusRequest { nonce: 0x0042 })),
+        ("member-list", member_request(MemberChange::None)),
+        ("member-add", member_request(add)),
+        ("member-remove", member_request(MemberChange::Remove { node: ServerId(3) })),
     ]
 }
 
@@ -378,9 +383,28 @@ fn client_answers() -> Vec<Named<Message>> {
         ("page-only", Message::Page(only_page())),
         ("page-of-many", Message::Page(middle_page())),
         ("status", Message::Status(status())),
+        ("member-reply", Message::MemberReply(member_reply())),
     ];
     answers.extend(refusals());
     answers
+}
+
+fn member_request(change: MemberChange) -> Message {
+    Message::MemberRequest(MemberRequest { nonce: 0x0099, change })
+}
+
+/// Node 3 has been wiped and learns, and node 4 has come.
+fn member_reply() -> MemberReply {
+    let mut configuration = configuration().with_learner(ServerId(3));
+    configuration.members.insert(ServerId(4), directory(4));
+    configuration.addresses.insert(ServerId(4), address(4));
+    MemberReply {
+        nonce: 0x0099,
+        outcome: MemberOutcome::Changed,
+        index: LogIndex(1042),
+        commit: LogIndex(1042),
+        configuration,
+    }
 }
 
 fn only_page() -> Page {
@@ -419,6 +443,7 @@ fn refusals() -> Vec<Named<Message>> {
             declined(request, DeclineReason::NotLeader, Some((ServerId(1), address(1)))),
         ),
         ("declined-invalid", declined(request, too_long, Some((ServerId(3), v6)))),
+        ("declined-members", declined(About::Members(0x0099), DeclineReason::Busy, None)),
         ("declined-read", declined(About::Read(READ), DeclineReason::PinGone, None)),
     ]
 }
@@ -428,6 +453,7 @@ fn status() -> NodeStatus {
         id: ServerId(node),
         address: address(node),
         voter: true,
+        listed: true,
         heard_age: Some(12_000),
         round_trip,
         matched: LogIndex(1042),

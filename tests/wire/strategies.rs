@@ -15,10 +15,11 @@ use quorate::types::{
 };
 use quorate::wire::{
     About, Acknowledge, DeclineReason, Declined, Echo, Frame, GenesisHash, Header, Heartbeat,
-    Introduce, Kind, Message, NodeStatus, OpenSession, PAGES_MAX, PIECE_BYTES, Page, PeerStatus,
-    Query, RANGES_MAX, Read, ReadId, ReadIndexReply, ReadIndexRequest, RepairReply, RepairRequest,
-    ReplicateOperation, Reply, Request, RequestProgress, Role, SessionOpened, SnapshotName,
-    SnapshotOffer, SnapshotPiece, SnapshotRequest, Standing, StatusRequest, VoteReply, VoteRequest,
+    Introduce, Kind, MemberChange, MemberOutcome, MemberReply, MemberRequest, Message, NodeStatus,
+    OpenSession, PAGES_MAX, PIECE_BYTES, Page, PeerStatus, Query, RANGES_MAX, Read, ReadId,
+    ReadIndexReply, ReadIndexRequest, RepairReply, RepairRequest, ReplicateOperation, Reply,
+    Request, RequestProgress, Role, SessionOpened, SnapshotName, SnapshotOffer, SnapshotPiece,
+    SnapshotRequest, Standing, StatusRequest, VoteReply, VoteRequest,
 };
 
 /// A frame of any kind.
@@ -89,6 +90,8 @@ pub fn message(kind: Kind) -> BoxedStrategy<Message> {
             any::<u64>().prop_map(|nonce| Message::StatusRequest(StatusRequest { nonce })).boxed()
         }
         Kind::Status => status().prop_map(Message::Status).boxed(),
+        Kind::MemberRequest => member_request().prop_map(Message::MemberRequest).boxed(),
+        Kind::MemberReply => member_reply().prop_map(Message::MemberReply).boxed(),
     }
 }
 
@@ -132,10 +135,13 @@ fn introduce() -> impl Strategy<Value = Introduce> {
 }
 
 fn configuration() -> impl Strategy<Value = Configuration> {
-    let members = btree_map(node(), directory(), 1..=NODES_MAX);
-    (genesis(), members, 1..=u32::MAX, 1..=u32::MAX, 1..=u64::MAX).prop_map(
-        |(genesis, members, session_limit, session_window, snapshot_bytes)| Configuration {
+    let members = btree_map(node(), directory(), 1..=NODES_MAX / 2);
+    let others = btree_map(node(), prop::option::of(address()), 0..=NODES_MAX / 2);
+    (genesis(), members, others, 1..=u32::MAX, 1..=u32::MAX, 1..=u64::MAX).prop_map(
+        |(genesis, members, others, session_limit, session_window, snapshot_bytes)| Configuration {
             genesis,
+            learners: others.keys().filter(|id| !members.contains_key(id)).copied().collect(),
+            addresses: others.into_iter().filter_map(|(id, at)| Some((id, at?))).collect(),
             members,
             session_limit,
             session_window,
@@ -419,6 +425,7 @@ fn declined() -> impl Strategy<Value = Declined> {
         (session(), any::<u64>())
             .prop_map(|(session, sequence)| About::Request(session, Sequence(sequence))),
         read_id().prop_map(About::Read),
+        any::<u64>().prop_map(About::Members),
     ];
     let reason = prop::sample::select(vec![
         DeclineReason::NotLeader,
@@ -481,16 +488,39 @@ fn status() -> impl Strategy<Value = NodeStatus> {
 
 fn peer_status() -> impl Strategy<Value = PeerStatus> {
     let ages = (any::<Option<u64>>(), any::<Option<u32>>());
-    (node(), address(), any::<bool>(), ages, any::<[u64; 3]>()).prop_map(
-        |(id, address, voter, (heard_age, round_trip), numbers)| PeerStatus {
+    (node(), address(), any::<[bool; 2]>(), ages, any::<[u64; 3]>()).prop_map(
+        |(id, address, [voter, learner], (heard_age, round_trip), numbers)| PeerStatus {
             id,
             address,
             voter,
+            listed: voter || learner,
             heard_age,
             round_trip,
             matched: LogIndex(numbers[0]),
             durable: LogIndex(numbers[1]),
             retransmitted: numbers[2],
+        },
+    )
+}
+
+fn member_request() -> impl Strategy<Value = MemberRequest> {
+    let change = prop_oneof![
+        Just(MemberChange::None),
+        (node(), address()).prop_map(|(node, address)| MemberChange::Add { node, address }),
+        node().prop_map(|node| MemberChange::Remove { node }),
+    ];
+    (any::<u64>(), change).prop_map(|(nonce, change)| MemberRequest { nonce, change })
+}
+
+fn member_reply() -> impl Strategy<Value = MemberReply> {
+    let outcome = (0_u8..7).prop_map(|byte| MemberOutcome::from_byte(byte).expect("an outcome"));
+    (any::<[u64; 3]>(), outcome, configuration()).prop_map(
+        |([nonce, index, commit], outcome, configuration)| MemberReply {
+            nonce,
+            outcome,
+            index: LogIndex(index),
+            commit: LogIndex(commit),
+            configuration,
         },
     )
 }

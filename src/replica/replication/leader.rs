@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use bytes::Bytes;
 
 use super::ReplicationManager;
+use crate::configuration::Configuration;
 use crate::entry::{Entry, EntryKind};
 use crate::operation::{LoggedRequest, Settled};
 use crate::replica::effects::{Destination, Effects, Timer};
@@ -69,6 +70,17 @@ impl ReplicationManager {
         }
         self.append(EntryKind::Request, rest, state, fx)
             .expect("what was just encoded decodes, and a request has an answer")
+    }
+
+    /// Appends the configuration. It is in force at once, and so counts who must have it.
+    pub fn propose_configuration(
+        &mut self,
+        changed: &Configuration,
+        state: &mut ReplicaState,
+        fx: &mut Effects,
+    ) {
+        log::info!("node {}: changes the members: {changed}", state.server_id);
+        self.append(EntryKind::Configuration, changed.encode(), state, fx);
     }
 
     fn append(

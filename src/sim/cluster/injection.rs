@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::member::Member;
 use super::{Cluster, Event};
 use crate::sim::checks::TurningPoint;
 use crate::sim::disk::Disk;
@@ -82,21 +83,45 @@ impl Cluster {
         self.finish_turn(place)
     }
 
-    /// Replaces the disk of a node, as long as a majority keeps its own. The cluster must
-    /// have been born: before, a blank disk is nothing new.
+    /// Replaces the disk of a node, as long as a majority of those that vote keeps its own.
+    /// The cluster must have been born: before, a blank disk is nothing new.
     fn wipe(&mut self, place: usize) {
-        let most = (self.nodes.len() - 1) / 2;
-        let born = self.nodes[place].node.as_ref().is_some_and(|node| node.state().is_born());
-        if self.wiped >= most || !born {
+        if !self.may_wipe(place) {
             return;
         }
-        self.wiped += 1;
         self.count("wipe");
         self.stop(place);
         self.trace.add(self.now, trace::Event::Node(place, "gets a blank disk"));
         let member = &mut self.nodes[place];
         member.disk = Disk::blank(member.id, &mut self.random, self.profile.forgetful_disk);
         self.schedule(Duration::from_millis(100), Event::Restart(place));
+    }
+
+    /// Nothing survives the loss of a majority. So the disks of a majority must be left
+    /// without this one, and all of them must know the configuration that makes them one:
+    /// else those that do not may be a majority of an earlier one.
+    fn may_wipe(&self, place: usize) -> bool {
+        let known = |member: &Member| member.disk.durable()?.configuration();
+        let on_disks: Vec<_> = self.nodes.iter().map(known).collect();
+        let Some(newest) = on_disks.iter().flatten().max_by_key(|(index, _)| *index) else {
+            return false;
+        };
+        let votes = |at: &usize| {
+            let member = &self.nodes[*at];
+            newest.1.is_voter(member.id, member.disk.id())
+        };
+        let others = (0..self.nodes.len()).filter(|at| *at != place).filter(votes);
+        let running = self.nodes.iter().flat_map(|member| &member.node);
+        let is_begun =
+            running.into_iter().any(|node| node.state().configuration_index() > newest.0);
+        let mut left = 0;
+        for at in others {
+            if on_disks[at].as_ref() != Some(newest) {
+                return false;
+            }
+            left += 1;
+        }
+        on_disks[place].is_some() && !is_begun && left >= newest.1.majority()
     }
 
     /// All nodes lose their power together.

@@ -56,7 +56,7 @@ impl Cluster {
             return Ok(());
         }
         self.trace.add(self.now, trace::Event::Node(place, "starts"));
-        let config = self.config();
+        let config = self.config(place);
         let seed = self.random.u64(..);
         let member = &mut self.nodes[place];
         let recovered =
@@ -68,12 +68,14 @@ impl Cluster {
         self.finish_turn(place)
     }
 
-    fn config(&self) -> NodeConfig {
+    /// What the node is told. Those who were there from the birth list no newcomer.
+    fn config(&self, place: usize) -> NodeConfig {
         let listed = |place| ListedNode {
             address: Endpoint::Node(place).address(),
             typed: format!("node-{place}"),
         };
-        let members = self.nodes.iter().enumerate();
+        let known = self.profile.nodes.max(place + 1);
+        let members = self.nodes.iter().enumerate().take(known);
         let listed = members.map(|(place, member)| (member.id, listed(place))).collect();
         NodeConfig {
             snapshot_bytes: self.profile.snapshot_bytes,

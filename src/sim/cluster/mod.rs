@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use super::checks::Checks;
 use super::network::{Endpoint, Network};
+use super::operator::{self, Operator};
 use super::trace::{self, Trace};
 use super::workload::Workload;
 use super::{Failure, Profile, Report, random_for};
@@ -31,11 +32,11 @@ pub struct Cluster {
     network: Network,
     nodes: Vec<Member>,
     workload: Workload,
+    operator: Operator,
     checks: Checks,
     trace: Trace,
     faults_cease_at: Instant,
     calm: bool,
-    wiped: usize,
     snapshots_written: u64,
     fault_counts: BTreeMap<&'static str, u64>,
     events_handled: u64,
@@ -60,7 +61,8 @@ impl Cluster {
     /// The cluster of a seed, with nothing running yet.
     pub fn new(seed: u64, profile: Profile) -> Self {
         let mut random = random_for(seed, 2);
-        let nodes = (0..profile.nodes).map(|place| Member::blank(place, &profile, &mut random));
+        let count = profile.nodes + usize::from(profile.newcomer);
+        let nodes = (0..count).map(|place| Member::blank(place, &profile, &mut random));
         let nodes: Vec<Member> = nodes.collect();
         Self {
             seed,
@@ -69,11 +71,11 @@ impl Cluster {
             next_event: 0,
             network: Network::new(random_for(seed, 3)),
             workload: Workload::new(random_for(seed, 4), &profile),
+            operator: operator_for(seed, &profile),
             checks: Checks::default(),
             trace: Trace::default(),
             faults_cease_at: Instant(0) + profile.duration,
             calm: false,
-            wiped: 0,
             snapshots_written: 0,
             fault_counts: BTreeMap::new(),
             events_handled: 0,
@@ -150,6 +152,10 @@ impl Cluster {
 
     fn deliver(&mut self, from: Endpoint, to: Endpoint, bytes: Bytes) -> Result<(), String> {
         match to {
+            Endpoint::Client(operator::NUMBER) => {
+                self.operator.on_datagram(&bytes);
+                Ok(())
+            }
             Endpoint::Client(number) => {
                 self.workload.on_datagram(self.now, number, from.address(), &bytes);
                 self.flush_clients();
@@ -187,6 +193,9 @@ impl Cluster {
     fn wake_clients(&mut self) {
         self.workload.act(self.now);
         self.flush_clients();
+        if let Some((to, frame)) = self.operator.act(self.now, self.nodes.len()) {
+            self.transmit(Endpoint::Client(operator::NUMBER), to, &frame);
+        }
         self.schedule(Duration::from_millis(2), Event::WakeClients);
     }
 
@@ -218,10 +227,20 @@ impl Cluster {
             leaders: self.checks.leaders(),
             committed: self.checks.committed(),
             snapshots: [self.snapshots_written, self.checks.installed()],
+            changes: self.checks.changes(),
             operations: self.workload.ended(),
             stale_reads: self.workload.stale_reads(),
             faults,
             checksum: sums.fold(seen, |sum, state| sum.rotate_left(7) ^ state),
         }
+    }
+}
+
+fn operator_for(seed: u64, profile: &Profile) -> Operator {
+    let random = random_for(seed, 5);
+    if profile.newcomer {
+        Operator::of(profile.nodes + 1, profile.duration, random)
+    } else {
+        Operator::idle(random)
     }
 }

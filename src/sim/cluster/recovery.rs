@@ -6,7 +6,7 @@ use super::member::Member;
 use super::{Cluster, Event};
 
 /// How long the cluster may take, once faults have ceased, until every operation is
-/// settled and all nodes agree.
+/// settled, all nodes agree and each has its vote.
 const RECOVERY_MAX: Duration = Duration::from_secs(60);
 /// How often it is looked whether it has.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
@@ -25,9 +25,9 @@ impl Cluster {
     }
 
     /// Looks whether every operation is settled, one that was begun in the calm was done,
-    /// and all nodes agree.
+    /// all nodes agree and each has its vote, also those that lost their disks.
     pub(super) fn look(&mut self) -> Result<bool, String> {
-        if self.workload.is_done() && self.agree() {
+        if self.workload.is_done() && self.operator.is_done() && self.agree() {
             return Ok(true);
         }
         if self.now > self.faults_cease_at + RECOVERY_MAX {
@@ -47,32 +47,39 @@ impl Cluster {
             Some(node) => {
                 let state = node.state();
                 format!(
-                    "node {}: {:?} in term {}, log to {}, durable to {}, committed to {}, sum {:x}",
+                    "node {}: {:?}{} in term {}, log to {}, durable to {}, committed to {}, \
+                     sum {:x}, {}",
                     member.id,
                     state.role,
+                    if state.is_voter() { "" } else { " without a vote" },
                     state.term,
                     state.log.last_index(),
                     state.log.durable(),
                     state.commit,
                     node.store().committed().checksum(),
+                    state.configuration(),
                 )
             }
         };
         self.nodes.iter().map(describe).collect::<Vec<_>>().join("; ")
     }
 
+    /// Whether all who belong to the cluster have their votes and the same state. Who was
+    /// let out need not know.
     fn agree(&self) -> bool {
-        let ends: Option<Vec<_>> = self
-            .nodes
-            .iter()
-            .map(|member| {
-                let node = member.node.as_ref()?;
+        let states = self.nodes.iter().filter_map(|member| member.node.as_ref());
+        let newest = states.map(|node| node.store().committed()).max_by_key(|state| state.index());
+        let Some(newest) = newest else { return false };
+        let belongs = |member: &&Member| newest.configuration().lists(member.id);
+        self.nodes.iter().filter(belongs).all(|member| {
+            member.node.as_ref().is_some_and(|node| {
+                let committed = node.store().committed();
                 let at_end = node.state().commit == node.state().log.last_index();
-                (at_end && node.state().is_born()).then(|| node.store().committed())
+                at_end
+                    && node.state().is_voter()
+                    && committed.index() == newest.index()
+                    && committed.checksum() == newest.checksum()
             })
-            .collect();
-        let Some(ends) = ends else { return false };
-        ends.windows(2).all(|pair| pair[0].index() == pair[1].index())
-            && ends.windows(2).all(|pair| pair[0].checksum() == pair[1].checksum())
+        })
     }
 }

@@ -1,0 +1,152 @@
+//! One question that only the leader answers, asked until it does.
+
+use std::io::ErrorKind;
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::args::ClientFlags;
+use super::exit::Failure;
+use super::survey;
+use crate::daemon::random_u64;
+use crate::types::{DirectoryId, Incarnation, PacketNumber, ServerId};
+use crate::wire::{
+    self, About, Declined, GenesisHash, Header, MemberChange, MemberOutcome, MemberReply,
+    MemberRequest, Message,
+};
+
+/// How long an answer is waited for before another node is asked.
+const PATIENCE: Duration = Duration::from_millis(400);
+/// How long to wait after a node has declined and named no other.
+const PAUSE: Duration = Duration::from_millis(50);
+/// So often a node is believed that names another as the leader, before a pause.
+const REDIRECTS_MAX: u32 = 2;
+
+/// Asks the leader for the change, until it is committed or refused.
+pub fn change_members(flags: &ClientFlags, change: MemberChange) -> Result<MemberReply, Failure> {
+    let any = if flags.servers[0].is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let denied = |error| Failure::system("a socket", &error);
+    let socket = UdpSocket::bind(any).map_err(denied)?;
+    let request = MemberRequest { nonce: random_u64(), change };
+    let call = Call { flags, socket, request, give_up_at: Instant::now() + flags.timeout };
+    match call.run().map_err(denied)? {
+        Some(reply) => Ok(reply),
+        None => Err(Failure::no_answer(format!(
+            "no leader answered within {} s; {}",
+            flags.timeout.as_secs_f64(),
+            survey::take(flags).sentence()
+        ))),
+    }
+}
+
+struct Call<'a> {
+    flags: &'a ClientFlags,
+    socket: UdpSocket,
+    request: MemberRequest,
+    give_up_at: Instant,
+}
+
+/// What came back from the node that was asked.
+enum Heard {
+    Answer(MemberReply),
+    Declined(Declined),
+    Nothing,
+}
+
+impl Call<'_> {
+    /// The leader's answer, or none in time. A change that is pending is waited for: the
+    /// leader makes some by itself, which are over at once.
+    fn run(&self) -> std::io::Result<Option<MemberReply>> {
+        let mut others = self.flags.servers.iter().cycle().copied();
+        let mut asked = self.flags.servers[0];
+        let (mut redirects, mut pending) = (0, None);
+        while Instant::now() < self.give_up_at {
+            self.send_to(asked);
+            match self.hear_from(asked)? {
+                Heard::Answer(reply) if reply.outcome == MemberOutcome::Pending => {
+                    pending = Some(reply);
+                    std::thread::sleep(PAUSE);
+                    continue;
+                }
+                Heard::Answer(reply) => return Ok(Some(reply)),
+                Heard::Declined(Declined { leader: Some((_, leader)), .. })
+                    if redirects < REDIRECTS_MAX && leader != asked =>
+                {
+                    redirects += 1;
+                    asked = leader;
+                    continue;
+                }
+                Heard::Declined(_) => std::thread::sleep(PAUSE),
+                Heard::Nothing => {}
+            }
+            redirects = 0;
+            asked = others.next().unwrap_or(asked);
+        }
+        Ok(pending)
+    }
+
+    fn send_to(&self, asked: SocketAddr) {
+        let header = Header {
+            cluster: self.flags.cluster_hash(),
+            genesis: GenesisHash::default(),
+            sender: ServerId::NONE,
+            destination: ServerId::NONE,
+            directory: DirectoryId(self.request.nonce),
+            incarnation: Incarnation(0),
+            packet: PacketNumber(random_u64() >> 2),
+            echo: None,
+        };
+        let mut frame = Vec::new();
+        wire::encode(&header, &Message::MemberRequest(self.request), &mut frame);
+        // What does not leave is like what is lost: another node is asked.
+        self.socket.send_to(&frame, asked).ok();
+    }
+
+    fn hear_from(&self, asked: SocketAddr) -> std::io::Result<Heard> {
+        let until = self.give_up_at.min(Instant::now() + PATIENCE);
+        let mut buffer = vec![0; 65_536];
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(Heard::Nothing);
+            }
+            self.socket.set_read_timeout(Some(left))?;
+            match self.socket.recv_from(&mut buffer) {
+                Ok((length, from)) if from == asked => {
+                    let datagram = Bytes::copy_from_slice(&buffer[..length]);
+                    if let Some(heard) = self.read(&datagram) {
+                        return Ok(heard);
+                    }
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::ConnectionRefused
+                    ) =>
+                {
+                    return Ok(Heard::Nothing);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn read(&self, datagram: &Bytes) -> Option<Heard> {
+        let frame = wire::decode(datagram).ok()?;
+        if frame.header.cluster != self.flags.cluster_hash() {
+            return None;
+        }
+        match frame.message {
+            Message::MemberReply(reply) if reply.nonce == self.request.nonce => {
+                Some(Heard::Answer(reply))
+            }
+            Message::Declined(declined) if declined.about == About::Members(self.request.nonce) => {
+                Some(Heard::Declined(declined))
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! An operator who lets a node in, and perhaps another out.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::disk::CLUSTER;
+use super::network::Endpoint;
+use crate::time::Instant;
+use crate::types::{ClusterHash, DirectoryId, Incarnation, PacketNumber, ServerId};
+use crate::wire::{self, GenesisHash, Header, MemberChange, MemberOutcome, MemberRequest, Message};
+
+/// Where the operator is reached: no other client has this number.
+pub const NUMBER: u16 = u16::MAX;
+/// The longest pause between two times of asking.
+const PAUSE_MAX: u64 = 400_000;
+
+/// What the operator has in mind, and when it asks next.
+#[derive(Debug)]
+pub struct Operator {
+    random: fastrand::Rng,
+    /// What is to be done, the next last.
+    changes: Vec<MemberChange>,
+    acts_at: Instant,
+    /// The number of the change that is asked for.
+    nonce: u64,
+}
+
+impl Operator {
+    /// One who does nothing.
+    pub fn idle(random: fastrand::Rng) -> Self {
+        Self { random, changes: Vec::new(), acts_at: Instant(0), nonce: 1 }
+    }
+
+    /// One who lets the last of so many nodes in, and then perhaps any of them out.
+    pub fn of(nodes: usize, within: Duration, mut random: fastrand::Rng) -> Self {
+        let newcomer = nodes - 1;
+        let address = Endpoint::Node(newcomer).address();
+        let mut changes = vec![MemberChange::Add { node: id_of(newcomer), address }];
+        if random.bool() {
+            changes.insert(0, MemberChange::Remove { node: id_of(random.usize(..nodes)) });
+        }
+        let acts_at = Instant(0) + within.mul_f64(random.f64());
+        Self { random, changes, acts_at, nonce: 1 }
+    }
+
+    /// Whether nothing is left to be done.
+    pub fn is_done(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// The next frame to send, if it is time, and to which of so many nodes.
+    pub fn act(&mut self, now: Instant, nodes: usize) -> Option<(Endpoint, Vec<u8>)> {
+        let change = *self.changes.last()?;
+        if now < self.acts_at {
+            return None;
+        }
+        self.acts_at = now + Duration::from_micros(self.random.u64(..PAUSE_MAX));
+        let header = Header {
+            cluster: ClusterHash::of(CLUSTER),
+            genesis: GenesisHash::default(),
+            sender: ServerId::NONE,
+            destination: ServerId::NONE,
+            directory: DirectoryId(1),
+            incarnation: Incarnation(0),
+            packet: PacketNumber(self.random.u64(1..1 << 62)),
+            echo: None,
+        };
+        let request = MemberRequest { nonce: self.nonce, change };
+        let mut frame = Vec::new();
+        wire::encode(&header, &Message::MemberRequest(request), &mut frame);
+        Some((Endpoint::Node(self.random.usize(..nodes)), frame))
+    }
+
+    /// Takes in an answer. What would cost the quorum is given up; what is pending is asked
+    /// for again.
+    pub fn on_datagram(&mut self, datagram: &Bytes) {
+        let Ok(frame) = wire::decode(datagram) else { return };
+        let Message::MemberReply(reply) = frame.message else { return };
+        if reply.nonce == self.nonce && reply.outcome != MemberOutcome::Pending {
+            self.changes.pop();
+            self.nonce += 1;
+        }
+    }
+}
+
+fn id_of(place: usize) -> ServerId {
+    ServerId(u16::try_from(place + 1).expect("few nodes"))
+}
