@@ -282,12 +282,13 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_may_have_lost_entries_is_refused_for_now() {
+    fn a_directory_that_may_have_lost_entries_is_in_doubt_until_that_is_over() {
         let directory = tempfile::tempdir().unwrap();
         drop(open(directory.path()).unwrap());
         std::fs::write(directory.path().join("journal-0000000000000001"), "").unwrap();
-        let (code, sentence) = refusal(directory.path(), 1, "c");
-        assert_eq!(code, 5);
-        assert!(sentence.contains("journal-0000000000000001, byte 0"), "{sentence}");
+        for _ in 0..2 {
+            let found = open(directory.path()).unwrap();
+            assert_eq!(found.recovered.doubt.map(|doubt| doubt.upto), Some(None));
+        }
     }
 }

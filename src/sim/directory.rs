@@ -79,6 +79,7 @@ impl SimDirectory {
     }
 
     /// What is left when nothing that was not synced remains.
+    #[must_use]
     pub fn without_unsynced(&self) -> Self {
         let mut left = self.clone();
         left.unsynced_names.clear();
