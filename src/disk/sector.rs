@@ -161,3 +161,46 @@ fn checksum(directory: DirectoryId, sector: &[u8]) -> u32 {
     hasher.update(&sector[CHECKED_FROM..]);
     hasher.finalize()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLACE: Place = Place { directory: DirectoryId(5), segment: 7, sector: 3 };
+
+    fn sector(place: Place) -> Bytes {
+        let last = (Term(2), LogIndex(9));
+        let stamp = Stamp { kind: Kind::Batch, batch: 4, part: 1, parts: 2, last, first: Some(2) };
+        let mut out = Vec::new();
+        encode(place, &stamp, b"payload", &mut out);
+        out.into()
+    }
+
+    #[test]
+    fn it_is_valid_in_its_own_place_alone() {
+        let bytes = sector(PLACE);
+        let Sector::Valid(stamp, payload) = classify(PLACE, &bytes) else { panic!("it is valid") };
+        assert_eq!((stamp.batch, stamp.first, payload.as_ref()), (4, Some(2), &b"payload"[..]));
+        let elsewhere = [
+            Place { directory: DirectoryId(6), ..PLACE },
+            Place { segment: 6, ..PLACE },
+            Place { sector: 4, ..PLACE },
+            Place { segment: 8, sector: 4, ..PLACE },
+        ];
+        for place in elsewhere {
+            assert_eq!(classify(place, &bytes), Sector::Damaged, "{place:?}");
+        }
+        assert_eq!(classify(Place { segment: 8, ..PLACE }, &bytes), Sector::Older);
+    }
+
+    #[test]
+    fn what_is_not_there_is_told_apart() {
+        assert_eq!(classify(PLACE, &vec![0; SECTOR_BYTES].into()), Sector::Blank);
+        assert_eq!(classify(PLACE, &sector(PLACE).slice(..SECTOR_BYTES - 1)), Sector::Missing);
+        for at in 0..SECTOR_BYTES {
+            let mut bytes = sector(PLACE).to_vec();
+            bytes[at] ^= 0x10;
+            assert_eq!(classify(PLACE, &bytes.into()), Sector::Damaged, "byte {at}");
+        }
+    }
+}

@@ -91,6 +91,12 @@ impl SimDirectory {
         left
     }
 
+    /// What was not synced is in no disk's way any more, and is still read: so a page cache
+    /// behaves after a sync that has failed.
+    pub fn forget_unsynced(&mut self) {
+        self.files.values_mut().for_each(|file| file.unsynced.clear());
+    }
+
     fn file(&self, name: &str) -> Result<&File, DiskError> {
         let file = self.names.get(name).and_then(|number| self.files.get(number));
         file.ok_or_else(|| DiskError::Failed(format!("there is no {name}")))
@@ -150,9 +156,6 @@ impl File {
     }
 
     fn lose_power(&mut self, random: &mut fastrand::Rng) {
-        if self.unsynced.is_empty() {
-            return;
-        }
         let remains = Remains::draw(random);
         self.unsynced.retain(|_| remains.keeps(random));
         self.sync();

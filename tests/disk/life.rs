@@ -35,6 +35,8 @@ pub struct Expected {
     pub log: Vec<Entry>,
     /// The index of the snapshot, or zero.
     pub snapshot: LogIndex,
+    /// The checksum of its state.
+    pub snapshot_sum: u64,
 }
 
 impl Expected {
@@ -66,12 +68,21 @@ impl Expected {
         self.log.last().expect("the log has begun")
     }
 
+    /// Whether the recovered snapshot, if there is one, is what was kept.
+    pub fn has_snapshot_of(&self, recovered: &Recovered) -> bool {
+        let is_kept = |snapshot: &Snapshot| {
+            snapshot.index() != self.snapshot || snapshot.state().checksum() == self.snapshot_sum
+        };
+        recovered.snapshot.as_ref().is_none_or(is_kept)
+    }
+
     /// Whether this is what was recovered.
     pub fn is_in(&self, recovered: &Recovered) -> bool {
         let first = usize::try_from(recovered.snapshot.as_ref().map_or(0, |at| at.index().0));
         let behind = self.log.get(first.expect("a short log")..).unwrap_or_default();
         let promises = (&recovered.genesis, recovered.term, recovered.voted_for);
         promises == (&self.genesis, self.term, self.voted_for)
+            && self.has_snapshot_of(recovered)
             && recovered.entries == behind
             && recovered.commit == self.commit
     }
@@ -255,7 +266,10 @@ pub fn lived(author: &Author) -> (SimDirectory, Expected) {
         take(step, &expected.log, &mut journal, &mut directory);
         match step {
             Step::Batch(records) => records.iter().for_each(|record| expected.apply(record)),
-            Step::Compact(index) => expected.snapshot = *index,
+            Step::Compact(index) => {
+                expected.snapshot = *index;
+                expected.snapshot_sum = snapshot_at(*index, &expected.log).state().checksum();
+            }
         }
     }
     (directory, expected)
