@@ -363,9 +363,7 @@ impl ReplicaNode {
             return;
         }
         ::log::info!("node {}: is no member any more, steps down", state.server_id);
-        self.state.handing_over = true;
-        self.hand_over_if_asked();
-        self.state.handing_over = false;
+        self.ask_successor();
         self.step_down();
     }
 
@@ -376,12 +374,16 @@ impl ReplicaNode {
         self.hand_over_if_asked();
     }
 
-    /// Asks the follower that has everything to stand for election, until one does.
+    /// Asks for a successor again and again, until there is one.
     fn hand_over_if_asked(&mut self) {
-        let Self { state, effects: fx, .. } = self;
-        if !state.handing_over || state.role != Role::Leader {
-            return;
+        if self.state.handing_over && self.state.role == Role::Leader {
+            self.ask_successor();
         }
+    }
+
+    /// Asks the follower that has everything to stand for election.
+    fn ask_successor(&mut self) {
+        let Self { state, effects: fx, .. } = self;
         let successor = state
             .peers
             .iter()

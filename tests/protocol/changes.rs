@@ -116,6 +116,7 @@ fn a_second_node_is_taken_back_after_a_while() {
 fn a_node_that_is_added_learns_until_it_has_caught_up() {
     let mut probe = Probe::serving(3);
     let before = probe.state().configuration().clone();
+    probe.ask_to_put(1);
     assert_eq!(outcomes(&mut probe, add(FOURTH)), [], "the answer waits for the commit");
     let changed = probe.state().configuration().clone();
     assert_eq!((&changed.members, changed.node_count()), (&before.members, 4));
@@ -127,6 +128,8 @@ fn a_node_that_is_added_learns_until_it_has_caught_up() {
         [MemberOutcome::Pending]
     );
     probe.acknowledge(SECOND, LogIndex(3));
+    assert_eq!(said_of_members(&probe.sync()), [], "what stands before it is committed");
+    probe.acknowledge(SECOND, LogIndex(4));
     assert_eq!(said_of_members(&probe.sync()), [MemberOutcome::Changed]);
     assert_eq!(outcomes(&mut probe, add(FOURTH)), [MemberOutcome::AlreadySo]);
 

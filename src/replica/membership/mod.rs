@@ -12,6 +12,11 @@
 //! new one, in the same term, for another, and the two majorities need have nobody else in
 //! common. But once the removal is committed, every later leader has it in its log; no
 //! candidate counts the old directory any more, and only then does the new one get a vote.
+//!
+//! A vote names its candidate by the node's id alone, so the new directory may be given one
+//! that the old one had asked for. That makes no second leader of a term: the new one stands
+//! only in terms above the one in which the removal was committed; and whoever wins such a
+//! term has the removal in its log, so the old one has not won it.
 
 mod asked;
 
