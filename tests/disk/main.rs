@@ -1,6 +1,7 @@
 //! The data directory: what was synced is there again after every loss of power, and
 //! damage is never taken for one.
 
+mod cluster;
 mod crash;
 mod damage;
 mod layout;
@@ -9,4 +10,5 @@ mod meta;
 mod recording;
 mod repair;
 mod round_trip;
+mod sweep;
 mod vectors;
