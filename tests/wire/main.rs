@@ -3,6 +3,7 @@
 //! `BLESS=1 cargo test --test wire` writes the vectors and the corpus of the fuzzer anew
 //! from the samples. Look at what changed: a vector that changes is a format that does.
 
+mod recovery_samples;
 mod samples;
 mod bad_samples;
 mod document;

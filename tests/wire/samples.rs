@@ -17,13 +17,14 @@ use quorate::wire::{
     About, Acknowledge, DeclineReason, Declined, DropCause, Echo, Frame, GenesisHash, Header,
     Heartbeat, Introduce, ListedValue, MemberChange, MemberOutcome, MemberReply, MemberRequest,
     Message, NodeStatus, OpenSession, PIECE_BYTES, Page, PeerStatus, Query, Read, ReadId,
-    ReadIndexReply, ReadIndexRequest, RepairReply, RepairRequest, ReplicateOperation, Reply,
-    Request, RequestProgress, Role, SessionOpened, SnapshotName, SnapshotOffer, SnapshotPiece,
-    SnapshotRequest, Standing, StatusRequest, VoteReply, VoteRequest,
+    ReadIndexReply, ReadIndexRequest, ReplicateOperation, Reply, Request, RequestProgress, Role,
+    SessionOpened, Standing, StatusRequest, VoteReply, VoteRequest,
 };
 
+use super::recovery_samples;
+
 pub const GENESIS: GenesisId = GenesisId(0x0123_4567_89ab_cdef);
-const TERM: Term = Term(3);
+pub const TERM: Term = Term(3);
 const SESSION: SessionId = SessionId { minted_at: LogIndex(1041), random: 0x5e55_1011_caba_11ad };
 const READ: ReadId = ReadId { client: 0xc11e_4700_0000_0007, number: 12 };
 
@@ -109,7 +110,7 @@ pub fn configuration() -> Configuration {
     Configuration::at_genesis(GENESIS, members)
 }
 
-type Between = (u16, u16, Message);
+pub type Between = (u16, u16, Message);
 
 fn node_messages() -> Vec<Named<Between>> {
     [
@@ -117,8 +118,8 @@ fn node_messages() -> Vec<Named<Between>> {
         election_messages(),
         log_messages(),
         read_index_messages(),
-        snapshot_messages(),
-        repair_messages(),
+        recovery_samples::snapshot_messages(),
+        recovery_samples::repair_messages(),
     ]
     .concat()
 }
@@ -209,7 +210,7 @@ fn replicate_messages() -> Vec<Named<Between>> {
 }
 
 /// The start of a term, a request, and one of 1,500 bytes in two entries.
-fn entries() -> [Entry; 4] {
+pub fn entries() -> [Entry; 4] {
     let long = logged(8, Operation::Put { key: key(), value: "x".repeat(1_500).into() });
     let mut rest = Bytes::from(long.encode());
     let part = rest.split_to(ENTRY_BYTES_MAX);
@@ -237,40 +238,6 @@ fn read_index_messages() -> Vec<Named<Between>> {
     vec![
         ("read-index-request", (1, 2, Message::ReadIndexRequest(request))),
         ("read-index-reply", (2, 1, Message::ReadIndexReply(reply))),
-    ]
-}
-
-fn snapshot_messages() -> Vec<Named<Between>> {
-    let snapshot = SnapshotName { index: LogIndex(1_000), term: TERM, chain: 0x5eed_c4a1 };
-    let offer = SnapshotOffer { term: TERM, snapshot };
-    let request = SnapshotRequest { snapshot, block: 2, first: 64, wanted: 0b101 };
-    let piece = SnapshotPiece {
-        snapshot,
-        block: 2,
-        last: true,
-        length: 67_590,
-        checksum: 0xb10c_b10c,
-        piece: 66,
-        bytes: Bytes::from_static(b"\x04\x01\0\0\0\0"),
-    };
-    vec![
-        ("snapshot-offer", (2, 1, Message::SnapshotOffer(offer))),
-        ("snapshot-request", (1, 2, Message::SnapshotRequest(request))),
-        ("snapshot-piece", (2, 1, Message::SnapshotPiece(piece))),
-    ]
-}
-
-fn repair_messages() -> Vec<Named<Between>> {
-    let bound = Some((TERM, LogIndex(1044)));
-    let request = RepairRequest { first: LogIndex(1041), last: LogIndex(1043), bound };
-    let entries = entries()[..1].to_vec();
-    let reply = RepairReply { term: TERM, end: None, first: LogIndex(1041), entries };
-    let first = LogIndex(1043);
-    let nothing = RepairReply { term: Term(4), end: bound, first, entries: Vec::new() };
-    vec![
-        ("repair-request", (1, 2, Message::RepairRequest(request))),
-        ("repair-reply", (2, 1, Message::RepairReply(reply))),
-        ("repair-reply-without", (3, 1, Message::RepairReply(nothing))),
     ]
 }
 

@@ -1,0 +1,44 @@
+//! The values that show how a node gets what it lacks.
+
+use bytes::Bytes;
+use quorate::types::{LogIndex, Term};
+use quorate::wire::{
+    Message, RepairReply, RepairRequest, SnapshotName, SnapshotOffer, SnapshotPiece,
+    SnapshotRequest,
+};
+
+use super::samples::{Between, Named, TERM, entries};
+
+pub fn snapshot_messages() -> Vec<Named<Between>> {
+    let snapshot = SnapshotName { index: LogIndex(1_000), term: TERM, chain: 0x5eed_c4a1 };
+    let offer = SnapshotOffer { term: TERM, snapshot };
+    let request = SnapshotRequest { snapshot, block: 2, first: 64, wanted: 0b101 };
+    let piece = SnapshotPiece {
+        snapshot,
+        block: 2,
+        last: true,
+        length: 67_590,
+        checksum: 0xb10c_b10c,
+        piece: 66,
+        bytes: Bytes::from_static(b"\x04\x01\0\0\0\0"),
+    };
+    vec![
+        ("snapshot-offer", (2, 1, Message::SnapshotOffer(offer))),
+        ("snapshot-request", (1, 2, Message::SnapshotRequest(request))),
+        ("snapshot-piece", (2, 1, Message::SnapshotPiece(piece))),
+    ]
+}
+
+pub fn repair_messages() -> Vec<Named<Between>> {
+    let bound = Some((TERM, LogIndex(1044)));
+    let request = RepairRequest { first: LogIndex(1041), last: LogIndex(1043), bound };
+    let entries = entries()[..1].to_vec();
+    let reply = RepairReply { term: TERM, end: None, first: LogIndex(1041), entries };
+    let first = LogIndex(1043);
+    let nothing = RepairReply { term: Term(4), end: bound, first, entries: Vec::new() };
+    vec![
+        ("repair-request", (1, 2, Message::RepairRequest(request))),
+        ("repair-reply", (2, 1, Message::RepairReply(reply))),
+        ("repair-reply-without", (3, 1, Message::RepairReply(nothing))),
+    ]
+}
