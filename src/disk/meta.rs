@@ -76,22 +76,13 @@ impl Meta {
     /// whole whenever the power fails.
     pub fn save(&mut self, directory: &mut dyn Directory) -> Result<(), DiskError> {
         self.sequence += 1;
-        self.write_copies(META, COPIES, directory)
+        self.save_as(META, directory)
     }
 
-    /// The same, into a file that nobody relies on yet.
+    /// The same, as it is, into a file of this name.
     pub fn save_as(&self, name: &str, directory: &mut dyn Directory) -> Result<(), DiskError> {
-        self.write_copies(name, COPIES, directory)
-    }
-
-    fn write_copies(
-        &self,
-        name: &str,
-        copies: [u64; 2],
-        directory: &mut dyn Directory,
-    ) -> Result<(), DiskError> {
         let bytes = self.encode();
-        for copy in copies {
+        for copy in COPIES {
             directory.write_at(name, copy, &bytes)?;
             directory.sync(name)?;
         }
@@ -194,17 +185,14 @@ impl FoundMeta {
         Ok(Self { meta, at, bytes, damaged })
     }
 
-    /// Makes `meta` durable in its place. docs/guarantees.md: "Nothing read at start is
-    /// relied on before it is written and synced again", and the other copy may be the
-    /// only one on the disk until then. So what was read is written first, and only then
-    /// the new, with the other copy before this one.
+    /// Makes `meta` durable in its place, with the same genesis. docs/guarantees.md:
+    /// "Nothing read at start is relied on before it is written and synced again": the copy
+    /// that was read may be in the page cache alone, and the other the only one on the
+    /// disk. So it is written as it is first; after that only its first sector changes.
     pub fn replace(&self, meta: &mut Meta, directory: &mut dyn Directory) -> Result<(), DiskError> {
         directory.write_at(META, self.at, &self.bytes)?;
         directory.sync(META)?;
-        let [first, second] = COPIES;
-        let copies = if self.at == first { [second, first] } else { [first, second] };
-        meta.sequence += 1;
-        meta.write_copies(META, copies, directory)
+        meta.save(directory)
     }
 }
 

@@ -7,10 +7,8 @@ use quorate::sim::SimDirectory;
 use super::life::{Author, Expected, Step, blank, identity, long_life, segment_size, start, take};
 use super::recording::Recording;
 
-/// How many losses of power are tried at each moment, and at each of the first ones, in
-/// which the genesis is written.
+/// How many losses of power are tried at each moment.
 const LOSSES: u64 = 6;
-const LOSSES_AT_BIRTH: u64 = 40;
 
 /// What a start may find when the power failed in the middle of a step.
 fn possible(before: &Expected, step: &Step) -> Vec<Expected> {
@@ -66,7 +64,7 @@ fn what_was_synced_is_there_after_a_loss_of_power() {
         take(step, &expected.log, &mut journal, &mut recording);
         let possible = possible(&expected, step);
         for copy in std::mem::take(&mut recording.copies) {
-            for _ in 0..if moments < 20 { LOSSES_AT_BIRTH } else { LOSSES } {
+            for _ in 0..LOSSES {
                 seed += 1;
                 check(&copy, seed, &possible);
             }

@@ -4,7 +4,8 @@ use quorate::disk::{self, Directory, Doubt, META, Record, SECTOR_BYTES, StartErr
 use quorate::sim::SimDirectory;
 use quorate::types::{LogIndex, ServerId, Term};
 
-use super::life::{blank, identity, lived, long_life, start};
+use super::life::{blank, configuration, identity, lived, long_life, start};
+use super::recording::Recording;
 
 const COPIES: [u64; 2] = [0, 4_096];
 
@@ -106,4 +107,31 @@ fn doubts_join_to_the_wider_one() {
     assert_eq!(Doubt::join(None, upto(1, 9)), upto(1, 9));
     assert_eq!(Doubt::join(upto(1, 9), boundless), boundless);
     assert_eq!(Doubt::join(None, None), None);
+}
+
+/// A genesis takes several sectors, of which any may be missing after a loss of power.
+#[test]
+fn one_copy_is_whole_whenever_the_power_fails_while_a_genesis_is_written() {
+    let mut recording = Recording::of(blank());
+    let (mut journal, _) = start(&mut recording);
+    recording.copies.clear();
+    let accepted = Record::GenesisAccepted(configuration());
+    journal.write(&mut recording, &[accepted]).expect("a disk that works");
+    let copies = recording.copies;
+    assert!(copies.len() >= 4);
+    for copy in copies {
+        lose_power_often(&copy);
+        // The process is killed there, and the power fails during the next start.
+        let mut starting = Recording::of(copy);
+        start(&mut starting);
+        starting.copies.iter().for_each(lose_power_often);
+    }
+}
+
+fn lose_power_often(copy: &SimDirectory) {
+    for seed in 0..200 {
+        let mut directory = copy.clone();
+        directory.lose_power(&mut fastrand::Rng::with_seed(seed));
+        disk::examine(&directory).expect("one copy is whole");
+    }
 }
