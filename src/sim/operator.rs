@@ -24,12 +24,14 @@ pub struct Operator {
     acts_at: Instant,
     /// The number of the change that is asked for.
     nonce: u64,
+    /// Whether a node may still be let out: also by what was asked for and given up.
+    lets_out: bool,
 }
 
 impl Operator {
     /// One who does nothing.
     pub fn idle(random: fastrand::Rng) -> Self {
-        Self { random, changes: Vec::new(), acts_at: Instant(0), nonce: 1 }
+        Self { random, changes: Vec::new(), acts_at: Instant(0), nonce: 1, lets_out: false }
     }
 
     /// One who lets the last of so many nodes in, and then perhaps any of them out.
@@ -37,16 +39,23 @@ impl Operator {
         let newcomer = nodes - 1;
         let address = Endpoint::Node(newcomer).address();
         let mut changes = vec![MemberChange::Add { node: id_of(newcomer), address }];
-        if random.bool() {
+        let lets_out = random.bool();
+        if lets_out {
             changes.insert(0, MemberChange::Remove { node: id_of(random.usize(..nodes)) });
         }
         let acts_at = Instant(0) + within.mul_f64(random.f64());
-        Self { random, changes, acts_at, nonce: 1 }
+        Self { random, changes, acts_at, nonce: 1, lets_out }
     }
 
     /// Whether nothing is left to be done.
     pub fn is_done(&self) -> bool {
         self.changes.is_empty()
+    }
+
+    /// Whether a node may still be let out. A cluster that loses a disk at that very moment
+    /// may be left without a majority, since what died just now is not known to be dead.
+    pub fn lets_out(&self) -> bool {
+        self.lets_out
     }
 
     /// The next frame to send, if it is time, and to which of so many nodes.
@@ -78,7 +87,11 @@ impl Operator {
         let Ok(frame) = wire::decode(datagram) else { return };
         let Message::MemberReply(reply) = frame.message else { return };
         if reply.nonce == self.nonce && reply.outcome != MemberOutcome::Pending {
-            self.changes.pop();
+            let change = self.changes.pop();
+            let is_done =
+                matches!(reply.outcome, MemberOutcome::Changed | MemberOutcome::AlreadySo);
+            let is_out = matches!(change, Some(MemberChange::Remove { .. })) && is_done;
+            self.lets_out &= !is_out;
             self.nonce += 1;
         }
     }

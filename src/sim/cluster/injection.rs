@@ -121,7 +121,8 @@ impl Cluster {
             }
             left += 1;
         }
-        on_disks[place].is_some() && !is_begun && left >= newest.1.majority()
+        let is_safe = !is_begun && !self.operator.lets_out();
+        on_disks[place].is_some() && is_safe && left >= newest.1.majority()
     }
 
     /// All nodes lose their power together.
