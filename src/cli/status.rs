@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use getopts::Options;
+use indicatif::HumanBytes;
 use serde_json::{Map, Value, json};
 
 use super::args::{ClientFlags, parse};
@@ -10,7 +11,7 @@ use super::exit::{Exit, Failure, Outcome};
 use super::output::{note, print_line};
 use super::survey::{self, Survey, Surveyed};
 use crate::types::{LogIndex, ServerId};
-use crate::wire::{DropCause, NodeStatus, PeerStatus, Role};
+use crate::wire::{DiskStatus, DropCause, NodeStatus, PeerStatus, Role};
 
 pub const HELP: &str = "\
 Shows how the nodes are: those given, and every peer that these name.
@@ -68,7 +69,11 @@ impl Health {
         let members = listed.len() + 1;
         let expected = survey.nodes.values().filter(is_missed).count();
         let following = |status: &&NodeStatus| {
-            status.voter && status.term == leader.term && status.leader_id == Some(leader.id)
+            let is_disk_well = status.disk.missing_from.is_none() && !status.disk.low;
+            is_disk_well
+                && status.voter
+                && status.term == leader.term
+                && status.leader_id == Some(leader.id)
         };
         let whole = survey.answers().filter(following).count();
         if whole >= members && whole == expected {
@@ -120,7 +125,35 @@ fn print_table(survey: &Survey) -> Result<(), Failure> {
     for row in &rows {
         print_line(&aligned(row, &widths))?;
     }
-    survey.answers().filter_map(dropped_line).try_for_each(|line| print_line(&line))
+    survey.answers().filter_map(dropped_line).try_for_each(|line| print_line(&line))?;
+    survey.answers().flat_map(disk_lines).try_for_each(|line| print_line(&line))
+}
+
+/// What is not well with the node's disk, and what is being done about it.
+fn disk_lines(status: &NodeStatus) -> Vec<String> {
+    let (id, disk) = (status.id, &status.disk);
+    let damage = disk.missing_from.map(|first| {
+        format!("node {id} cannot read its log from entry {first} on, and seeks it at the others")
+    });
+    let low = disk.low.then(|| {
+        let free = HumanBytes(disk.free.unwrap_or(0));
+        format!("node {id} has {free} of disk left: it takes deletes and reads, and no more")
+    });
+    let fetching = disk.fetching.map(|(index, bytes)| {
+        format!("node {id} fetches the snapshot of entry {index}: {} so far", HumanBytes(bytes))
+    });
+    [damage, low, fetching].into_iter().flatten().collect()
+}
+
+fn disk_to_json(disk: &DiskStatus) -> Value {
+    json!({
+        "snapshot_index": disk.snapshot_index.0,
+        "free_bytes": disk.free,
+        "low": disk.low,
+        "missing_from": disk.missing_from.map(|index| index.0),
+        "fetching_index": disk.fetching.map(|(index, _)| index.0),
+        "fetched_bytes": disk.fetching.map(|(_, bytes)| bytes),
+    })
 }
 
 fn row(address: SocketAddr, status: &NodeStatus, last: LogIndex) -> Vec<String> {
@@ -200,6 +233,7 @@ fn node_to_json(address: SocketAddr, node: &Surveyed) -> Value {
         "sessions": status.sessions,
         "uptime_us": status.uptime,
         "dropped": dropped_to_json(status),
+        "disk": disk_to_json(&status.disk),
         "peers": status.peers.iter().map(peer_to_json).collect::<Vec<_>>(),
     })
 }

@@ -33,7 +33,7 @@ pub struct Progress {
     /// When the newest of the leader's frames that it is known to have heard was sent.
     pub contact: Instant,
     /// How many frames with entries were sent to it again.
-    pub retransmitted: u64,
+    pub retransmitted: u32,
     /// The first index that was ever sent; all from here to `next` was.
     first: LogIndex,
     /// The first index that was never sent.
@@ -126,7 +126,7 @@ impl Progress {
     fn declare_lost_before(&mut self, time: Instant) {
         while self.in_flight.front().is_some_and(|oldest| oldest.sent_at < time) {
             if let Some(lost) = self.in_flight.pop_front() {
-                self.retransmitted += 1;
+                self.retransmitted = self.retransmitted.saturating_add(1);
                 self.lost.push_back((lost.first, lost.last));
             }
         }

@@ -5,7 +5,7 @@ use super::state::{Peer, ReplicaState};
 use crate::disk::GenesisState;
 use crate::time::{Instant, micros};
 use crate::types::{LogIndex, NODES_MAX, ServerId};
-use crate::wire::{NodeStatus, PeerStatus, Role};
+use crate::wire::{DiskStatus, NodeStatus, PeerStatus, Role};
 
 impl ReplicaNode {
     /// How the node is.
@@ -33,12 +33,24 @@ impl ReplicaNode {
             sessions: u32::try_from(committed.sessions().session_count()).unwrap_or(u32::MAX),
             uptime: micros(now.since(self.started_at)),
             dropped: state.dropped.iter().map(|(cause, count)| (cause.code(), *count)).collect(),
+            disk: self.disk_status(),
             peers: state
                 .peers
                 .iter()
                 .take(NODES_MAX)
                 .map(|(id, peer)| peer_status(*id, peer, state, now))
                 .collect(),
+        }
+    }
+
+    fn disk_status(&self) -> DiskStatus {
+        let state = &self.state;
+        DiskStatus {
+            snapshot_index: state.snapshots.durable_index(),
+            free: state.space.free(),
+            low: state.space.is_low(),
+            missing_from: state.in_doubt.is_there().then(|| state.log.last_index().next()),
+            fetching: self.snapshots.fetching(),
         }
     }
 

@@ -471,8 +471,25 @@ pub struct NodeStatus {
     pub uptime: u64,
     /// Frames dropped, by cause: [`DropCause::code`](super::DropCause::code) and count.
     pub dropped: Vec<(u8, u64)>,
+    /// Its disk.
+    pub disk: DiskStatus,
     /// The other nodes, as this one sees them.
     pub peers: Vec<PeerStatus>,
+}
+
+/// How a node's disk is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DiskStatus {
+    /// The index that the newest snapshot covers; zero: there is none.
+    pub snapshot_index: LogIndex,
+    /// How many bytes may still be written; none: not measured.
+    pub free: Option<u64>,
+    /// Whether what makes the state grow is refused for want of room.
+    pub low: bool,
+    /// The first entry that a damaged disk lacks; none: it lacks none.
+    pub missing_from: Option<LogIndex>,
+    /// The snapshot that is being fetched from another node, and how many bytes have come.
+    pub fetching: Option<(LogIndex, u64)>,
 }
 
 /// How a node sees another.
@@ -495,5 +512,5 @@ pub struct PeerStatus {
     /// Seen by a leader: how far that is on its disk.
     pub durable: LogIndex,
     /// How many frames with entries were sent to it again.
-    pub retransmitted: u64,
+    pub retransmitted: u32,
 }

@@ -6,7 +6,7 @@ use super::fields::{
     put_address, put_count, put_option, put_text, take_address, take_list, take_option, take_text,
 };
 use super::kind::Body;
-use super::message::{NodeStatus, PeerStatus, Role, StatusRequest};
+use super::message::{DiskStatus, NodeStatus, PeerStatus, Role, StatusRequest};
 use crate::codec::{Malformed, Reader};
 use crate::types::{DirectoryId, GenesisId, Incarnation, LogIndex, NODES_MAX, ServerId, Term};
 
@@ -50,6 +50,7 @@ impl Body for NodeStatus {
             out.put_u8(*cause);
             out.put_u64_le(*count);
         }
+        self.disk.put(out);
         put_count(out, self.peers.len());
         for peer in &self.peers {
             put_peer(out, peer);
@@ -78,7 +79,31 @@ impl Body for NodeStatus {
             dropped: take_list(reader, usize::from(u8::MAX), |reader| {
                 Ok((reader.u8()?, reader.u64()?))
             })?,
+            disk: DiskStatus::take(reader)?,
             peers: take_list(reader, NODES_MAX, take_peer)?,
+        })
+    }
+}
+
+impl DiskStatus {
+    fn put(self, out: &mut Vec<u8>) {
+        out.put_u64_le(self.snapshot_index.0);
+        put_option(out, self.free, BufMut::put_u64_le);
+        out.put_u8(u8::from(self.low));
+        put_option(out, self.missing_from, |out, index| out.put_u64_le(index.0));
+        put_option(out, self.fetching, |out, (index, bytes)| {
+            out.put_u64_le(index.0);
+            out.put_u64_le(bytes);
+        });
+    }
+
+    fn take(reader: &mut Reader) -> Result<Self, Malformed> {
+        Ok(Self {
+            snapshot_index: LogIndex(reader.u64()?),
+            free: take_option(reader, Reader::u64)?,
+            low: reader.bool()?,
+            missing_from: take_option(reader, |reader| Ok(LogIndex(reader.u64()?)))?,
+            fetching: take_option(reader, |reader| Ok((LogIndex(reader.u64()?), reader.u64()?)))?,
         })
     }
 }
@@ -104,7 +129,7 @@ fn put_peer(out: &mut Vec<u8>, peer: &PeerStatus) {
     put_option(out, peer.round_trip, BufMut::put_u32_le);
     out.put_u64_le(peer.matched.0);
     out.put_u64_le(peer.durable.0);
-    out.put_u64_le(peer.retransmitted);
+    out.put_u32_le(peer.retransmitted);
 }
 
 fn take_peer(reader: &mut Reader) -> Result<PeerStatus, Malformed> {
@@ -124,6 +149,6 @@ fn take_peer(reader: &mut Reader) -> Result<PeerStatus, Malformed> {
         round_trip: take_option(reader, Reader::u32)?,
         matched: LogIndex(reader.u64()?),
         durable: LogIndex(reader.u64()?),
-        retransmitted: reader.u64()?,
+        retransmitted: reader.u32()?,
     })
 }

@@ -14,11 +14,11 @@ use quorate::types::{
     PacketNumber, ReadRound, Sequence, ServerId, SessionId, Term,
 };
 use quorate::wire::{
-    About, Acknowledge, DeclineReason, Declined, DropCause, Echo, Frame, GenesisHash, Header,
-    Heartbeat, Introduce, ListedValue, MemberChange, MemberOutcome, MemberReply, MemberRequest,
-    Message, NodeStatus, OpenSession, PIECE_BYTES, Page, PeerStatus, Query, Read, ReadId,
-    ReadIndexReply, ReadIndexRequest, ReplicateOperation, Reply, Request, RequestProgress, Role,
-    SessionOpened, Standing, StatusRequest, VoteReply, VoteRequest,
+    About, Acknowledge, DeclineReason, Declined, DiskStatus, DropCause, Echo, Frame, GenesisHash,
+    Header, Heartbeat, Introduce, ListedValue, MemberChange, MemberOutcome, MemberReply,
+    MemberRequest, Message, NodeStatus, OpenSession, PIECE_BYTES, Page, PeerStatus, Query, Read,
+    ReadId, ReadIndexReply, ReadIndexRequest, ReplicateOperation, Reply, Request, RequestProgress,
+    Role, SessionOpened, Standing, StatusRequest, VoteReply, VoteRequest,
 };
 
 use super::recovery_samples;
@@ -445,6 +445,13 @@ fn status() -> NodeStatus {
         sessions: 4,
         uptime: 3_600_000_000,
         dropped: vec![(DropCause::Checksum.code(), 2), (DropCause::Duplicate.code(), 41)],
+        disk: DiskStatus {
+            snapshot_index: LogIndex(1_000),
+            free: Some(4_280_000_000),
+            low: false,
+            missing_from: None,
+            fetching: None,
+        },
         peers: vec![peer(1, Some(480)), peer(3, None)],
     }
 }

@@ -14,12 +14,12 @@ use quorate::types::{
     LogIndex, LogTime, NODES_MAX, PacketNumber, ReadRound, Sequence, ServerId, SessionId, Term,
 };
 use quorate::wire::{
-    About, Acknowledge, DeclineReason, Declined, Echo, Frame, GenesisHash, Header, Heartbeat,
-    Introduce, Kind, MemberChange, MemberOutcome, MemberReply, MemberRequest, Message, NodeStatus,
-    OpenSession, PAGES_MAX, PIECE_BYTES, Page, PeerStatus, Query, RANGES_MAX, Read, ReadId,
-    ReadIndexReply, ReadIndexRequest, RepairReply, RepairRequest, ReplicateOperation, Reply,
-    Request, RequestProgress, Role, SessionOpened, SnapshotName, SnapshotOffer, SnapshotPiece,
-    SnapshotRequest, Standing, StatusRequest, VoteReply, VoteRequest,
+    About, Acknowledge, DeclineReason, Declined, DiskStatus, Echo, Frame, GenesisHash, Header,
+    Heartbeat, Introduce, Kind, MemberChange, MemberOutcome, MemberReply, MemberRequest, Message,
+    NodeStatus, OpenSession, PAGES_MAX, PIECE_BYTES, Page, PeerStatus, Query, RANGES_MAX, Read,
+    ReadId, ReadIndexReply, ReadIndexRequest, RepairReply, RepairRequest, ReplicateOperation,
+    Reply, Request, RequestProgress, Role, SessionOpened, SnapshotName, SnapshotOffer,
+    SnapshotPiece, SnapshotRequest, Standing, StatusRequest, VoteReply, VoteRequest,
 };
 
 /// A frame of any kind.
@@ -455,13 +455,13 @@ fn status() -> impl Strategy<Value = NodeStatus> {
         numbers,
         (node(), prop::option::of(node()), prop::option::of(genesis()), directory()),
         "[a-z]{1,64}",
-        (role, any::<bool>(), any::<[u32; 2]>()),
+        (role, any::<bool>(), any::<[u32; 2]>(), disk_status()),
         counted,
         vec(peer_status(), 0..=NODES_MAX),
     )
         .prop_map(
             |(numbers, (id, leader_id, genesis, directory), cluster, rest, dropped, peers)| {
-                let (role, voter, [incarnation, sessions]) = rest;
+                let (role, voter, [incarnation, sessions], disk) = rest;
                 NodeStatus {
                     nonce: numbers[0],
                     id,
@@ -480,25 +480,42 @@ fn status() -> impl Strategy<Value = NodeStatus> {
                     sessions,
                     uptime: numbers[6],
                     dropped,
+                    disk,
                     peers,
                 }
             },
         )
 }
 
+fn disk_status() -> impl Strategy<Value = DiskStatus> {
+    let missing = prop::option::of(index());
+    let fetching = prop::option::of((index(), any::<u64>()));
+    (index(), any::<Option<u64>>(), any::<bool>(), missing, fetching).prop_map(
+        |(snapshot_index, free, low, missing_from, fetching)| DiskStatus {
+            snapshot_index,
+            free,
+            low,
+            missing_from,
+            fetching,
+        },
+    )
+}
+
 fn peer_status() -> impl Strategy<Value = PeerStatus> {
     let ages = (any::<Option<u64>>(), any::<Option<u32>>());
-    (node(), address(), any::<[bool; 2]>(), ages, any::<[u64; 3]>()).prop_map(
-        |(id, address, [voter, learner], (heard_age, round_trip), numbers)| PeerStatus {
-            id,
-            address,
-            voter,
-            listed: voter || learner,
-            heard_age,
-            round_trip,
-            matched: LogIndex(numbers[0]),
-            durable: LogIndex(numbers[1]),
-            retransmitted: numbers[2],
+    (node(), address(), any::<[bool; 2]>(), ages, any::<([u64; 2], u32)>()).prop_map(
+        |(id, address, [voter, learner], (heard_age, round_trip), (numbers, retransmitted))| {
+            PeerStatus {
+                id,
+                address,
+                voter,
+                listed: voter || learner,
+                heard_age,
+                round_trip,
+                matched: LogIndex(numbers[0]),
+                durable: LogIndex(numbers[1]),
+                retransmitted,
+            }
         },
     )
 }
