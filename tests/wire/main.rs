@@ -10,6 +10,7 @@ mod document;
 mod readable;
 mod vectors;
 
+mod status_strategies;
 mod strategies;
 mod round_trip;
 mod damage;

@@ -14,13 +14,15 @@ use quorate::types::{
     LogIndex, LogTime, NODES_MAX, PacketNumber, ReadRound, Sequence, ServerId, SessionId, Term,
 };
 use quorate::wire::{
-    About, Acknowledge, DeclineReason, Declined, DiskStatus, Echo, Frame, GenesisHash, Header,
-    Heartbeat, Introduce, Kind, MemberChange, MemberOutcome, MemberReply, MemberRequest, Message,
-    NodeStatus, OpenSession, PAGES_MAX, PIECE_BYTES, Page, PeerStatus, Query, RANGES_MAX, Read,
-    ReadId, ReadIndexReply, ReadIndexRequest, RepairReply, RepairRequest, ReplicateOperation,
-    Reply, Request, RequestProgress, Role, SessionOpened, SnapshotName, SnapshotOffer,
-    SnapshotPiece, SnapshotRequest, Standing, StatusRequest, VoteReply, VoteRequest,
+    About, Acknowledge, DeclineReason, Declined, Echo, Frame, GenesisHash, Header, Heartbeat,
+    Introduce, Kind, MemberChange, MemberOutcome, MemberReply, MemberRequest, Message, OpenSession,
+    PAGES_MAX, PIECE_BYTES, Page, Query, RANGES_MAX, Read, ReadId, ReadIndexReply,
+    ReadIndexRequest, RepairReply, RepairRequest, ReplicateOperation, Reply, Request,
+    RequestProgress, SessionOpened, SnapshotName, SnapshotOffer, SnapshotPiece, SnapshotRequest,
+    Standing, StatusRequest, VoteReply, VoteRequest,
 };
+
+use super::status_strategies;
 
 /// A frame of any kind.
 pub fn frame() -> impl Strategy<Value = Frame> {
@@ -89,7 +91,7 @@ pub fn message(kind: Kind) -> BoxedStrategy<Message> {
         Kind::StatusRequest => {
             any::<u64>().prop_map(|nonce| Message::StatusRequest(StatusRequest { nonce })).boxed()
         }
-        Kind::Status => status().prop_map(Message::Status).boxed(),
+        Kind::Status => status_strategies::status().prop_map(Message::Status).boxed(),
         Kind::MemberRequest => member_request().prop_map(Message::MemberRequest).boxed(),
         Kind::MemberReply => member_reply().prop_map(Message::MemberReply).boxed(),
     }
@@ -99,7 +101,7 @@ fn term() -> impl Strategy<Value = Term> {
     any::<u64>().prop_map(Term)
 }
 
-fn index() -> impl Strategy<Value = LogIndex> {
+pub fn index() -> impl Strategy<Value = LogIndex> {
     any::<u64>().prop_map(LogIndex)
 }
 
@@ -107,15 +109,15 @@ fn packet() -> impl Strategy<Value = PacketNumber> {
     any::<u64>().prop_map(PacketNumber)
 }
 
-fn directory() -> impl Strategy<Value = DirectoryId> {
+pub fn directory() -> impl Strategy<Value = DirectoryId> {
     any::<u64>().prop_map(DirectoryId)
 }
 
-fn genesis() -> impl Strategy<Value = GenesisId> {
+pub fn genesis() -> impl Strategy<Value = GenesisId> {
     (1..=u64::MAX).prop_map(GenesisId)
 }
 
-fn node() -> impl Strategy<Value = ServerId> {
+pub fn node() -> impl Strategy<Value = ServerId> {
     (1..=u16::MAX).prop_map(ServerId)
 }
 
@@ -443,81 +445,8 @@ fn declined() -> impl Strategy<Value = Declined> {
         .prop_map(|(about, reason, leader)| Declined { about, reason, leader })
 }
 
-fn address() -> impl Strategy<Value = SocketAddr> {
+pub fn address() -> impl Strategy<Value = SocketAddr> {
     (any::<IpAddr>(), any::<u16>()).prop_map(SocketAddr::from)
-}
-
-fn status() -> impl Strategy<Value = NodeStatus> {
-    let numbers = any::<[u64; 8]>();
-    let role = prop::sample::select(vec![Role::Follower, Role::Candidate, Role::Leader]);
-    let counted = vec(any::<(u8, u64)>(), 0..=255);
-    (
-        numbers,
-        (node(), prop::option::of(node()), prop::option::of(genesis()), directory()),
-        "[a-z]{1,64}",
-        (role, any::<bool>(), any::<[u32; 2]>(), disk_status()),
-        counted,
-        vec(peer_status(), 0..=NODES_MAX),
-    )
-        .prop_map(
-            |(numbers, (id, leader_id, genesis, directory), cluster, rest, dropped, peers)| {
-                let (role, voter, [incarnation, sessions], disk) = rest;
-                NodeStatus {
-                    nonce: numbers[0],
-                    id,
-                    cluster,
-                    genesis,
-                    directory,
-                    incarnation: Incarnation(incarnation),
-                    role,
-                    voter,
-                    term: Term(numbers[1]),
-                    leader_id,
-                    last_index: LogIndex(numbers[2]),
-                    commit_index: LogIndex(numbers[3]),
-                    durable_index: LogIndex(numbers[4]),
-                    keys: numbers[5],
-                    sessions,
-                    uptime: numbers[6],
-                    dropped,
-                    disk,
-                    peers,
-                }
-            },
-        )
-}
-
-fn disk_status() -> impl Strategy<Value = DiskStatus> {
-    let missing = prop::option::of(index());
-    let fetching = prop::option::of((index(), any::<u64>()));
-    (index(), any::<Option<u64>>(), any::<bool>(), missing, fetching).prop_map(
-        |(snapshot_index, free, low, missing_from, fetching)| DiskStatus {
-            snapshot_index,
-            free,
-            low,
-            missing_from,
-            fetching,
-        },
-    )
-}
-
-fn peer_status() -> impl Strategy<Value = PeerStatus> {
-    let ages = (any::<Option<u64>>(), any::<Option<u32>>());
-    (node(), address(), any::<[bool; 2]>(), ages, any::<([u64; 2], u32)>()).prop_map(
-        |(id, address, [voter, learner], (heard_age, round_trip), (numbers, retransmitted))| {
-            PeerStatus {
-                id,
-                address,
-                voter,
-                listed: voter || learner,
-                heard_age,
-                round_trip,
-                matched: LogIndex(numbers[0]),
-                durable: LogIndex(numbers[1]),
-                retransmitted,
-            }
-        },
-    )
 }
 
 fn member_request() -> impl Strategy<Value = MemberRequest> {

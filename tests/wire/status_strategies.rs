@@ -1,0 +1,81 @@
+//! Whatever a node may say of itself.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use quorate::types::{Incarnation, LogIndex, NODES_MAX, Term};
+use quorate::wire::{DiskStatus, NodeStatus, PeerStatus, Role};
+
+use super::strategies::{address, directory, genesis, index, node};
+
+pub fn status() -> impl Strategy<Value = NodeStatus> {
+    let numbers = any::<[u64; 8]>();
+    let role = prop::sample::select(vec![Role::Follower, Role::Candidate, Role::Leader]);
+    let counted = vec(any::<(u8, u64)>(), 0..=255);
+    (
+        numbers,
+        (node(), prop::option::of(node()), prop::option::of(genesis()), directory()),
+        "[a-z]{1,64}",
+        (role, any::<bool>(), any::<[u32; 2]>(), disk_status()),
+        counted,
+        vec(peer_status(), 0..=NODES_MAX),
+    )
+        .prop_map(
+            |(numbers, (id, leader_id, genesis, directory), cluster, rest, dropped, peers)| {
+                let (role, voter, [incarnation, sessions], disk) = rest;
+                NodeStatus {
+                    nonce: numbers[0],
+                    id,
+                    cluster,
+                    genesis,
+                    directory,
+                    incarnation: Incarnation(incarnation),
+                    role,
+                    voter,
+                    term: Term(numbers[1]),
+                    leader_id,
+                    last_index: LogIndex(numbers[2]),
+                    commit_index: LogIndex(numbers[3]),
+                    durable_index: LogIndex(numbers[4]),
+                    keys: numbers[5],
+                    sessions,
+                    uptime: numbers[6],
+                    dropped,
+                    disk,
+                    peers,
+                }
+            },
+        )
+}
+
+fn disk_status() -> impl Strategy<Value = DiskStatus> {
+    let missing = prop::option::of(index());
+    let fetching = prop::option::of((index(), any::<u64>()));
+    (index(), any::<Option<u64>>(), any::<bool>(), missing, fetching).prop_map(
+        |(snapshot_index, free, low, missing_from, fetching)| DiskStatus {
+            snapshot_index,
+            free,
+            low,
+            missing_from,
+            fetching,
+        },
+    )
+}
+
+fn peer_status() -> impl Strategy<Value = PeerStatus> {
+    let ages = (any::<Option<u64>>(), any::<Option<u32>>());
+    (node(), address(), any::<[bool; 2]>(), ages, any::<([u64; 2], u32)>()).prop_map(
+        |(id, address, [voter, learner], (heard_age, round_trip), (numbers, retransmitted))| {
+            PeerStatus {
+                id,
+                address,
+                voter,
+                listed: voter || learner,
+                heard_age,
+                round_trip,
+                matched: LogIndex(numbers[0]),
+                durable: LogIndex(numbers[1]),
+                retransmitted,
+            }
+        },
+    )
+}
