@@ -2,6 +2,7 @@
 //! wiped, contradicted and flooded. Clusters run one at a time.
 
 mod cluster;
+mod damage;
 mod leaders;
 mod load;
 mod members;
