@@ -19,6 +19,7 @@ use super::signals::Signals;
 use super::udp_port::UdpPort;
 use crate::replica::{Batch, NodeConfig, ReplicaNode};
 use crate::time::Instant;
+use crate::types::LogIndex;
 
 const SOCKET: Token = Token(0);
 const WAKE_UP: Token = Token(1);
@@ -46,6 +47,8 @@ pub struct EventLoop {
     notices: Notices,
     node: ReplicaNode,
     frame: Vec<u8>,
+    /// What of the journal is given up once the next batch is written.
+    cut_after_batch: Option<LogIndex>,
     /// The process is to end, at this time at the latest.
     leave_by: Option<Instant>,
 }
@@ -130,6 +133,7 @@ impl EventLoop {
             notices,
             node,
             frame,
+            cut_after_batch: None,
             leave_by,
         })
     }
@@ -188,7 +192,14 @@ impl EventLoop {
         }
         let written = self.background.take_written()?;
         match written {
-            Some(Written::Durable) => self.journal.cut(self.node.on_snapshot_written(now)),
+            Some(Written::Durable) => {
+                let covered = self.node.on_snapshot_written(now);
+                if covered.installed {
+                    self.cut_after_batch = Some(covered.upto);
+                } else {
+                    self.journal.cut(covered.upto);
+                }
+            }
             Some(Written::NoSpace) => self.node.on_snapshot_refused(),
             None => {}
         }
@@ -214,6 +225,9 @@ impl EventLoop {
             return Ok(Some(batch));
         }
         self.journal.submit(batch);
+        if let Some(upto) = self.cut_after_batch.take() {
+            self.journal.cut(upto);
+        }
         Ok(None)
     }
 

@@ -138,13 +138,16 @@ fn recovered(
     doubt: Option<Doubt>,
 ) -> Recovered {
     let meta = &found.meta;
+    // A lost snapshot may have taken the place of a log that was never committed.
+    let start = snapshots.newest.as_ref().map_or(LogIndex(1), |(snapshot, _)| snapshot.index());
+    let commit = if snapshots.damaged.is_empty() { log.commit } else { log.commit.min(start) };
     let mut recovered = Recovered {
         identity: meta.identity.clone(),
         incarnation: meta.incarnation,
         genesis: meta.genesis.clone(),
         term: meta.term,
         voted_for: meta.voted_for,
-        commit: log.commit,
+        commit,
         snapshot: snapshots.newest.as_ref().map(|(snapshot, _)| snapshot.clone()),
         entries: log.entries,
         aside: log.aside,

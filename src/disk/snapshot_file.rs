@@ -31,7 +31,7 @@ pub fn write_snapshot(
     directory.rename(SNAPSHOT_AT_BIRTH, &name)?;
     directory.sync_names()?;
     for other in snapshot_names(directory)? {
-        if other != name {
+        if other < name {
             directory.remove(&other)?;
         }
     }

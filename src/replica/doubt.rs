@@ -76,11 +76,22 @@ impl InDoubt {
     /// Takes the entry that goes on from the log, if it could be read. Those at or below the
     /// log's end are of no use any more.
     pub fn take_next(&mut self, log: &Log) -> Option<Entry> {
-        self.aside = self.aside.split_off(&log.last_index().next());
-        let next = self.aside.first_entry()?;
-        let goes_on = *next.key() == log.last_index().next()
-            && next.get().chain_after(log.last_chain()) == next.get().chain;
-        goes_on.then(|| next.remove())
+        while self.aside.first_key_value().is_some_and(|(index, _)| *index <= log.last_index()) {
+            self.aside.pop_first();
+        }
+        self.has_next(log).then(|| self.aside.pop_first())?.map(|(_, entry)| entry)
+    }
+
+    /// Whether the first entry that was laid aside goes on from the log.
+    pub fn has_next(&self, log: &Log) -> bool {
+        self.aside.first_key_value().is_some_and(|(index, next)| {
+            *index == log.last_index().next() && next.chain_after(log.last_chain()) == next.chain
+        })
+    }
+
+    /// What fills the gap, as its chain has proven.
+    pub fn fill(&mut self, entries: BTreeMap<LogIndex, Entry>) {
+        self.aside.extend(entries);
     }
 
     /// Lowers the bound: what lies above cannot have been committed.

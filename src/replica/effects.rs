@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::disk::Record;
+use crate::store::State;
 use crate::time::Instant;
 use crate::timer_wheel::TimerWheel;
 use crate::types::{PacketNumber, ServerId};
@@ -36,6 +37,8 @@ pub struct Effects {
     records: Vec<Record>,
     promises: Vec<Outgoing>,
     batches_taken: u64,
+    /// States that nobody needs any more. To free one takes long.
+    retired: Vec<State>,
 }
 
 /// What a node waits for.
@@ -127,6 +130,7 @@ impl Effects {
             records: Vec::new(),
             promises: Vec::new(),
             batches_taken: 0,
+            retired: Vec::new(),
         }
     }
 
@@ -148,6 +152,16 @@ impl Effects {
     /// Sends the message once everything recorded so far is durable.
     pub fn promise(&mut self, to: Destination, message: Message) {
         self.promises.push(Outgoing { to, message });
+    }
+
+    /// Nobody needs this state any more.
+    pub fn retire(&mut self, state: State) {
+        self.retired.push(state);
+    }
+
+    /// A state to free where that may take long.
+    pub(super) fn take_retired(&mut self) -> Option<State> {
+        self.retired.pop()
     }
 
     /// Makes the record durable.

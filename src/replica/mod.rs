@@ -60,6 +60,16 @@ use reads::ReadManager;
 use repair::RepairManager;
 use requests::RequestManager;
 
+/// What of the journal a snapshot that was written makes needless.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Covered {
+    /// Everything up to this index.
+    pub upto: LogIndex,
+    /// The snapshot took the place of the log. The record of that, in the next batch, must be
+    /// on the disk before anything is given up.
+    pub installed: bool,
+}
+
 /// The whole of one node.
 #[derive(Debug)]
 pub struct ReplicaNode {
@@ -195,7 +205,7 @@ impl ReplicaNode {
                 fx.send(Destination::Peer(leader), Message::Acknowledge(acknowledge));
             }
         }
-        self.snapshots.end_turn(state, now);
+        self.snapshots.end_turn(state, fx);
         state.forget_entries(self.kept_entries, self.snapshots.oldest_sent());
     }
 
@@ -237,19 +247,21 @@ impl ReplicaNode {
         self.state.snapshots.take_to_write()
     }
 
-    /// The snapshot that was taken is on the disk, under its name. Returns up to which index
-    /// the journal is no longer needed.
-    pub fn on_snapshot_written(&mut self, now: Instant) -> LogIndex {
+    /// The snapshot that was taken is on the disk, under its name. Returns what of the journal
+    /// is no longer needed.
+    pub fn on_snapshot_written(&mut self, now: Instant) -> Covered {
         self.effects.now = now;
         let Self { state, effects: fx, .. } = self;
+        let mut installed = false;
         if let Some(snapshot) = state.snapshots.on_written()
             && snapshot.index() > state.commit
         {
+            installed = true;
             ::log::info!("node {}: goes on from a snapshot, {}", state.server_id, snapshot.index());
             state.install(&snapshot, fx);
             self.answer_to = HeartbeatManager::leader_to_answer(state);
         }
-        state.snapshots.durable_index()
+        Covered { upto: state.snapshots.durable_index(), installed }
     }
 
     /// There was no room on the disk for the snapshot that was taken.
@@ -265,7 +277,7 @@ impl ReplicaNode {
 
     /// A state that nobody needs any more. To free one takes long: drop it beside the loop.
     pub fn take_retired(&mut self) -> Option<State> {
-        self.state.snapshots.take_retired()
+        self.effects.take_retired().or_else(|| self.state.snapshots.take_retired())
     }
 
     /// What this node promised itself has become durable.

@@ -62,7 +62,7 @@ impl Pins {
             fx.send(Destination::Client(client), Message::Page(page));
             return Ok(());
         }
-        self.drop_idle(fx.now);
+        self.drop_idle(fx);
         if self.by_read.len() >= PINS_MAX {
             return Err(DeclineReason::Busy);
         }
@@ -96,8 +96,15 @@ impl Pins {
     }
 
     /// Drops what clients have not come back for.
-    pub fn drop_idle(&mut self, now: Instant) {
-        self.by_read.retain(|_, pin| now.since(pin.touched) < IDLE_MAX);
+    pub fn drop_idle(&mut self, fx: &mut Effects) {
+        let is_idle = |pin: &Pin| fx.now.since(pin.touched) >= IDLE_MAX;
+        let idle = self.by_read.iter().filter(|(_, pin)| is_idle(pin));
+        let idle: Vec<ReadId> = idle.map(|(read, _)| *read).collect();
+        for read in idle {
+            if let Some(pin) = self.by_read.remove(&read) {
+                fx.retire(pin.answer.into_state());
+            }
+        }
     }
 
     /// Whether nothing is pinned.

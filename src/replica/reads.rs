@@ -278,7 +278,7 @@ impl ReadManager {
     /// Drops what clients have not come back for.
     pub fn sweep(&mut self, fx: &mut Effects) {
         let now = fx.now;
-        self.pins.drop_idle(now);
+        self.pins.drop_idle(fx);
         let in_time = |pending: &Pending| now.since(pending.since) < WAIT_MAX;
         self.arrived.retain(in_time);
         for group in &mut self.groups {

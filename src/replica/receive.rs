@@ -198,7 +198,8 @@ impl ReplicaNode {
                 // Whoever has a snapshot may help a damaged directory; it shows what is
                 // committed, and need not come from a leader.
                 if self.state.in_doubt.is_there() || self.follow(sender, offer.term)? {
-                    self.snapshots.on_offer(sender.id, *offer, &self.state, &mut self.effects);
+                    let Self { state, effects: fx, .. } = self;
+                    self.snapshots.on_offer(sender.id, *offer, state, fx);
                 }
             }
             Message::SnapshotRequest(request) => {

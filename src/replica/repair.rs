@@ -13,7 +13,7 @@ use super::effects::{Destination, Effects, Timer};
 use super::snapshots::SnapshotManager;
 use super::state::ReplicaState;
 use crate::disk::LogEnd;
-use crate::entry::Entry;
+use crate::entry::{Entry, EntryKind};
 use crate::time::Instant;
 use crate::types::{DirectoryId, LogIndex, ServerId, Term};
 use crate::wire::{
@@ -25,7 +25,7 @@ const INTERVAL: Duration = Duration::from_millis(50);
 /// The most frames of one answer.
 const FRAMES_MAX: usize = 32;
 /// The most entries of one stretch.
-const HELD_MAX: usize = 16_384;
+const HELD_MAX: usize = 262_144;
 
 /// Asks for what this directory lacks, and answers others.
 #[derive(Debug, Default)]
@@ -44,9 +44,13 @@ type Stretch = BTreeMap<LogIndex, Entry>;
 
 impl RepairManager {
     /// Asks all others, and will ask again while there is any doubt.
-    pub fn on_timeout(&mut self, state: &ReplicaState, fx: &mut Effects) {
+    pub fn on_timeout(&mut self, state: &mut ReplicaState, fx: &mut Effects) {
+        state.rejoin(fx);
         if !state.in_doubt.is_there() {
             *self = Self::default();
+            return;
+        }
+        if state.in_doubt.has_next(&state.log) {
             return;
         }
         self.drop_overtaken(state);
@@ -140,8 +144,8 @@ impl RepairManager {
             && reply.term > term
         {
             self.ends.insert((from, directory), end);
-            self.lower_bound(state, fx);
         }
+        self.lower_bound(state, fx);
         self.close_gap(state, fx);
     }
 
@@ -175,30 +179,59 @@ impl RepairManager {
     /// Puts what was held into the log once it is proven to be what was lost: the entry
     /// behind it goes on from it, or it ends in the very entry that the doubt ends with.
     fn close_gap(&mut self, state: &mut ReplicaState, fx: &mut Effects) {
+        self.drop_overtaken(state);
         self.held.retain(|_, stretch| !is_of_another_log(stretch, state));
         let closing = self.held.iter().find(|(_, stretch)| closes(stretch, state));
         let Some((&began, _)) = closing else { return };
-        for entry in self.held.remove(&began).unwrap_or_default().into_values() {
-            state.append(entry, fx);
-        }
+        state.in_doubt.fill(self.held.remove(&began).unwrap_or_default());
         self.held.clear();
         state.rejoin(fx);
     }
 
     /// What so many members do not have that the others are no majority was never
     /// acknowledged, and is in doubt no more.
+    ///
+    /// The members are known only as far as the log is. So the log, with what is held for
+    /// the gap, must reach the new bound; no change of the members may be open there; and so
+    /// many must lack what lies above that no majority of a configuration which differs by
+    /// one voter can have committed it either: then none was changed further.
     fn lower_bound(&self, state: &mut ReplicaState, fx: &mut Effects) {
         let members = state.configuration();
-        let needed = members.members.len() - members.majority() + 1;
+        let needed = lacking_needed(members.members.len());
         let counted = self.ends.iter().filter(|((node, directory), _)| {
             *node != state.server_id && members.is_voter(*node, *directory)
         });
         let mut ends: Vec<LogEnd> = counted.map(|(_, end)| *end).collect();
         ends.sort_unstable();
-        if let Some(&bound) = ends.get(needed - 1) {
+        if let Some(&bound) = ends.get(needed - 1)
+            && self.is_reached(bound, state)
+        {
             state.lower_doubt(bound, fx);
         }
     }
+
+    /// Whether the log, or a stretch that goes on from it, holds all up to the bound, without
+    /// a change of the members that is not committed.
+    fn is_reached(&self, bound: LogEnd, state: &ReplicaState) -> bool {
+        let is_change = |entry: &&Entry| entry.kind == EntryKind::Configuration;
+        let reaches = |stretch: &Stretch| {
+            let newest = stretch.last_key_value().map(|(index, entry)| (entry.term, *index));
+            newest.is_some_and(|end| end >= bound)
+                && !stretch.values().any(|entry| is_change(&entry))
+        };
+        state.configuration_index() <= state.commit
+            && (state.log.end() >= bound || self.held.values().any(reaches))
+    }
+}
+
+/// How many of so many voters must lack an entry, so that no majority of them, or of them
+/// with one more or one less, can have committed it.
+fn lacking_needed(voters: usize) -> usize {
+    let majority = |voters: usize| voters / 2 + 1;
+    let same = voters - majority(voters) + 1;
+    let one_more = voters + 2 - majority(voters + 1);
+    let one_less = voters + 1 - majority(voters.saturating_sub(1));
+    same.max(one_more).max(one_less)
 }
 
 fn goes_on(entry: &Entry, last: LogIndex, chain: u32) -> bool {

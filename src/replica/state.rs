@@ -24,6 +24,8 @@ use crate::wire::{DropCause, Role};
 
 /// The most entries that are kept for a node which fetches the snapshot before them.
 const KEPT_ENTRIES_MAX: u64 = 262_144;
+/// The most entries that one turn puts back: executing them takes time.
+const REJOINED_PER_TURN: usize = 512;
 /// The most entries that one turn forgets: freeing them takes time.
 const FORGOTTEN_PER_TURN: usize = 4_096;
 
@@ -134,6 +136,7 @@ impl ReplicaState {
     /// The state that goes on from what a directory held.
     pub fn recovered(config: &NodeConfig, recovered: Recovered, fx: &mut Effects) -> Self {
         let server_id = recovered.identity.id;
+        record_beginning(&recovered, fx);
         let listed = config.nodes.iter().map(|(id, listed)| (*id, listed.address)).collect();
         let (base, store) = beginning(&recovered);
         let mut state = Self {
@@ -357,10 +360,15 @@ impl ReplicaState {
     }
 
     /// Puts back into the log what goes on from it and could be read, and ends the doubt if
-    /// the log has come far enough.
+    /// the log has come far enough. A turn puts back some; the next one goes on.
     pub fn rejoin(&mut self, fx: &mut Effects) {
-        while let Some(entry) = self.in_doubt.take_next(&self.log) {
+        for _ in 0..REJOINED_PER_TURN {
+            let Some(entry) = self.in_doubt.take_next(&self.log) else { break };
             self.append(entry, fx);
+        }
+        if self.in_doubt.has_next(&self.log) {
+            // Not in this turn.
+            fx.arm(Timer::Repair, Duration::from_micros(1));
         }
         if self.in_doubt.is_there() && self.in_doubt.is_covered_by(self.log.end()) {
             self.end_doubt(fx);
@@ -406,6 +414,16 @@ impl ReplicaState {
     /// Microseconds that the oldest entry which is not durable has waited.
     pub fn durability_age(&self, now: Instant) -> u32 {
         self.log.oldest_unsynced().map_or(0, |at| age_micros(now, at))
+    }
+}
+
+/// Whatever log there was before the snapshot is void: it may have been cut off before the
+/// record of that was durable, and must not come back when the snapshot is lost some day.
+fn record_beginning(recovered: &Recovered, fx: &mut Effects) {
+    let is_whole = recovered.entries.is_empty() && recovered.doubt.is_none();
+    if let Some(snapshot) = recovered.snapshot.as_ref().filter(|_| is_whole) {
+        let Base { index, term, chain } = base_of(snapshot);
+        fx.record(Record::Restart { index, term, chain });
     }
 }
 

@@ -59,6 +59,11 @@ impl Answer {
         Some((bytes, is_last))
     }
 
+    /// Only the state.
+    pub fn into_state(self) -> State {
+        self.state
+    }
+
     /// The pages before this one will not be asked for again.
     pub fn release_before(&mut self, number: u32) {
         while self.first < number && self.starts.len() > 1 {

@@ -235,6 +235,11 @@ impl SnapshotBuilder {
         Ok(())
     }
 
+    /// What there is so far, to free it.
+    pub fn into_state(self) -> Option<State> {
+        self.begun.map(Snapshot::into_state)
+    }
+
     /// The whole snapshot.
     ///
     /// # Errors

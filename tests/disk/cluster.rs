@@ -197,7 +197,9 @@ impl Running {
         let Some(snapshot) = self.node.take_snapshot() else { return false };
         disk::write_snapshot(&mut self.directory, &snapshot).expect("room for a snapshot");
         let covered = self.node.on_snapshot_written(now);
-        self.journal.cut(&mut self.directory, covered).expect("a disk that works");
+        if !covered.installed {
+            self.journal.cut(&mut self.directory, covered.upto).expect("a disk that works");
+        }
         true
     }
 }

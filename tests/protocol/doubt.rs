@@ -2,8 +2,8 @@
 //! comes about.
 
 use quorate::disk::{Doubt, LogEnd, Record};
-use quorate::entry::Entry;
-use quorate::types::{LogIndex, Term};
+use quorate::entry::{Entry, EntryKind};
+use quorate::types::{LogIndex, LogTime, Term};
 use quorate::wire::{Message, RepairReply, RepairRequest, VoteRequest};
 
 use super::leader::{heartbeat_that_commits, noop_after};
@@ -154,9 +154,26 @@ fn what_too_many_others_never_had_is_in_doubt_no_more() {
     probe.hear(THIRD, end(2, (Term(1), LogIndex(3))));
     assert!(probe.state().in_doubt.is_there(), "in that term it may still accept it");
     probe.hear(THIRD, end(3, (Term(2), LogIndex(5))));
-    assert_eq!(probe.state().in_doubt.bound(), Some((Term(2), LogIndex(5))), "up to there it has");
+    assert!(probe.state().in_doubt.is_there(), "what lies between may change the members");
+    probe.hear(THIRD, answer(4, &log[2..4]));
+    assert!(!probe.state().in_doubt.is_there(), "nothing was committed beyond, and all is here");
     let lowered = Record::Doubt(Some(Doubt { upto: Some((Term(2), LogIndex(5))) }));
     assert!(probe.write().records().contains(&lowered));
+    assert_eq!(probe.state().log.last_index(), LogIndex(5));
+
+    let mut probe = damaged();
+    let with_fourth = Entry::chained(
+        log[1].chain,
+        LogIndex(4),
+        Term(2),
+        LogTime(1),
+        EntryKind::Configuration,
+        configuration(4).encode(),
+    );
+    probe.hear(THIRD, answer(4, &[with_fourth]));
+    probe.hear(SECOND, end(3, (Term(1), LogIndex(3))));
+    probe.hear(THIRD, end(3, (Term(2), LogIndex(4))));
+    assert!(probe.state().in_doubt.is_there(), "a fourth may have made a majority with this one");
 
     let mut probe = damaged();
     probe.hear(SECOND, end(3, (Term(1), LogIndex(3))));

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::store::{Snapshot, SnapshotBuilder};
+use crate::store::{Snapshot, SnapshotBuilder, State};
 use crate::time::Instant;
 use crate::types::ServerId;
 use crate::wire::{PIECE_BYTES, SnapshotName, SnapshotPiece, SnapshotRequest};
@@ -130,11 +130,15 @@ impl Inbound {
     }
 
     /// Another node has the same snapshot, and sends the rest.
-    pub(super) fn go_on_from(&mut self, from: ServerId, now: Instant) {
+    pub(super) fn go_on_from(&mut self, from: ServerId) {
         self.from = from;
-        self.heard_at = now;
         self.asked.clear();
         self.window = 1;
+    }
+
+    /// What there is so far, to free it.
+    pub(super) fn into_state(self) -> Option<State> {
+        self.builder.into_state()
     }
 
     fn groups_of(&self, block: u32) -> impl Iterator<Item = u32> + use<> {
@@ -151,10 +155,10 @@ impl Inbound {
     }
 
     /// Takes in a piece.
-    pub(super) fn on_piece(&mut self, piece: &SnapshotPiece, now: Instant) -> Fetched {
+    pub(super) fn on_piece(&mut self, piece: &SnapshotPiece, now: Instant) {
         let (block, number) = (piece.block, piece.piece);
         if !self.is_expected(piece) || !self.add(piece) {
-            return Fetched::Partly;
+            return;
         }
         self.heard_at = now;
         let first = number / GROUP * GROUP;
@@ -163,7 +167,11 @@ impl Inbound {
         {
             self.adapt(now.since(asked_at));
         }
-        self.build()
+    }
+
+    /// Whether a block is whole that the builder takes next.
+    pub(super) fn has_block(&self) -> bool {
+        self.blocks.get(&self.next).is_some_and(Block::is_whole)
     }
 
     fn is_expected(&self, piece: &SnapshotPiece) -> bool {
@@ -176,6 +184,8 @@ impl Inbound {
     fn add(&mut self, piece: &SnapshotPiece) -> bool {
         if piece.last {
             self.last = Some(piece.block);
+            // What was asked for beyond does not exist, and must not fill the window.
+            self.asked.retain(|(block, _), _| *block <= piece.block);
         }
         let begin = || Block::new(piece.length, piece.checksum);
         let added = self.blocks.entry(piece.block).or_insert_with(begin).add(piece);
@@ -194,25 +204,25 @@ impl Inbound {
         };
     }
 
-    /// Hands the builder the blocks that are whole and next.
-    fn build(&mut self) -> Fetched {
-        while self.blocks.get(&self.next).is_some_and(Block::is_whole) {
-            let Some(pieces) = self.blocks.remove(&self.next) else { break };
-            let Some(block) = pieces.join() else {
-                // One of its pieces was of another block: all are asked for again.
-                let next = self.next;
-                self.asked.retain(|(block, _), _| *block != next);
-                return Fetched::Partly;
-            };
-            if self.builder.add(block).is_err() {
-                return Fetched::Malformed;
-            }
-            if self.last == Some(self.next) {
-                let whole = std::mem::take(&mut self.builder).finish();
-                return whole.map_or(Fetched::Malformed, Fetched::Whole);
-            }
-            self.next += 1;
+    /// Hands the builder the next block, if that is whole. A turn does so once: it takes time.
+    pub(super) fn build(&mut self) -> Fetched {
+        if !self.has_block() {
+            return Fetched::Partly;
         }
+        let Some(block) = self.blocks.remove(&self.next).and_then(Block::join) else {
+            // One of its pieces was of another block: all are asked for again.
+            let next = self.next;
+            self.asked.retain(|(block, _), _| *block != next);
+            return Fetched::Partly;
+        };
+        if self.builder.add(block).is_err() {
+            return Fetched::Malformed;
+        }
+        if self.last == Some(self.next) {
+            let whole = std::mem::take(&mut self.builder).finish();
+            return whole.map_or(Fetched::Malformed, Fetched::Whole);
+        }
+        self.next += 1;
         Fetched::Partly
     }
 }
@@ -254,5 +264,36 @@ impl Block {
         let mut block = Vec::with_capacity(self.length as usize);
         self.pieces.values().for_each(|piece| block.extend_from_slice(piece));
         (crc32fast::hash(&block) == self.checksum).then(|| block.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{LogIndex, Term};
+
+    const NAME: SnapshotName = SnapshotName { index: LogIndex(9), term: Term(1), chain: 0 };
+
+    fn last_block(block: u32) -> SnapshotPiece {
+        let bytes = Bytes::from_static(b"end");
+        let (length, checksum) = (3, crc32fast::hash(&bytes));
+        SnapshotPiece { snapshot: NAME, block, last: true, length, checksum, piece: 0, bytes }
+    }
+
+    /// Blocks are asked for before it is known which is the last. Those beyond never come,
+    /// and must not keep others from being asked for.
+    #[test]
+    fn what_does_not_exist_is_waited_for_no_longer() {
+        let now = Instant(1_000);
+        let mut inbound = Inbound::new(NAME, ServerId(2), now);
+        inbound.window = WINDOW_MAX;
+        let asked: Vec<u32> = inbound.ask(now).iter().map(|request| request.block).collect();
+        assert_eq!(asked, [0, 1, 2, 3]);
+        inbound.on_piece(&last_block(1), now);
+        let late = now + Duration::from_secs(1);
+        let again: Vec<u32> =
+            inbound.ask_again(late, late).iter().map(|request| request.block).collect();
+        assert_eq!(again, [0]);
+        assert!(inbound.ask(late).is_empty());
     }
 }

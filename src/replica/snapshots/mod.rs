@@ -107,7 +107,7 @@ impl SnapshotManager {
         &mut self,
         from: ServerId,
         offer: SnapshotOffer,
-        state: &ReplicaState,
+        state: &mut ReplicaState,
         fx: &mut Effects,
     ) {
         let name = offer.snapshot;
@@ -115,8 +115,15 @@ impl SnapshotManager {
             return;
         }
         match &mut self.inbound {
-            Some(inbound) if inbound.name == name && inbound.from == from => return,
-            Some(inbound) if inbound.name == name => inbound.go_on_from(from, fx.now),
+            Some(inbound) if inbound.name == name => {
+                let patience = 8 * timeout(inbound.from, state);
+                let is_silent = fx.now.since(inbound.heard_at) >= patience;
+                let has_led = state.leader_id == Some(from) && inbound.from != from;
+                if inbound.from == from || !(is_silent || has_led) {
+                    return;
+                }
+                inbound.go_on_from(from);
+            }
             Some(inbound) if fx.now.since(inbound.heard_at) < SILENCE_MAX => return,
             _ => {
                 ::log::info!(
@@ -124,6 +131,7 @@ impl SnapshotManager {
                     state.server_id,
                     name.index
                 );
+                self.give_up(state);
                 self.inbound = Some(Inbound::new(name, from, fx.now));
             }
         }
@@ -132,33 +140,55 @@ impl SnapshotManager {
 
     /// Another node sends a piece.
     pub fn on_piece(&mut self, piece: &SnapshotPiece, state: &mut ReplicaState, fx: &mut Effects) {
+        if let Some(inbound) = &mut self.inbound {
+            inbound.on_piece(piece, fx.now);
+            self.ask(state, fx);
+        }
+    }
+
+    /// Puts together what has come, a block in each turn.
+    fn build(&mut self, state: &mut ReplicaState, fx: &mut Effects) {
         let Some(inbound) = &mut self.inbound else { return };
-        match inbound.on_piece(piece, fx.now) {
+        let name = inbound.name;
+        match inbound.build() {
             Fetched::Partly => {}
             Fetched::Malformed => {
                 ::log::warn!("node {}: the pieces make no snapshot", state.server_id);
-                self.inbound = None;
+                self.give_up(state);
             }
             Fetched::Whole(snapshot) => {
                 self.inbound = None;
-                if name_of(&snapshot) == piece.snapshot {
+                if name_of(&snapshot) == name && name.index > state.commit {
                     state.snapshots.on_fetched(snapshot);
+                } else {
+                    state.snapshots.retire_state(snapshot.into_state());
                 }
             }
         }
         self.ask(state, fx);
     }
 
+    fn give_up(&mut self, state: &mut ReplicaState) {
+        if let Some(begun) = self.inbound.take().and_then(Inbound::into_state) {
+            state.snapshots.retire_state(begun);
+        }
+    }
+
     /// Asks for what may be asked for next. The fetch ends when the log has come as far.
-    fn ask(&mut self, state: &ReplicaState, fx: &mut Effects) {
+    fn ask(&mut self, state: &mut ReplicaState, fx: &mut Effects) {
         if self.inbound.as_ref().is_some_and(|inbound| inbound.name.index <= state.commit) {
-            self.inbound = None;
+            self.give_up(state);
         }
         let Some(inbound) = &mut self.inbound else { return fx.cancel(Timer::Fetch) };
         let requests = inbound.ask(fx.now);
         Self::send_requests(inbound.from, requests, fx);
         let since = inbound.oldest_asked().unwrap_or(fx.now);
-        let deadline = since + timeout(inbound.from, state);
+        let deadline = if inbound.has_block() {
+            // The next turn puts it together.
+            fx.now + Duration::from_micros(1)
+        } else {
+            since + timeout(inbound.from, state)
+        };
         fx.arm(Timer::Fetch, deadline.since(fx.now));
     }
 
@@ -169,7 +199,7 @@ impl SnapshotManager {
     }
 
     /// Pieces that were asked for have not come in time.
-    pub fn on_silence(&mut self, state: &ReplicaState, fx: &mut Effects) {
+    pub fn on_silence(&mut self, state: &mut ReplicaState, fx: &mut Effects) {
         if let Some(inbound) = &mut self.inbound {
             let late = fx.now - timeout(inbound.from, state);
             let requests = inbound.ask_again(late, fx.now);
@@ -180,8 +210,12 @@ impl SnapshotManager {
 
     /// Ends a turn: the next one may send as many pieces, and what nobody asks for any more
     /// is let go.
-    pub fn end_turn(&mut self, state: &mut ReplicaState, now: Instant) {
+    pub fn end_turn(&mut self, state: &mut ReplicaState, fx: &mut Effects) {
+        if self.inbound.as_ref().is_some_and(Inbound::has_block) {
+            self.build(state, fx);
+        }
         self.pieces_sent = 0;
+        let now = fx.now;
         self.outbound.iter_mut().for_each(Outbound::end_turn);
         let idle = |outbound: &mut Outbound| now.since(outbound.asked_at) >= IDLE_MAX;
         for outbound in self.outbound.extract_if(.., idle) {

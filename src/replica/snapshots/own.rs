@@ -43,6 +43,7 @@ impl OwnSnapshots {
     pub fn on_fetched(&mut self, snapshot: Snapshot) {
         let former = self.fetched.replace(snapshot);
         self.retire(former);
+        self.drop_overtaken();
     }
 
     /// The index up to which a snapshot is on the disk or on its way there from another node.
@@ -56,26 +57,42 @@ impl OwnSnapshots {
         if self.writing.is_some() {
             return None;
         }
+        self.drop_overtaken();
         self.writing = self.fetched.take().or_else(|| self.due.take());
         self.writing.clone()
+    }
+
+    /// One that is older than what is on the disk, or on its way there, must never be written
+    /// after that: the journal between the two is given up.
+    fn drop_overtaken(&mut self) {
+        let newest = self.covered_to();
+        let due = self.due.take_if(|snapshot| snapshot.index() <= newest);
+        self.retire(due);
+        let least = self.writing.as_ref().map_or(LogIndex(0), Snapshot::index);
+        let least = least.max(self.durable_index());
+        let fetched = self.fetched.take_if(|snapshot| snapshot.index() <= least);
+        self.retire(fetched);
     }
 
     /// The one that was being written is on the disk. Returns it.
     pub fn on_written(&mut self) -> Option<Snapshot> {
         let written = self.writing.take()?;
-        if written.index() <= self.durable_index() {
-            self.retire(Some(written));
-            return None;
-        }
         let former = self.durable.replace(written.clone());
         self.retire(former);
         Some(written)
     }
 
-    /// The one that was being written has found no room; what is on the disk stays.
+    /// The one that was being written has found no room; what is on the disk stays. It is
+    /// written again, unless a newer one waits by then. In which place it waits is all the
+    /// same: whether it lies ahead shows when it is written.
     pub fn on_refused(&mut self) {
-        let refused = self.writing.take();
-        self.retire(refused);
+        let Some(refused) = self.writing.take() else { return };
+        let waiting = [&self.fetched, &self.due].into_iter().flatten().map(Snapshot::index);
+        if waiting.max().is_none_or(|newest| newest < refused.index()) {
+            self.on_fetched(refused);
+        } else {
+            self.retire(Some(refused));
+        }
     }
 
     /// Nobody needs this state any more.
@@ -90,5 +107,66 @@ impl OwnSnapshots {
     /// A state to free where that may take long.
     pub fn take_retired(&mut self) -> Option<State> {
         self.retired.pop()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::configuration::Configuration;
+    use crate::entry::{Entry, EntryKind};
+    use crate::store::Store;
+    use crate::types::{DirectoryId, GenesisId, LogTime, ServerId, Term};
+    use bytes::Bytes;
+
+    fn at(index: u64) -> Snapshot {
+        let members = [(ServerId(1), DirectoryId(1))].into();
+        let mut store = Store::at_genesis(Configuration::at_genesis(GenesisId(1), members));
+        for index in (2..=index).map(LogIndex) {
+            let (time, kind) = (LogTime(0), EntryKind::Noop);
+            let entry = Entry::chained(0, index, Term(1), time, kind, Bytes::new());
+            assert!(store.execute(&entry, None).is_none());
+            store.commit_to(index);
+        }
+        Snapshot::new(store.committed().clone(), Term(1), 0)
+    }
+
+    fn taken(own: &mut OwnSnapshots) -> Option<u64> {
+        own.take_to_write().map(|snapshot| snapshot.index().0)
+    }
+
+    /// The journal before a snapshot on the disk is given up: one that is older must not
+    /// take its place.
+    #[test]
+    fn an_older_snapshot_is_never_written_after_a_newer_one() {
+        let mut own = OwnSnapshots::default();
+        own.want(at(2));
+        assert_eq!(taken(&mut own), Some(2));
+        own.want(at(4));
+        own.on_fetched(at(6));
+        own.on_written();
+        assert_eq!(taken(&mut own), Some(6));
+        own.on_written();
+        assert_eq!((taken(&mut own), own.durable_index()), (None, LogIndex(6)));
+
+        own.want(at(9));
+        assert_eq!(taken(&mut own), Some(9));
+        own.on_fetched(at(8));
+        own.on_written();
+        assert_eq!((taken(&mut own), own.durable_index()), (None, LogIndex(9)));
+    }
+
+    #[test]
+    fn what_found_no_room_is_written_again_unless_a_newer_one_waits() {
+        let mut own = OwnSnapshots::default();
+        own.want(at(2));
+        assert_eq!(taken(&mut own), Some(2));
+        own.on_refused();
+        assert_eq!(taken(&mut own), Some(2));
+        own.want(at(4));
+        own.on_refused();
+        assert_eq!(taken(&mut own), Some(4));
+        own.on_written();
+        assert_eq!(taken(&mut own), None);
     }
 }

@@ -186,8 +186,8 @@ impl Cluster {
         member.disk.write_snapshot(&snapshot);
         self.snapshots_written += 1;
         let covered = node.on_snapshot_written(now);
-        if member.writing.is_none() {
-            member.disk.cut(covered);
+        if member.writing.is_none() && !covered.installed {
+            member.disk.cut(covered.upto);
         }
         self.finish_turn(place)
     }
