@@ -25,9 +25,9 @@ Usage: quorate restore FILE --data-dir DIR --id N --nodes LIST [flags]
   --segment-size BYTES  of the journal's files [4M]
   --json                what was done, for machines
 
-Then start this node by the usual line, and the others on empty directories. They
-fetch all keys from it, and get their votes by themselves; until then it serves
-alone. Keys keep their versions. What clients had under way is forgotten.
+Then start this node by the usual line, and the others on empty directories.
+They fetch all keys from it, and get their votes by themselves; until then it
+serves alone. Keys keep their versions. What clients had under way is forgotten.
 
 It is another cluster than the one that was backed up: no directory of that can
 ever join. Nothing is done unless every checksum in FILE is right.

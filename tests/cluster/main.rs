@@ -1,6 +1,7 @@
 //! Three real processes on loopback, with real sockets and real disks: what is killed,
 //! wiped, contradicted and flooded. Clusters run one at a time.
 
+mod backup;
 mod cluster;
 mod leaders;
 mod load;
@@ -10,5 +11,6 @@ mod processes;
 mod readme;
 mod reads;
 mod relay;
+mod rescue;
 mod status;
 mod storm;
