@@ -71,7 +71,11 @@ pub fn report(
     if as_json {
         let nodes: Vec<u16> = nodes.iter().map(|id| id.0).collect();
         let shown = json!({
-            "genesis": genesis.to_string(), "id": id.0, "nodes": nodes, "index": index.0, "keys": keys,
+            "genesis": genesis.to_string(),
+            "id": id.0,
+            "nodes": nodes,
+            "index": index.0,
+            "keys": keys,
         });
         return print_line(&shown.to_string());
     }
@@ -83,7 +87,8 @@ pub fn report(
         format!("start node {id}, and on empty directories the nodes {}", others.join(", "))
     };
     note(&format!(
-        "quorate: node {id} begins the cluster {genesis} with {keys} keys as of index {index}; {next}"
+        "quorate: node {id} begins the cluster {genesis} with {keys} keys as of index {index}; \
+         {next}"
     ));
     Ok(())
 }

@@ -1,9 +1,11 @@
 //! A cluster that begins with what another one had: out of a backup, or on a survivor's own
 //! directory.
 //!
-//! It is another cluster, with a genesis of its own. Frames carry it, so the directories of
-//! the former one are never heard in it, whatever they still hold; and the first node gets
-//! another directory id, so that nobody counts votes that the former one has given.
+//! It is another cluster, with a genesis of its own. docs/guarantees.md: "A directory of the
+//! former one is never heard in it", whatever it still holds, since each frame carries the
+//! genesis. Not even its log would fit: the chain value that the new one begins with covers
+//! the genesis too. And the first node gets another directory id, so that what its former
+//! segments hold is never taken for the new directory's.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -6,11 +6,10 @@ use crate::disk::Recovered;
 use crate::store::Snapshot;
 use crate::types::LogIndex;
 
-/// The state at the end of the log, with everything that the directory may have helped to
-/// acknowledge: its node cannot tell how far the others had committed, and acknowledged is
-/// what a majority has. So entries count whether or not they are known to be committed, and
-/// some may count that nobody ever acknowledged: their outcome was unknown, and now they are
-/// done. None: the directory belongs to no cluster.
+/// The state at the end of the log; none: the directory belongs to no cluster.
+///
+/// docs/guarantees.md: "Entries that are not known to be committed count, for they may have
+/// been acknowledged": its node cannot tell how far the others had committed.
 pub fn last_state(recovered: &Recovered) -> Option<Snapshot> {
     recovered.genesis.complete()?;
     let (base, mut store) = beginning(recovered);
