@@ -55,6 +55,15 @@ impl Configuration {
         Self::at_genesis(GenesisId(0), BTreeMap::new())
     }
 
+    /// The configuration of a cluster that is born with this one member, and with the limits
+    /// that held here.
+    #[must_use]
+    pub fn reborn(&self, genesis: GenesisId, id: ServerId, directory: DirectoryId) -> Self {
+        let members = BTreeMap::from([(id, directory)]);
+        let (learners, addresses) = (BTreeSet::new(), BTreeMap::new());
+        Self { genesis, members, learners, addresses, ..self.clone() }
+    }
+
     /// How many members make a majority.
     pub fn majority(&self) -> usize {
         self.members.len() / 2 + 1

@@ -1,12 +1,15 @@
 //! From words to flags and operands, the same way for every command.
 
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use getopts::{Matches, Options, ParsingStyle};
 
 use super::exit::Failure;
-use crate::types::ClusterHash;
+use crate::disk::SegmentSize;
+use crate::types::{ClusterHash, NODES_MAX, ServerId};
 use crate::wire::CLUSTER_NAME_BYTES_MAX;
 
 /// The address that is asked, and listened on, unless others are given.
@@ -229,4 +232,60 @@ pub fn resolve(server: &str) -> Result<SocketAddr, Failure> {
         .map_err(|error| wrong(error.to_string()))?
         .next()
         .ok_or_else(|| wrong("the name has no address".into()))
+}
+
+/// The node that the command is for.
+pub fn own_id(words: &Words) -> Result<ServerId, Failure> {
+    node_id("--id", &required(words, "id", "the node's number, as in --id 1")?)
+}
+
+/// The directory that the command is for.
+pub fn data_dir(words: &Words) -> Result<PathBuf, Failure> {
+    required(words, "data-dir", "a directory, as in --data-dir data").map(PathBuf::from)
+}
+
+fn required(words: &Words, flag: &str, what: &str) -> Result<String, Failure> {
+    let missing = || Failure::usage(format!("--{flag} is missing; it is {what}"));
+    words.value(flag).ok_or_else(missing)
+}
+
+/// The node that the text numbers.
+pub fn node_id(flag: &str, text: &str) -> Result<ServerId, Failure> {
+    match text.parse() {
+        Ok(id) if id > 0 => Ok(ServerId(id)),
+        _ => Err(Failure::usage(format!(
+            "{flag} {text}: a node's number is expected, from 1 to {}",
+            u16::MAX
+        ))),
+    }
+}
+
+/// The nodes that `--nodes` numbers, the own one among them; none: the flag is not there.
+pub fn nodes(words: &Words, own: ServerId) -> Result<Option<BTreeSet<ServerId>>, Failure> {
+    let Some(typed) = words.value("nodes") else { return Ok(None) };
+    let numbered = typed.split(',').map(|id| node_id("--nodes", id));
+    let nodes = numbered.collect::<Result<Vec<_>, _>>()?;
+    let distinct: BTreeSet<ServerId> = nodes.iter().copied().collect();
+    let wrong = if distinct.len() < nodes.len() {
+        "names a node twice".to_owned()
+    } else if distinct.len() > NODES_MAX {
+        format!("names {} nodes, and a cluster has at most {NODES_MAX}", nodes.len())
+    } else if !distinct.contains(&own) {
+        format!("must name node {own} too")
+    } else {
+        return Ok(Some(distinct));
+    };
+    Err(Failure::usage(format!("--nodes {typed} {wrong}")))
+}
+
+/// How long the segments of a new directory are.
+pub fn segment_size(words: &Words) -> Result<SegmentSize, Failure> {
+    let bytes = words.bytes("segment-size", SegmentSize::default().bytes().into())?;
+    SegmentSize::new(bytes).ok_or_else(|| {
+        Failure::usage(format!(
+            "--segment-size {bytes}: a multiple of 512 is expected, from {} to {}",
+            SegmentSize::BYTES_MIN,
+            SegmentSize::BYTES_MAX
+        ))
+    })
 }

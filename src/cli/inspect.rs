@@ -117,7 +117,8 @@ fn describe_segment(segment: &SegmentSummary) -> String {
     format!("segment    {}: {batches}{indexes}", segment.number)
 }
 
-fn describe_doubt(doubt: Doubt) -> String {
+/// What a directory in doubt may have lost.
+pub fn describe_doubt(doubt: Doubt) -> String {
     match doubt.upto {
         Some((term, index)) => format!(
             "it may have acknowledged entries up to {index} of term {term} that it cannot read"

@@ -1,21 +1,21 @@
 //! `quorate load`: lines of keys and values into the store.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, IsTerminal};
+use std::io::{self, BufRead, BufReader};
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
 use getopts::Options;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::args::{ClientFlags, parse};
 use super::driver::Driver;
 use super::escape::parse_line;
 use super::exit::{Exit, Failure, Outcome};
-use super::output::{note, print_line};
+use super::output::{note, print_line, progress_bar};
 use super::survey;
 use crate::client::{Answer, Ask, Event};
 use crate::operation::Operation;
@@ -126,22 +126,6 @@ fn read_lines(mut input: Input) -> Result<Receiver<io::Result<Vec<u8>>>, Failure
     };
     thread::Builder::new().spawn(read_all).map_err(|error| Failure::system("a thread", &error))?;
     Ok(lines)
-}
-
-/// A bar with the rate, on a terminal only.
-fn progress_bar(size: Option<u64>) -> ProgressBar {
-    if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let (bar, template) = match size {
-        Some(size) => (
-            ProgressBar::new(size),
-            "{bar:30} {percent:>3} %  {bytes}/{total_bytes}  {bytes_per_sec}  {msg}  {eta} left",
-        ),
-        None => (ProgressBar::new_spinner(), "{spinner} {bytes}  {bytes_per_sec}  {msg}"),
-    };
-    let style = ProgressStyle::with_template(template).expect("the template is well formed");
-    bar.with_style(style)
 }
 
 impl Load {

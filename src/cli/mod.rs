@@ -2,6 +2,7 @@
 
 mod args;
 mod asking;
+mod backup;
 mod bench;
 mod check_history;
 mod demo;
@@ -14,10 +15,13 @@ mod load;
 mod member;
 mod output;
 mod read;
+mod rescue;
+mod restore;
 mod run;
 mod simulate;
 mod status;
 mod survey;
+mod survivor;
 mod write;
 
 pub use exit::{Exit, Failure, Outcome};
@@ -32,36 +36,17 @@ struct Command {
     run: fn(&[String]) -> Outcome,
 }
 
+/// Those that stand together and have the same summary share a line of the help.
 const COMMANDS: &[Command] = &[
     Command { name: "run", summary: "run a node", help: run::HELP, run: run::run },
-    Command { name: "put", summary: "set a key", help: write::PUT_HELP, run: write::put },
-    Command { name: "get", summary: "print a key's value", help: read::GET_HELP, run: read::get },
-    Command {
-        name: "delete",
-        summary: "remove a key",
-        help: write::DELETE_HELP,
-        run: write::delete,
-    },
-    Command {
-        name: "cas",
-        summary: "set a key if it is as expected",
-        help: write::CAS_HELP,
-        run: write::compare_and_swap,
-    },
-    Command {
-        name: "incr",
-        summary: "add to a number",
-        help: write::INCR_HELP,
-        run: write::increment,
-    },
-    Command {
-        name: "list",
-        summary: "print keys by prefix",
-        help: read::LIST_HELP,
-        run: read::list,
-    },
-    Command { name: "dump", summary: "print all keys", help: read::DUMP_HELP, run: read::dump },
-    Command { name: "load", summary: "put lines of a file", help: load::HELP, run: load::run },
+    Command { name: "put", summary: ONE_KEY, help: write::PUT_HELP, run: write::put },
+    Command { name: "get", summary: ONE_KEY, help: read::GET_HELP, run: read::get },
+    Command { name: "delete", summary: ONE_KEY, help: write::DELETE_HELP, run: write::delete },
+    Command { name: "cas", summary: ONE_KEY, help: write::CAS_HELP, run: write::compare_and_swap },
+    Command { name: "incr", summary: ONE_KEY, help: write::INCR_HELP, run: write::increment },
+    Command { name: "list", summary: MANY_KEYS, help: read::LIST_HELP, run: read::list },
+    Command { name: "dump", summary: MANY_KEYS, help: read::DUMP_HELP, run: read::dump },
+    Command { name: "load", summary: MANY_KEYS, help: load::HELP, run: load::run },
     Command {
         name: "status",
         summary: "show how the nodes are",
@@ -73,6 +58,14 @@ const COMMANDS: &[Command] = &[
         summary: "show, add and remove nodes",
         help: member::HELP,
         run: member::run,
+    },
+    Command { name: "backup", summary: SAVED, help: backup::HELP, run: backup::run },
+    Command { name: "restore", summary: SAVED, help: restore::HELP, run: restore::run },
+    Command {
+        name: "rescue",
+        summary: "make a cluster of what a survivor has",
+        help: rescue::HELP,
+        run: rescue::run,
     },
     Command { name: "bench", summary: "measure under load", help: bench::HELP, run: bench::run },
     Command {
@@ -100,6 +93,10 @@ const COMMANDS: &[Command] = &[
         run: simulate::run,
     },
 ];
+
+const ONE_KEY: &str = "set, print, remove, compare and set, add to a key";
+const MANY_KEYS: &str = "print keys by prefix, print all, put lines of a file";
+const SAVED: &str = "save all keys to a file, make a cluster of it";
 
 /// Runs the command that the arguments name. Returns the process's exit code.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> u8 {
@@ -172,8 +169,12 @@ fn print_help(of: &[String]) -> Outcome {
 }
 
 fn help() -> String {
-    let line = |command: &Command| format!("  {:14} {}", command.name, command.summary);
-    let commands: Vec<String> = COMMANDS.iter().map(line).collect();
+    let line = |group: &[Command]| {
+        let names: Vec<&str> = group.iter().map(|command| command.name).collect();
+        format!("  {:23}  {}", names.join(" "), group[0].summary)
+    };
+    let groups = COMMANDS.chunk_by(|one, next| one.summary == next.summary);
+    let commands: Vec<String> = groups.map(line).collect();
     format!(
         "Usage: quorate COMMAND [operands] [flags]: a small store, replicated\n\
          \n\

@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Read, Write};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value};
 
 use super::exit::Failure;
@@ -33,6 +34,23 @@ pub fn note(line: &str) {
 /// Whether a person looks at standard output.
 pub fn is_terminal() -> bool {
     io::stdout().is_terminal()
+}
+
+/// A bar of bytes with their rate, on a terminal only. Without a size, nobody knows how many
+/// there will be.
+pub fn progress_bar(size: Option<u64>) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let (bar, template) = match size {
+        Some(size) => (
+            ProgressBar::new(size),
+            "{bar:30} {percent:>3} %  {bytes}/{total_bytes}  {bytes_per_sec}  {msg}  {eta} left",
+        ),
+        None => (ProgressBar::new_spinner(), "{spinner} {bytes}  {bytes_per_sec}  {msg}"),
+    };
+    let style = ProgressStyle::with_template(template).expect("the template is well formed");
+    bar.with_style(style)
 }
 
 /// Puts bytes under `name`, or under `name_base64` when they are not UTF-8.

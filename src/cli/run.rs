@@ -1,14 +1,11 @@
 //! `quorate run`: a node in the foreground.
 
-use std::path::PathBuf;
-
 use getopts::Options;
 
-use super::args::{self, DEFAULT_ADDRESS, Words};
+use super::args::{self, DEFAULT_ADDRESS};
 use super::exit::{Exit, Failure, Outcome};
 use crate::configuration::SNAPSHOT_BYTES;
 use crate::daemon::{self, RunConfig};
-use crate::disk::SegmentSize;
 use crate::replica::DISK_STALL;
 use crate::types::ServerId;
 
@@ -55,13 +52,12 @@ fn parse(args: &[String]) -> Result<RunConfig, Failure> {
             "run cannot seal frames yet; say --insecure-no-key if you trust the network",
         ));
     }
-    let id = node_id("--id", &required(&words, "id", "the node's number, as in --id 1")?)?;
-    let data_dir =
-        PathBuf::from(required(&words, "data-dir", "a directory, as in --data-dir data")?);
+    let id = args::own_id(&words)?;
+    let data_dir = args::data_dir(&words)?;
     let listen = words.value("listen").unwrap_or_else(|| DEFAULT_ADDRESS.into());
     let peers = words.values("peer").iter().map(|text| peer(text)).collect::<Result<_, _>>()?;
     let cluster = args::cluster(&words)?;
-    let segment_size = segment_size(&words)?;
+    let segment_size = args::segment_size(&words)?;
     let disk_stall = words.seconds("disk-stall", DISK_STALL.as_secs_f64())?;
     let snapshot_bytes = words.bytes("snapshot-bytes", SNAPSHOT_BYTES)?;
     let disk_max = words.bytes("disk-max", DISK_MAX)?;
@@ -93,44 +89,18 @@ fn options() -> Options {
     options
 }
 
-fn required(words: &Words, flag: &str, what: &str) -> Result<String, Failure> {
-    words
-        .value(flag)
-        .ok_or_else(|| Failure::usage(format!("--{flag} is missing; run needs {what}")))
-}
-
-fn node_id(flag: &str, text: &str) -> Result<ServerId, Failure> {
-    match text.parse() {
-        Ok(id) if id > 0 => Ok(ServerId(id)),
-        _ => Err(Failure::usage(format!(
-            "{flag} {text}: a node's number is expected, from 1 to {}",
-            u16::MAX
-        ))),
-    }
-}
-
-fn segment_size(words: &Words) -> Result<SegmentSize, Failure> {
-    let bytes = words.bytes("segment-size", SegmentSize::default().bytes().into())?;
-    SegmentSize::new(bytes).ok_or_else(|| {
-        Failure::usage(format!(
-            "--segment-size {bytes}: a multiple of 512 is expected, from {} to {}",
-            SegmentSize::BYTES_MIN,
-            SegmentSize::BYTES_MAX
-        ))
-    })
-}
-
 fn peer(text: &str) -> Result<(ServerId, String), Failure> {
     let expected = || {
         Failure::usage(format!("--peer {text}: ID=ADDR:PORT is expected, as in 2=10.0.0.2:9717"))
     };
     let (id, address) = text.split_once('=').ok_or_else(expected)?;
-    Ok((node_id("--peer", id).map_err(|_| expected())?, address.to_owned()))
+    Ok((args::node_id("--peer", id).map_err(|_| expected())?, address.to_owned()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::SegmentSize;
     use std::time::Duration;
 
     fn parse_line(line: &str) -> Result<RunConfig, Failure> {

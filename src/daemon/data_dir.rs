@@ -75,6 +75,23 @@ impl DataDir {
     }
 }
 
+/// Locks a directory in which no node has been yet, and makes it when it is missing.
+///
+/// # Errors
+/// Refused when it holds anything, or when another process uses it; otherwise the disk's.
+pub fn lock_empty(path: &Path) -> Result<File, RunError> {
+    make(path).map_err(|error| failed(path, "made", &error))?;
+    let lock = lock(path)?;
+    if disk::is_born(&FileDirectory::at(path)) != Ok(false) {
+        return Err(RunError::refused(format!(
+            "the directory {} holds a node's data already; name an empty one",
+            path.display()
+        )));
+    }
+    check_empty(path)?;
+    Ok(lock)
+}
+
 /// Says what the start will mend.
 fn tell(found: &Examination) {
     for flaw in &found.flaws {
@@ -178,7 +195,7 @@ pub fn unusable(path: &Path, error: &StartError) -> RunError {
     }
 }
 
-fn failed(path: &Path, what: &str, error: &dyn fmt::Display) -> RunError {
+pub(super) fn failed(path: &Path, what: &str, error: &dyn fmt::Display) -> RunError {
     RunError::disk(format!("the directory {} cannot be {what}: {error}", path.display()))
 }
 

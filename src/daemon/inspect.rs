@@ -1,7 +1,7 @@
 //! A directory as it lies on the disk, without starting it.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::data_dir;
 use super::error::RunError;
@@ -13,6 +13,7 @@ use crate::disk::{Examination, StartError, examine};
 pub struct Inspection {
     /// What can be read and what is damaged; an error when it is of no use at all.
     pub found: Result<Examination, StartError>,
+    path: PathBuf,
     /// Held so that no node starts meanwhile.
     _lock: File,
 }
@@ -26,6 +27,21 @@ pub fn inspect(path: &Path) -> Result<Inspection, RunError> {
     let lock = data_dir::lock_existing(path)?;
     match examine(&FileDirectory::at(path)) {
         Err(error @ StartError::Disk(_)) => Err(data_dir::unusable(path, &error)),
-        found => Ok(Inspection { found, _lock: lock }),
+        found => Ok(Inspection { found, path: path.to_owned(), _lock: lock }),
+    }
+}
+
+impl Inspection {
+    /// Where the directory is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What can be read.
+    ///
+    /// # Errors
+    /// The directory is of no use at all.
+    pub fn readable(&self) -> Result<&Examination, RunError> {
+        self.found.as_ref().map_err(|error| data_dir::unusable(&self.path, error))
     }
 }

@@ -12,6 +12,8 @@ mod signals;
 mod data_dir;
 mod file_directory;
 mod inspect;
+mod backup_file;
+mod founding;
 mod journal_thread;
 mod background_thread;
 mod disk_use;
@@ -19,8 +21,10 @@ mod peer_list;
 mod notices;
 mod logging;
 
+pub use backup_file::{check_absent, read_backup, write_backup};
 pub use clock::{Clock, WakeUp};
 pub use error::RunError;
+pub use founding::{Founder, rescue, restore};
 pub use inspect::{Inspection, inspect};
 pub use signals::Signals;
 

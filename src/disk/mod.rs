@@ -24,7 +24,7 @@ mod scan;
 mod tail;
 mod replay;
 
-pub use birth::{create, is_born};
+pub use birth::{begin, create, is_born};
 pub use directory::{Directory, DiskError};
 pub use journal::Journal;
 pub use meta::FORMAT_VERSION;
@@ -32,7 +32,7 @@ pub use names::{META, is_owned};
 pub use recovery::{Examination, SegmentSummary, examine};
 pub use scan::{Flaw, Harm};
 pub use sector::SECTOR_BYTES;
-pub use snapshot_file::{Snapshots, read_snapshots, write_snapshot};
+pub use snapshot_file::{decode_snapshot, encode_snapshot, is_snapshot, write_snapshot};
 
 use std::fmt;
 
@@ -40,7 +40,7 @@ use crate::codec::Reader;
 use crate::configuration::Configuration;
 use crate::entry::{Entry, EntryKind};
 use crate::store::Snapshot;
-use crate::types::{DirectoryId, Incarnation, LogIndex, ServerId, Term};
+use crate::types::{DirectoryId, GenesisId, Incarnation, LogIndex, ServerId, Term};
 
 /// Where a log ends: the term and index of its last entry. Of two logs that with the
 /// higher end is the more up to date one.
@@ -102,6 +102,16 @@ pub enum GenesisState {
     Accepted(Configuration),
     /// It belongs to this cluster.
     Complete(Configuration),
+}
+
+impl GenesisState {
+    /// The cluster that the directory belongs to, if it belongs to one.
+    pub fn complete(&self) -> Option<GenesisId> {
+        match self {
+            Self::Complete(genesis) => Some(genesis.genesis),
+            Self::Blank | Self::Accepted(_) => None,
+        }
+    }
 }
 
 /// The directory may have acknowledged entries that it cannot read.

@@ -11,7 +11,7 @@ use super::record::LogRecord;
 use super::replay::{Beginning, Log, Replay};
 use super::scan::{Event, Flaw, Harm, Scan, scan};
 use super::snapshot_file::{Snapshots, read_snapshots};
-use super::{Doubt, GenesisState, Recovered, StartError};
+use super::{Doubt, GenesisState, Recovered, SegmentSize, StartError};
 use crate::entry::Entry;
 use crate::types::LogIndex;
 
@@ -47,6 +47,11 @@ pub struct SegmentSummary {
 }
 
 impl Examination {
+    /// How long its segments are.
+    pub fn segment_size(&self) -> SegmentSize {
+        self.meta.meta.segment_size
+    }
+
     /// Whether something is lost that may have been relied on: then the journal must be
     /// written anew before the node may go on.
     pub(super) fn needs_rewriting(&self) -> bool {
@@ -62,7 +67,7 @@ pub fn examine(directory: &dyn Directory) -> Result<Examination, StartError> {
     let meta = FoundMeta::read(&directory.read(META)?)?;
     let images = read_segments(directory, &meta.meta)?;
     let mut journal = scan(&images);
-    let snapshots = read_snapshots(directory)?;
+    let snapshots = read_snapshots(directory, meta.meta.genesis.complete())?;
     let events = std::mem::take(&mut journal.events);
     let segments = summarize(&images, &journal, &events);
     let log = replay(events, &meta, &snapshots, &journal);

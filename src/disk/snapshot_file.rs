@@ -7,7 +7,7 @@ use super::meta::FORMAT_VERSION;
 use super::names::{self, SNAPSHOT_AT_BIRTH};
 use crate::codec::{Malformed, Reader};
 use crate::store::{Snapshot, SnapshotBuilder};
-use crate::types::{LogIndex, Term};
+use crate::types::{GenesisId, LogIndex, Term};
 
 const MAGIC: [u8; 8] = *b"quorates";
 const HEADER_BYTES: usize = 36;
@@ -22,14 +22,7 @@ pub fn write_snapshot(
     directory: &mut dyn Directory,
     snapshot: &Snapshot,
 ) -> Result<u64, DiskError> {
-    let length = |block: Bytes| (BLOCK_HEADER_BYTES + block.len()) as u64;
-    let bytes = HEADER_BYTES as u64 + snapshot.blocks().map(length).sum::<u64>();
-    directory.create(SNAPSHOT_AT_BIRTH, bytes)?;
-    write_content(directory, snapshot)?;
-    directory.sync(SNAPSHOT_AT_BIRTH)?;
-    let name = names::snapshot(snapshot.index());
-    directory.rename(SNAPSHOT_AT_BIRTH, &name)?;
-    directory.sync_names()?;
+    let (name, bytes) = add_snapshot(directory, snapshot)?;
     for other in snapshot_names(directory)? {
         if other < name {
             directory.remove(&other)?;
@@ -39,34 +32,59 @@ pub fn write_snapshot(
     Ok(bytes)
 }
 
-fn write_content(directory: &mut dyn Directory, snapshot: &Snapshot) -> Result<(), DiskError> {
-    directory.write_at(SNAPSHOT_AT_BIRTH, 0, &encode_header(snapshot))?;
-    let mut offset = HEADER_BYTES as u64;
-    let mut blocks = snapshot.blocks().enumerate().peekable();
-    while let Some((number, block)) = blocks.next() {
-        let bytes = encode_block(number, blocks.peek().is_none(), &block);
-        directory.write_at(SNAPSHOT_AT_BIRTH, offset, &bytes)?;
-        offset += bytes.len() as u64;
+/// Makes the snapshot durable beside any others. Returns the name of its file, and the
+/// length in bytes.
+pub(super) fn add_snapshot(
+    directory: &mut dyn Directory,
+    snapshot: &Snapshot,
+) -> Result<(String, u64), DiskError> {
+    let length = |block: Bytes| (BLOCK_HEADER_BYTES + block.len()) as u64;
+    let bytes = HEADER_BYTES as u64 + snapshot.blocks().map(length).sum::<u64>();
+    directory.create(SNAPSHOT_AT_BIRTH, bytes)?;
+    let mut offset = 0;
+    for piece in encode_snapshot(snapshot) {
+        directory.write_at(SNAPSHOT_AT_BIRTH, offset, &piece)?;
+        offset += piece.len() as u64;
     }
-    Ok(())
+    directory.sync(SNAPSHOT_AT_BIRTH)?;
+    let name = names::snapshot(snapshot.index());
+    directory.rename(SNAPSHOT_AT_BIRTH, &name)?;
+    directory.sync_names()?;
+    Ok((name, bytes))
+}
+
+/// The bytes of the snapshot's file, piece by piece.
+pub fn encode_snapshot(snapshot: &Snapshot) -> impl Iterator<Item = Vec<u8>> {
+    let mut blocks = snapshot.blocks().enumerate().peekable();
+    let next_block = move || {
+        let (number, block) = blocks.next()?;
+        Some(encode_block(number, blocks.peek().is_none(), &block))
+    };
+    std::iter::once(encode_header(snapshot)).chain(std::iter::from_fn(next_block))
 }
 
 /// The snapshots that a directory holds.
 #[derive(Debug)]
-pub struct Snapshots {
+pub(super) struct Snapshots {
     /// The newest that is intact, and the length of its file in bytes.
     pub newest: Option<(Snapshot, u64)>,
     /// Newer ones that are damaged, by name.
     pub damaged: Vec<String>,
-    /// Older ones, which nobody needs any more, by name.
+    /// Older ones, and those of another cluster, which nobody needs any more, by name.
     pub superseded: Vec<String>,
 }
 
-/// Reads the newest snapshot that is intact. None is ever used in part.
+/// Reads the newest snapshot of this cluster that is intact. None is ever used in part.
+///
+/// One of another cluster was put there by a rescue that broke off, or stems from before one
+/// that did not: `birth.rs`.
 ///
 /// # Errors
 /// The disk's.
-pub fn read_snapshots(directory: &dyn Directory) -> Result<Snapshots, DiskError> {
+pub(super) fn read_snapshots(
+    directory: &dyn Directory,
+    cluster: Option<GenesisId>,
+) -> Result<Snapshots, DiskError> {
     let mut found = Snapshots { newest: None, damaged: Vec::new(), superseded: Vec::new() };
     for name in snapshot_names(directory)?.into_iter().rev() {
         if found.newest.is_some() {
@@ -75,7 +93,10 @@ pub fn read_snapshots(directory: &dyn Directory) -> Result<Snapshots, DiskError>
         }
         let file = directory.read(&name)?;
         let length = file.len() as u64;
-        match decode(&file) {
+        match decode_snapshot(&file) {
+            Ok(snapshot) if cluster != Some(snapshot.state().configuration().genesis) => {
+                found.superseded.push(name);
+            }
             Ok(snapshot) if names::snapshot(snapshot.index()) == name => {
                 found.newest = Some((snapshot, length));
             }
@@ -119,7 +140,16 @@ fn encode_block(number: usize, is_last: bool, block: &Bytes) -> Vec<u8> {
     out
 }
 
-fn decode(file: &Bytes) -> Result<Snapshot, Malformed> {
+/// Whether the file begins as a snapshot's does, of whatever version.
+pub fn is_snapshot(file: &[u8]) -> bool {
+    file.starts_with(&MAGIC)
+}
+
+/// The snapshot that the file holds, every checksum checked.
+///
+/// # Errors
+/// [`Malformed`] when any byte of it is not as it was written, or it is of another version.
+pub fn decode_snapshot(file: &Bytes) -> Result<Snapshot, Malformed> {
     let mut reader = Reader::new(file.clone());
     let header = file.get(..HEADER_BYTES - 4).ok_or(Malformed)?;
     let magic = reader.bytes(MAGIC.len())?;

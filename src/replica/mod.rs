@@ -27,6 +27,7 @@ mod receive;
 mod repair;
 mod replication;
 mod requests;
+mod salvage;
 mod send;
 mod snapshots;
 mod space;
@@ -42,6 +43,7 @@ pub use heartbeat::HeartbeatManager;
 pub use log::{Base, Log};
 pub use membership::MembershipManager;
 pub use replication::ReplicationManager;
+pub use salvage::last_state;
 pub use snapshots::{OwnSnapshots, SnapshotManager};
 pub use state::{Peer, ReplicaState};
 

@@ -308,9 +308,7 @@ impl ReplicaState {
     }
 
     fn execute(&mut self, index: LogIndex) -> Option<Settled> {
-        let request =
-            self.log.request_payload(index).and_then(|payload| LoggedRequest::decode(payload).ok());
-        self.store.execute(self.log.entry(index)?, request.as_ref())
+        execute(&mut self.store, &self.log, index)
     }
 
     /// Removes all entries above the index, and undoes what executing them did.
@@ -427,8 +425,15 @@ fn record_beginning(recovered: &Recovered, fx: &mut Effects) {
     }
 }
 
+/// Executes the entry at the index, which is the next.
+pub(super) fn execute(store: &mut Store, log: &Log, index: LogIndex) -> Option<Settled> {
+    let payload = log.request_payload(index);
+    let request = payload.and_then(|payload| LoggedRequest::decode(payload).ok());
+    store.execute(log.entry(index)?, request.as_ref())
+}
+
 /// What a directory's log begins behind, and the state there.
-fn beginning(recovered: &Recovered) -> (Base, Store) {
+pub(super) fn beginning(recovered: &Recovered) -> (Base, Store) {
     match (&recovered.snapshot, &recovered.genesis) {
         (Some(snapshot), _) => (base_of(snapshot), Store::at(snapshot.state().clone())),
         (None, GenesisState::Complete(configuration)) => {

@@ -13,6 +13,8 @@ use bytes::{BufMut, Bytes};
 
 use super::state::State;
 use crate::codec::{Malformed, Reader};
+use crate::configuration::Configuration;
+use crate::entry::{Entry, EntryKind};
 use crate::types::{LogIndex, SessionId, Term};
 
 /// How long a block is at least, unless it is the last.
@@ -59,6 +61,26 @@ impl Snapshot {
     /// this chain value.
     pub fn new(state: State, term: Term, chain: u32) -> Self {
         Self { state, term, chain }
+    }
+
+    /// What a backup keeps of the state: its keys with their versions. Sessions belong to the
+    /// cluster that served them, and so does what its log says.
+    pub fn backup(state: &State) -> Self {
+        Self::new(state.without_sessions(), Term(0), 0)
+    }
+
+    /// What a cluster begins with that is born with the keys of this snapshot: as if its birth
+    /// were the next entry. So every version stays valid, and no entry of the former log goes
+    /// on from it: the chain value covers the random id of the birth.
+    #[must_use]
+    pub fn reborn(&self, birth: &Configuration) -> Self {
+        let mut state = self.state.without_sessions();
+        let (kind, payload) = (EntryKind::Configuration, birth.encode());
+        let index = self.index().next();
+        let entry = Entry::chained(self.chain, index, Term(0), state.time(), kind, payload);
+        let settled = state.execute(&entry, None);
+        assert!(settled.is_none(), "a configuration is nobody's request");
+        Self::new(state, entry.term, entry.chain)
     }
 
     /// The index of the last entry that it covers.

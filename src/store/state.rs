@@ -58,6 +58,30 @@ impl State {
         }
     }
 
+    /// A state at this index that holds nothing but these keys, each with its version and its
+    /// value.
+    pub fn of_keys(
+        index: LogIndex,
+        configuration: Configuration,
+        keys: impl IntoIterator<Item = (Bytes, LogIndex, Bytes)>,
+    ) -> Self {
+        let empty = Self::at_genesis(configuration);
+        let mut state = Self { index, configuration_index: index, ..empty }.without_sessions();
+        for (key, version, value) in keys {
+            state.volume.keys += volume_of(&key, &value);
+            state.keys.insert_mut(key, Stored { version, value });
+        }
+        state
+    }
+
+    /// The same, but each session of before counts as evicted: none is known, and what one of
+    /// them still asks for is not executed.
+    #[must_use]
+    pub fn without_sessions(&self) -> Self {
+        let volume = Volume { log: 0, keys: self.volume.keys };
+        Self { sessions: SessionTable::evicted_to(self.index), volume, ..self.clone() }
+    }
+
     /// The index of the last entry executed.
     pub fn index(&self) -> LogIndex {
         self.index

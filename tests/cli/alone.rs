@@ -15,7 +15,11 @@ pub struct Alone {
 impl Alone {
     /// Starts a node on a free port, and waits until it serves.
     pub fn start() -> Self {
-        let directory = tempfile::tempdir().expect("there is room for a directory");
+        Self::start_in(tempfile::tempdir().expect("there is room for a directory"))
+    }
+
+    /// The same, on what the directory holds already.
+    pub fn start_in(directory: TempDir) -> Self {
         let data = directory.path().join("data").display().to_string();
         let flags = ["--id", "1", "--data-dir", &data, "--listen", "127.0.0.1:0"];
         let node = Node::start(&flags, &directory.path().join("log"));
@@ -26,6 +30,12 @@ impl Alone {
     /// Where the node keeps its data.
     pub fn data_dir(&self) -> String {
         self.directory.path().join("data").display().to_string()
+    }
+
+    /// Ends the node. Returns what it leaves.
+    pub fn end(mut self) -> TempDir {
+        assert_eq!(self.node.terminate().0, 0, "{}", self.node.said());
+        self.directory
     }
 
     /// Runs a client command.

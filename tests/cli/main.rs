@@ -2,6 +2,7 @@
 //! cluster, or with a cluster of one.
 
 mod alone;
+mod backup;
 mod command_line;
 mod exit_codes;
 mod help;
@@ -10,5 +11,6 @@ mod json;
 mod lines;
 #[path = "../processes/mod.rs"]
 mod processes;
+mod rescue;
 mod status;
 mod values;

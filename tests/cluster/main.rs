@@ -1,6 +1,7 @@
 //! Three real processes on loopback, with real sockets and real disks: what is killed,
 //! wiped, contradicted and flooded. Clusters run one at a time.
 
+mod backup;
 mod cluster;
 mod damage;
 mod leaders;
@@ -11,5 +12,6 @@ mod processes;
 mod readme;
 mod reads;
 mod relay;
+mod rescue;
 mod status;
 mod storm;

@@ -7,6 +7,7 @@ mod damage;
 mod layout;
 mod life;
 mod meta;
+mod rebirth;
 mod recording;
 mod repair;
 mod round_trip;

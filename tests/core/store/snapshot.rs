@@ -1,13 +1,20 @@
 //! Snapshots: whole again from their blocks, and only from all of them in their order.
 
+use std::ops::Bound;
+
 use bytes::Bytes;
 use quorate::configuration::Configuration;
 use quorate::entry::{Entry, EntryKind};
 use quorate::operation::{Command, LoggedRequest, Operation, Settled};
-use quorate::store::{Snapshot, SnapshotBuilder, State, Store};
-use quorate::types::{Digest, LogIndex, LogTime, Sequence, SessionId, Term};
+use quorate::store::{Lookup, Snapshot, SnapshotBuilder, State, Store};
+use quorate::types::{
+    Digest, DirectoryId, GenesisId, LogIndex, LogTime, Sequence, ServerId, SessionId, Term,
+};
 
 use super::configuration;
+
+const NODE: ServerId = ServerId(1);
+const NEW: DirectoryId = DirectoryId(0xbeef);
 
 /// What comes of the state when it is cut into blocks and put together again.
 pub fn restored(state: &State) -> State {
@@ -125,4 +132,33 @@ fn a_snapshot_is_due_when_the_log_is_as_long_as_asked_and_as_the_state() {
 
 fn entry(index: LogIndex, kind: EntryKind) -> Entry {
     Entry::chained(0, index, Term(1), LogTime(0), kind, Bytes::from(vec![0; 1_000]))
+}
+
+#[test]
+fn a_reborn_cluster_has_the_keys_with_their_versions_and_nothing_else_of_the_former() {
+    let store = filled([10, 20, 30]);
+    let former = Snapshot::new(store.committed().clone(), Term(5), 77);
+    let backup = Snapshot::backup(former.state());
+    let rebirth = |genesis| former.state().configuration().reborn(GenesisId(genesis), NODE, NEW);
+    let reborn = backup.reborn(&rebirth(8));
+    let state = reborn.state();
+    let keys = |state: &State| -> Vec<(Bytes, LogIndex, Bytes)> {
+        let all = state.range_from(Bound::Unbounded);
+        all.map(|(key, version, value)| (key.clone(), version, value.clone())).collect()
+    };
+    assert_eq!(keys(state), keys(former.state()));
+    assert_eq!((keys(state).len(), state.sessions().session_count()), (3, 0));
+    assert_eq!((reborn.index(), reborn.term()), (former.index().next(), Term(0)));
+    assert_eq!((state.configuration(), state.configuration_index()), (&rebirth(8), reborn.index()));
+    assert_eq!(state.configuration().session_limit, 100, "the limits stay");
+
+    // Who asked the former cluster is not answered as if it were new, and who asks this is.
+    let asks = |minted_at| SessionId { minted_at, random: 7 };
+    let found = |minted_at| state.sessions().find(asks(minted_at), Sequence(1), None);
+    assert_eq!(found(former.index()), Lookup::Forgotten);
+    assert_eq!(found(reborn.index()), Lookup::New);
+
+    // No log goes on from both, nor from two rebirths.
+    assert_ne!(backup.reborn(&rebirth(9)).chain(), reborn.chain());
+    assert_eq!(restored(state).checksum(), state.checksum());
 }

@@ -1,0 +1,58 @@
+//! What a directory still has of its cluster, said in words.
+
+use serde_json::{Value, json};
+
+use super::inspect::describe_doubt;
+use super::output::note;
+use crate::disk::{Examination, Recovered};
+
+/// Says what there is, and what is missing.
+pub fn say(found: &Examination) {
+    note(&format!("quorate: {}", describe(&found.recovered)));
+    for line in missing(found) {
+        note(&format!("quorate: {line}"));
+    }
+}
+
+/// How far the log can be read, and how much of that was known to be committed.
+fn describe(held: &Recovered) -> String {
+    let (term, last) = held.log_end();
+    let beyond = match last.0.saturating_sub(held.commit.0) {
+        0 => String::new(),
+        1 => "; the entry above may have been acknowledged, and counts".to_owned(),
+        more => format!("; the {more} entries above may have been acknowledged, and count"),
+    };
+    format!(
+        "node {} of cluster {}: its log can be read to entry {last} of term {term}, and was known \
+         to be committed to {}{beyond}",
+        held.identity.id, held.identity.cluster, held.commit
+    )
+}
+
+/// What the directory lacks that it may have acknowledged, a line for each place; nothing if it
+/// lacks nothing.
+pub fn missing(found: &Examination) -> Vec<String> {
+    let held = &found.recovered;
+    let Some(doubt) = held.doubt else { return Vec::new() };
+    let mut lines: Vec<String> = found.flaws.iter().map(|flaw| format!("damage: {flaw}")).collect();
+    lines.push(format!("the directory is in doubt: {}", describe_doubt(doubt)));
+    if let Some(first) = held.aside.first() {
+        let count = held.aside.len();
+        lines.push(format!("{count} entries above a gap, from {}, do not count", first.index));
+    }
+    lines
+}
+
+/// The same for machines.
+pub fn to_json(found: &Examination) -> Value {
+    let held = &found.recovered;
+    let (term, last) = held.log_end();
+    json!({
+        "id": held.identity.id.0,
+        "cluster": held.identity.cluster,
+        "term": term.0,
+        "last_index": last.0,
+        "commit_index": held.commit.0,
+        "missing": missing(found),
+    })
+}
