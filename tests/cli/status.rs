@@ -60,6 +60,7 @@ fn one_object_for_machines() {
         "sessions",
         "uptime_us",
         "dropped",
+        "disk",
         "peers",
     ];
     assert_eq!(keys(node), expected);
