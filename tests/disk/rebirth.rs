@@ -86,27 +86,39 @@ fn it_can_be_interrupted_anywhere() {
     }
 }
 
-/// Segments that were to replace damaged ones, and a snapshot that is damaged itself.
+/// A segment that was to replace a damaged one, and a snapshot that is damaged itself, also
+/// when there is no time to remove them.
 #[test]
 fn leftovers_of_the_former_cluster_do_not_count() {
     let (mut directory, _) = lived(&long_life());
     let snapshot = reborn(&directory);
-    let names = directory.names().expect("a disk that works");
-    let journal = names.iter().filter(|name| name.starts_with("journal-")).max();
-    let segment = directory.read(journal.expect("there is one")).expect("a disk that works");
+    let found = disk::examine(&directory).expect("its identity can be read");
+    let last = found.segments.last().expect("there is one").number;
+    let segment = directory.read(&format!("journal-{last:016x}")).expect("a disk that works");
+    let replacing = format!("rewritten-{:016x}", last + 1);
     for (name, content) in [
-        ("rewritten-00000000000000f0", segment.as_ref()),
+        (replacing.as_str(), segment.as_ref()),
         ("snapshot-00000000000fffff", b"quorates, but no more".as_ref()),
         ("spare-00000000000000f1", segment.as_ref()),
     ] {
         directory.create(name, 0).expect("room");
         directory.write_at(name, 0, content).expect("a disk that works");
+        directory.sync(name).expect("a disk that works");
     }
-    begin(&mut directory, &snapshot);
-    let found = disk::examine(&directory).expect("its identity can be read");
-    assert!(found.flaws.is_empty() && found.recovered.doubt.is_none(), "{:?}", found.flaws);
-    let (_, recovered) = start(&mut directory);
-    assert!(is_new(&recovered, &snapshot), "{recovered:?}");
+    directory.sync_names().expect("a disk that works");
+    let mut recording = Recording::of(directory);
+    begin(&mut recording, &snapshot);
+    let mut new = 0;
+    for mut directory in recording.copies {
+        let (_, recovered) = start(&mut directory);
+        if recovered.identity == new_identity() {
+            assert!(is_new(&recovered, &snapshot) && recovered.doubt.is_none(), "{recovered:?}");
+            new += 1;
+        }
+    }
+    assert!(new > 4, "{new}");
+    let found = disk::examine(&recording.directory).expect("its identity can be read");
+    assert!(found.flaws.is_empty(), "{:?}", found.flaws);
 }
 
 #[test]

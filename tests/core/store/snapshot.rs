@@ -1,5 +1,6 @@
 //! Snapshots: whole again from their blocks, and only from all of them in their order.
 
+use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use bytes::Bytes;
@@ -140,7 +141,18 @@ fn a_reborn_cluster_has_the_keys_with_their_versions_and_nothing_else_of_the_for
     let former = Snapshot::new(store.committed().clone(), Term(5), 77);
     let backup = Snapshot::backup(former.state());
     let rebirth = |genesis| former.state().configuration().reborn(GenesisId(genesis), NODE, NEW);
-    let reborn = backup.reborn(&rebirth(8));
+    for held in [&former, &backup] {
+        is_reborn(held, &held.reborn(&rebirth(8)));
+    }
+    assert_eq!(backup.state().sessions().session_count(), 0, "they are of no use to anybody");
+
+    // No log goes on from both, nor from two rebirths.
+    let chains =
+        [former.chain(), former.reborn(&rebirth(8)).chain(), former.reborn(&rebirth(9)).chain()];
+    assert!(chains[0] != chains[1] && chains[1] != chains[2], "{chains:?}");
+}
+
+fn is_reborn(former: &Snapshot, reborn: &Snapshot) {
     let state = reborn.state();
     let keys = |state: &State| -> Vec<(Bytes, LogIndex, Bytes)> {
         let all = state.range_from(Bound::Unbounded);
@@ -149,16 +161,18 @@ fn a_reborn_cluster_has_the_keys_with_their_versions_and_nothing_else_of_the_for
     assert_eq!(keys(state), keys(former.state()));
     assert_eq!((keys(state).len(), state.sessions().session_count()), (3, 0));
     assert_eq!((reborn.index(), reborn.term()), (former.index().next(), Term(0)));
-    assert_eq!((state.configuration(), state.configuration_index()), (&rebirth(8), reborn.index()));
-    assert_eq!(state.configuration().session_limit, 100, "the limits stay");
+    let configuration = state.configuration();
+    assert_eq!(
+        (configuration.genesis, state.configuration_index()),
+        (GenesisId(8), reborn.index())
+    );
+    assert_eq!(configuration.members, BTreeMap::from([(NODE, NEW)]));
+    assert_eq!(configuration.session_limit, 100, "the limits stay");
 
     // Who asked the former cluster is not answered as if it were new, and who asks this is.
     let asks = |minted_at| SessionId { minted_at, random: 7 };
     let found = |minted_at| state.sessions().find(asks(minted_at), Sequence(1), None);
     assert_eq!(found(former.index()), Lookup::Forgotten);
     assert_eq!(found(reborn.index()), Lookup::New);
-
-    // No log goes on from both, nor from two rebirths.
-    assert_ne!(backup.reborn(&rebirth(9)).chain(), reborn.chain());
     assert_eq!(restored(state).checksum(), state.checksum());
 }
