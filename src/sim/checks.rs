@@ -62,6 +62,9 @@ struct Seen {
 
 impl Checks {
     /// Checks a node after its turn. Returns what it has done that matters.
+    ///
+    /// # Errors
+    /// What it broke.
     pub fn node_turned(
         &mut self,
         place: usize,
@@ -190,6 +193,9 @@ impl Checks {
 
     /// A frame leaves a node: a directory votes for one candidate in a term. Returns
     /// who is given a vote by it.
+    ///
+    /// # Errors
+    /// What it broke.
     pub fn frame_leaves(&mut self, frame: &[u8]) -> Result<Option<ServerId>, String> {
         if frame.get(3) != Some(&(Kind::VoteReply as u8)) {
             return Ok(None);
@@ -214,6 +220,9 @@ impl Checks {
     }
 
     /// What the clients saw is linearizable.
+    ///
+    /// # Errors
+    /// That it is not.
     pub fn history(operations: &[Operation]) -> Result<(), String> {
         match history::check(operations) {
             Verdict::Linearizable => Ok(()),

@@ -16,6 +16,7 @@ mod stale_reads;
 mod trace;
 mod workload;
 
+pub use checks::{Checks, TurningPoint};
 pub use directory::SimDirectory;
 pub use faults::Profile;
 

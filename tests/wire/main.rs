@@ -16,7 +16,7 @@ mod round_trip;
 mod damage;
 mod limits;
 
-#[path = "../../fuzz/checks.rs"]
+#[path = "../../fuzz/checks/decode_frame.rs"]
 mod checks;
 mod corpus;
 

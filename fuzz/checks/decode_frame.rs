@@ -1,4 +1,4 @@
-//! What must hold of any bytes at all. The fuzz target and the ordinary tests share it.
+//! Any bytes as a datagram: decoding never panics, and what decodes has one encoding.
 
 use bytes::Bytes;
 use quorate::codec::Reader;

@@ -1,0 +1,15 @@
+//! What must hold of any bytes at all. The fuzz targets and the ordinary tests share it:
+//! each check is a function of the input, and panics when something does not hold.
+
+mod choices;
+mod life;
+mod frames;
+mod turns;
+
+pub mod decode_frame;
+pub mod node_turns;
+pub mod cluster_faults;
+pub mod recover_journal;
+
+#[path = "../../tests/disk/life.rs"]
+mod author;
