@@ -18,7 +18,7 @@ use quorate::wire::{self, Message, Request, Role};
 
 use super::choices::Choices;
 use super::frames::client_header;
-use super::life::{self, Life, address_of, ids};
+use super::life::{self, Life, SIZE_MAX, address_of, ids};
 
 /// An input that is longer has no more events than this.
 const EVENTS_MAX: usize = 2_000;
@@ -32,7 +32,7 @@ const A_HOP: Duration = Duration::from_millis(1);
 pub fn cluster_faults(input: &[u8]) {
     let mut choices = Choices::new(input);
     let shape = choices.byte();
-    let size = if shape & 1 == 1 { 5 } else { 3 };
+    let size = if shape & 1 == 1 { SIZE_MAX } else { 3 };
     let mut cluster = Cluster::new(size, shape & 2 == 0);
     for _ in 0..EVENTS_MAX {
         if choices.is_empty() {
@@ -226,7 +226,7 @@ impl Cluster {
     fn run(&mut self, time: Duration) {
         let end = self.now + time;
         while self.now < end {
-            self.now = self.now + A_HOP;
+            self.now = self.next_step().min(end);
             self.deliver_all();
             for id in ids(self.size) {
                 let now = self.now;
@@ -236,6 +236,13 @@ impl Cluster {
                 self.catch_up(id);
             }
         }
+    }
+
+    /// When a frame arrives or, if there is none, a timer is due.
+    fn next_step(&self) -> Instant {
+        let soon = self.now + A_HOP;
+        let due = self.lives().filter_map(|life| life.node.next_deadline()).min();
+        due.filter(|_| self.on_the_way.is_empty()).map_or(soon, |due| due.max(soon))
     }
 
     fn catch_up(&mut self, id: ServerId) {

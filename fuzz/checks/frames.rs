@@ -8,6 +8,7 @@ use quorate::configuration::Configuration;
 use quorate::entry::{Entry, EntryKind};
 use quorate::operation::{Command, Expected, LoggedRequest, Operation};
 use quorate::replica::ReplicaNode;
+use quorate::store::{Snapshot, State};
 use quorate::types::{
     ClusterHash, Digest, DirectoryId, GenesisId, LogIndex, LogTime, ReadRound, Sequence, ServerId,
     SessionId, Term,
@@ -16,7 +17,7 @@ use quorate::wire::{
     self, Acknowledge, HEADER_BYTES, Header, Heartbeat, Introduce, Kind, MemberChange,
     MemberRequest, Message, OpenSession, PIECE_BYTES, Query, Read, ReadId, ReadIndexReply,
     ReadIndexRequest, RepairReply, RepairRequest, ReplicateOperation, Request, SnapshotName,
-    SnapshotOffer, SnapshotRequest, Standing, StatusRequest, VoteReply, VoteRequest,
+    SnapshotOffer, SnapshotPiece, SnapshotRequest, Standing, StatusRequest, VoteReply, VoteRequest,
 };
 
 use super::choices::Choices;
@@ -215,6 +216,9 @@ fn read_index(choices: &mut Choices, node: &ReplicaNode) -> Message {
 }
 
 fn snapshot(choices: &mut Choices, node: &ReplicaNode) -> Message {
+    if choices.flag() {
+        return forged_snapshot(choices, node);
+    }
     let at = index(choices, node);
     let log = &node.state().log;
     let snapshot = SnapshotName {
@@ -228,6 +232,28 @@ fn snapshot(choices: &mut Choices, node: &ReplicaNode) -> Message {
     let (block, first) = (choices.below(4).try_into().unwrap_or(0), choices.byte().into());
     let wanted = choices.near(u64::MAX);
     Message::SnapshotRequest(SnapshotRequest { snapshot, block, first, wanted })
+}
+
+/// The offer of a snapshot that nobody has made, or the whole of it: it has no keys.
+fn forged_snapshot(choices: &mut Choices, node: &ReplicaNode) -> Message {
+    let index = index(choices, node);
+    let name = SnapshotName { index, term: node.state().log.last_term(), chain: 7 };
+    if choices.flag() {
+        let term = term(choices, node);
+        return Message::SnapshotOffer(SnapshotOffer { term, snapshot: name });
+    }
+    let state = State::of_keys(index, configuration(3), []);
+    let forged = Snapshot::new(state, name.term, name.chain);
+    let block = forged.blocks().next().expect("every snapshot has a block");
+    Message::SnapshotPiece(SnapshotPiece {
+        snapshot: name,
+        block: 0,
+        last: true,
+        length: u32::try_from(block.len()).expect("a short block"),
+        checksum: crc32fast::hash(&block),
+        piece: 0,
+        bytes: block,
+    })
 }
 
 fn repair(choices: &mut Choices, node: &ReplicaNode) -> Message {
@@ -249,8 +275,7 @@ fn birth(choices: &mut Choices, size: usize) -> Message {
         1 => Message::GenesisAccept(genesis),
         2 => Message::GenesisComplete(proposed),
         _ => {
-            let standings =
-                [Standing::Blank, Standing::Accepted(genesis), Standing::Born(genesis)];
+            let standings = [Standing::Blank, Standing::Accepted(genesis), Standing::Born(genesis)];
             let list = ids(size + choices.below(2)).map(|id| (id, String::new())).collect();
             Message::Introduce(Introduce { standing: standings[choices.below(3)], list })
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 use quorate::configuration::Configuration;
@@ -12,6 +13,8 @@ use quorate::store::Snapshot;
 use quorate::time::Instant;
 use quorate::types::{DirectoryId, GenesisId, ServerId};
 
+/// The most nodes of a cluster here.
+pub const SIZE_MAX: usize = 5;
 pub const CLUSTER: &str = "fuzzed";
 /// So few that snapshots are due and entries are forgotten within a short input.
 const SNAPSHOT_BYTES: u64 = 2_000;
@@ -96,6 +99,21 @@ impl Life {
 
 /// A blank directory.
 pub fn blank(id: ServerId) -> SimDirectory {
+    static MADE: OnceLock<Vec<SimDirectory>> = OnceLock::new();
+    let made = MADE.get_or_init(|| ids(SIZE_MAX).map(make_blank).collect());
+    made[usize::from(id.0) - 1].clone()
+}
+
+/// A directory of a cluster that was just born with three nodes, or with five.
+pub fn born(id: ServerId, size: usize) -> SimDirectory {
+    static OF_THREE: OnceLock<Vec<SimDirectory>> = OnceLock::new();
+    static OF_FIVE: OnceLock<Vec<SimDirectory>> = OnceLock::new();
+    let made = if size == SIZE_MAX { &OF_FIVE } else { &OF_THREE };
+    let made = made.get_or_init(|| ids(size).map(|id| make_born(id, size)).collect());
+    made[usize::from(id.0) - 1].clone()
+}
+
+fn make_blank(id: ServerId) -> SimDirectory {
     let identity = Identity { cluster: CLUSTER.into(), id, directory: directory_of(id) };
     let mut directory = SimDirectory::new();
     let size = SegmentSize::new(SegmentSize::BYTES_MIN.into()).expect("within the limits");
@@ -103,9 +121,8 @@ pub fn blank(id: ServerId) -> SimDirectory {
     directory
 }
 
-/// A directory of a cluster that was just born.
-pub fn born(id: ServerId, size: usize) -> SimDirectory {
-    let mut directory = blank(id);
+fn make_born(id: ServerId, size: usize) -> SimDirectory {
+    let mut directory = make_blank(id);
     let found = disk::examine(&directory).expect("its identity can be read");
     let (mut journal, _) = found.start(&mut directory).expect("a disk that works");
     let genesis = configuration(size);

@@ -11,5 +11,6 @@ pub mod node_turns;
 pub mod cluster_faults;
 pub mod recover_journal;
 
+#[allow(dead_code, reason = "tests/disk needs more of it")]
 #[path = "../../tests/disk/life.rs"]
 mod author;

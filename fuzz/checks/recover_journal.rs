@@ -1,5 +1,5 @@
 //! A directory is read back whose bytes are anything: files of any bytes, a journal of any
-//! records, or a long life of which sectors are damaged.
+//! records, or a life of which sectors are damaged.
 //!
 //! Recovery never panics. What it makes of a directory it finds there again, without flaws.
 //! And it never takes a log for whole that lacks a synced entry.
@@ -12,7 +12,7 @@ use quorate::entry::{Entry, EntryKind};
 use quorate::sim::SimDirectory;
 use quorate::types::{LogIndex, LogTime, ServerId, Term};
 
-use super::author::{self, Expected, configuration};
+use super::author::{self, Author, Expected, configuration};
 use super::choices::Choices;
 
 const SECTOR: usize = 512;
@@ -109,10 +109,10 @@ fn any_record(choices: &mut Choices, last: &mut Entry) -> Record {
     }
 }
 
-/// A long life, of which some sectors are damaged.
+/// A life, of which some sectors are damaged.
 fn any_damage(choices: &mut Choices) {
     static LIVED: OnceLock<(SimDirectory, Expected)> = OnceLock::new();
-    let (intact, expected) = LIVED.get_or_init(|| author::lived(&author::long_life()));
+    let (intact, expected) = LIVED.get_or_init(|| author::lived(&life()));
     let mut directory = intact.clone();
     let mut names = directory.names().expect("names");
     names.sort();
@@ -128,6 +128,24 @@ fn any_damage(choices: &mut Choices) {
         check_doubt(&recovered, expected);
     }
     check_served(&recovered, expected);
+}
+
+/// A life in three segments, some of which it uses again, and with a snapshot.
+fn life() -> Author {
+    let mut author = Author::born(1);
+    for (entries, bytes) in [(20, 900), (60, 900), (40, 950)] {
+        author.vote(1);
+        author.entries(entries, bytes);
+        author.overwrite(3, 5);
+        author.commit_and_vote();
+        if entries == 60 {
+            author.compact();
+        }
+    }
+    author.entries(30, 1_024);
+    author.entries(2, 0);
+    author.entries(4, 300);
+    author
 }
 
 fn damage(directory: &mut SimDirectory, name: &str, choices: &mut Choices) {

@@ -39,9 +39,8 @@ impl Seen {
         assert!(state.commit >= self.commit, "the commit index falls");
         assert!(state.commit <= state.log.last_index(), "it commits what it has not");
         assert!(state.log.durable() <= state.log.last_index());
-        let keeps = state.term > self.term
-            || self.voted_for.is_none()
-            || state.voted_for == self.voted_for;
+        let keeps =
+            state.term > self.term || self.voted_for.is_none() || state.voted_for == self.voted_for;
         assert!(keeps, "a vote of term {} changes", state.term);
         assert!(state.peers.len() <= PEERS_MAX);
         assert!(state.peers.values().all(|peer| peer.retired.len() <= RETIRED_MAX));

@@ -63,10 +63,10 @@ impl LogRecord {
         let mut reader = Reader::new(bytes);
         let record = match reader.u8()? {
             tag::APPEND => Self::Append(decode_entry(&mut reader)?),
-            tag::COMMIT => Self::Commit(LogIndex(reader.u64()?)),
+            tag::COMMIT => Self::Commit(decode_index(&mut reader)?),
             tag::ASIDE => Self::Aside(decode_entry(&mut reader)?),
             tag::RESTART => Self::Restart {
-                index: LogIndex(reader.u64()?),
+                index: decode_index(&mut reader)?,
                 term: Term(reader.u64()?),
                 chain: reader.u32()?,
             },
@@ -105,7 +105,7 @@ fn encode_entry(entry: &Entry, out: &mut Vec<u8>) {
 }
 
 fn decode_entry(reader: &mut Reader) -> Result<Entry, Malformed> {
-    let index = LogIndex(reader.u64()?);
+    let index = decode_index(reader)?;
     let term = Term(reader.u64()?);
     let time = LogTime(reader.u64()?);
     let kind = EntryKind::from_byte(reader.u8()?).ok_or(Malformed)?;
@@ -116,6 +116,12 @@ fn decode_entry(reader: &mut Reader) -> Result<Entry, Malformed> {
         return Err(Malformed);
     }
     Ok(Entry { index, term, time, kind, version, payload, chain })
+}
+
+/// No entry has the last index that a number can have: nothing could follow it.
+fn decode_index(reader: &mut Reader) -> Result<LogIndex, Malformed> {
+    let index = reader.u64()?;
+    if index == u64::MAX { Err(Malformed) } else { Ok(LogIndex(index)) }
 }
 
 /// The records that stand one behind the other in `bytes`, as far as they are whole. One

@@ -1,0 +1,82 @@
+//! What clients ask.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use quorate::operation::{Expected, Operation};
+use quorate::types::{
+    ClusterHash, Digest, DirectoryId, Incarnation, LogIndex, LogTime, PacketNumber, Sequence,
+    ServerId, SessionId,
+};
+use quorate::wire::{self, GenesisHash, Header, Message, Query, Read, ReadId, Request};
+
+use super::member::CLUSTER;
+
+/// The name of a client is one letter; its address follows from that.
+pub fn address_of(client: char) -> SocketAddr {
+    SocketAddr::from(([11, 0, 0, 1], u16::try_from(u32::from(client)).expect("a letter")))
+}
+
+/// Who is at the address.
+pub fn at(address: SocketAddr) -> Option<char> {
+    ('a'..='z').find(|client| address_of(*client) == address)
+}
+
+/// The frame by which the client asks this; the session of its `nth` operation has no other.
+pub fn frame(client: char, nth: u64, words: &[&str]) -> Result<Bytes, String> {
+    let session = SessionId { minted_at: LogIndex(1), random: u64::from(client) << 32 | nth };
+    let bytes = |word: &str| Bytes::copy_from_slice(word.as_bytes());
+    let message = match *words {
+        ["get", key] => Message::Read(read(session.random, bytes(key))),
+        ["put", key, value] => {
+            let (key, value) = (bytes(key), bytes(value));
+            Message::Request(request(session, &Operation::Put { key, value }))
+        }
+        ["swap", key, old, "for", new] => {
+            let (key, expected) = (bytes(key), Expected::Value(bytes(old)));
+            let operation = Operation::CompareAndSwap { key, expected, value: bytes(new) };
+            Message::Request(request(session, &operation))
+        }
+        _ => return Err("a client puts, swaps or gets".into()),
+    };
+    let mut frame = Vec::new();
+    wire::encode(&header(), &message, &mut frame);
+    Ok(frame.into())
+}
+
+fn header() -> Header {
+    Header {
+        cluster: ClusterHash::of(CLUSTER),
+        genesis: GenesisHash::default(),
+        sender: ServerId::NONE,
+        destination: ServerId::NONE,
+        directory: DirectoryId(9),
+        incarnation: Incarnation(0),
+        packet: PacketNumber(1),
+        echo: None,
+    }
+}
+
+fn request(session: SessionId, operation: &Operation) -> Request {
+    let mut bytes = Vec::new();
+    operation.encode(&mut bytes);
+    Request {
+        session,
+        sequence: Sequence(1),
+        floor: Sequence(1),
+        not_after: LogTime(0),
+        hops: 0,
+        one_shot: true,
+        settle: false,
+        digest: Digest::of(&bytes),
+        length: u32::try_from(bytes.len()).expect("a short operation"),
+        piece: 0,
+        bytes: bytes.into(),
+    }
+}
+
+fn read(client: u64, key: Bytes) -> Read {
+    let read = ReadId { client, number: 1 };
+    let query = Query::Get { key };
+    Read { read, query, stale: false, pin: 0, arrived: 0, page: 0, count: 1 }
+}
