@@ -19,7 +19,6 @@ pub fn perform(command: &str, stage: &mut Stage) -> Result<(), String> {
         ["kill", ref ids @ ..] => each(ids, |id| stage.member(id).kill())?,
         ["wipe", ref ids @ ..] => each(ids, |id| stage.member(id).wipe())?,
         ["slow", "disk", id] => stage.member(node(id)?).is_slow = true,
-        ["fast", "disk", id] => stage.member(node(id)?).is_slow = false,
         ["sync", id] => stage.sync(node(id)?)?,
         ["time", "out", id] => stage.time_out(node(id)?)?,
         ["run", "until", id, "sends", kind] => stage.run_until_sent(node(id)?, kind)?,
@@ -31,7 +30,6 @@ pub fn perform(command: &str, stage: &mut Stage) -> Result<(), String> {
         ["quietly", ref rest @ ..] => {
             stage.quietly(|stage| perform(&rest.join(" "), stage))?;
         }
-        ["pass", time] => stage.now = stage.now + duration(time)?,
         ["show"] => stage.show(),
         [client, "asks", to, ref words @ ..] => ask(stage, client, to, words)?,
         [client, "repeats", "at", to] => repeat(stage, client, to)?,

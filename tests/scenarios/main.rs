@@ -41,11 +41,16 @@ fn files() -> Vec<PathBuf> {
 fn play(path: &Path) -> Option<String> {
     let told = Script::parse(&text_of(path));
     let played = told.play();
-    if std::env::var_os("BLESS").is_some() {
+    if is_blessing() {
         replace(path, &played);
         return None;
     }
     told.difference(&played).map(|difference| format!("{}\n{difference}", path.display()))
+}
+
+/// Whether what follows is to be written rather than compared.
+fn is_blessing() -> bool {
+    std::env::var_os("BLESS").is_some()
 }
 
 fn text_of(path: &Path) -> String {
@@ -54,6 +59,23 @@ fn text_of(path: &Path) -> String {
 
 fn replace(path: &Path, played: &Script) {
     fs::write(path, played.to_string()).expect("a scenario can be written");
+}
+
+/// The example in the document goes as it is told, too.
+#[test]
+fn the_documents_example_goes_as_it_is_told() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/testing.md");
+    let document = text_of(&path);
+    let (before, rest) = document.split_once("```scenario\n").expect("an example begins");
+    let (example, after) = rest.split_once("```\n").expect("it ends");
+    let told = Script::parse(example);
+    let played = told.play();
+    if is_blessing() {
+        let document = format!("{before}```scenario\n{played}```\n{after}");
+        fs::write(path, document).expect("the document can be written");
+    } else {
+        assert_eq!(told.difference(&played), None);
+    }
 }
 
 #[test]
