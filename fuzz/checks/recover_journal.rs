@@ -150,8 +150,10 @@ fn life() -> Author {
 
 fn damage(directory: &mut SimDirectory, name: &str, choices: &mut Choices) {
     let mut bytes = directory.read(name).expect("a file").to_vec();
-    let sectors = bytes.len().div_ceil(SECTOR).max(1);
-    let sector = usize::from(choices.pair()) % sectors;
+    if bytes.is_empty() {
+        return;
+    }
+    let sector = usize::from(choices.pair()) % bytes.len().div_ceil(SECTOR);
     let (from, to) = (sector * SECTOR, bytes.len().min((sector + 1) * SECTOR));
     match choices.below(5) {
         0 => bytes[from..to].fill(0),
