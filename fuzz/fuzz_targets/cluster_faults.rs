@@ -1,4 +1,4 @@
-//! An arbitrary schedule of events and faults on a small cluster. What must hold is said at the check.
+//! Arbitrary events and faults on a small cluster. What must hold is said at the check.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! A directory of arbitrary bytes is read back. What must hold is said at the check.
+//! A directory of arbitrary bytes. What must hold is said at the check.
 
 #![no_main]
 

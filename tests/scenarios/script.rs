@@ -70,11 +70,8 @@ impl Script {
     pub fn difference(&self, other: &Self) -> Option<String> {
         let mut found = Vec::new();
         for (ours, theirs) in self.parts.iter().zip(&other.parts) {
-            let (Part::Event { line, command, outcome: told }, Part::Event { outcome: played, .. }) =
-                (ours, theirs)
-            else {
-                continue;
-            };
+            let Part::Event { line, command, outcome: told } = ours else { continue };
+            let Part::Event { outcome: played, .. } = theirs else { continue };
             if told != played {
                 found.push(format!("line {line}: {EVENT}{command}"));
                 found.extend(difference(told, played));
