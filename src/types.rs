@@ -82,6 +82,9 @@ counter! {
 }
 
 impl LogIndex {
+    /// No log is ever that long: what says so is not a node of ours.
+    pub const MAX: Self = Self(1 << 60);
+
     /// The index before this one; that of zero is zero.
     #[must_use]
     pub const fn previous(self) -> Self {

@@ -108,9 +108,13 @@ fn entries(choices: &mut Choices, behind: (LogIndex, Term, u32)) -> Vec<Entry> {
         if index.0 == u64::MAX {
             break;
         }
-        (index, term) = (index.next(), Term(term.0.saturating_add(choices.below(3) as u64)));
+        index = index.next();
+        term = match choices.below(16) {
+            0 => Term(choices.near(term.0)),
+            more => Term(term.0.saturating_add(more as u64 % 3)),
+        };
         let (kind, payload) = content(choices);
-        let time = LogTime(choices.byte().into());
+        let time = LogTime(choices.near(1));
         let entry = Entry::chained(chain, index, term, time, kind, payload);
         chain = entry.chain;
         entries.push(entry);

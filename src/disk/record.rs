@@ -118,10 +118,9 @@ fn decode_entry(reader: &mut Reader) -> Result<Entry, Malformed> {
     Ok(Entry { index, term, time, kind, version, payload, chain })
 }
 
-/// No entry has the last index that a number can have: nothing could follow it.
 fn decode_index(reader: &mut Reader) -> Result<LogIndex, Malformed> {
-    let index = reader.u64()?;
-    if index == u64::MAX { Err(Malformed) } else { Ok(LogIndex(index)) }
+    let index = LogIndex(reader.u64()?);
+    if index > LogIndex::MAX { Err(Malformed) } else { Ok(index) }
 }
 
 /// The records that stand one behind the other in `bytes`, as far as they are whole. One

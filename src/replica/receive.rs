@@ -11,8 +11,10 @@ use super::election::ElectionManager;
 use super::repair::{self, RepairManager};
 use super::requests::RequestManager;
 use crate::time::Instant;
-use crate::types::{ServerId, Term};
-use crate::wire::{self, Acknowledge, DropCause, Frame, Message, Role};
+use crate::types::{LogIndex, ServerId, Term};
+use crate::wire::{
+    self, Acknowledge, DropCause, Frame, Message, RepairReply, Role, SnapshotOffer,
+};
 
 /// No term is ever that high: what says so is not a node of ours.
 const TERM_MAX: Term = Term(1 << 60);
@@ -194,6 +196,11 @@ impl ReplicaNode {
 
     fn on_snapshot_message(&mut self, sender: Sender, message: &Message) -> Result<(), DropCause> {
         match message {
+            Message::SnapshotOffer(SnapshotOffer { snapshot, .. })
+                if snapshot.index > LogIndex::MAX || snapshot.term > TERM_MAX =>
+            {
+                return Err(DropCause::Protocol);
+            }
             Message::SnapshotOffer(offer) => {
                 // Whoever has a snapshot may help a damaged directory; it shows what is
                 // committed, and need not come from a leader.
@@ -229,6 +236,7 @@ impl ReplicaNode {
                 }
                 RepairManager::on_request(sender.id, request, &self.state, &mut self.effects);
             }
+            Message::RepairReply(reply) if is_absurd(&reply) => return Err(DropCause::Protocol),
             Message::RepairReply(reply) => {
                 let Self { state, effects: fx, .. } = self;
                 self.repair.on_reply((sender.id, sender.directory), reply, state, fx);
@@ -294,6 +302,13 @@ impl ReplicaNode {
             self.step_down_to(term);
         }
     }
+}
+
+/// Whether what is sent for a repair is of a term that there never is.
+fn is_absurd(reply: &RepairReply) -> bool {
+    let ends = reply.end.iter().map(|(term, _)| *term);
+    let entries = reply.entries.iter().map(|entry| entry.term);
+    ends.chain(entries).any(|term| term > TERM_MAX)
 }
 
 fn check_term(term: Term) -> Result<(), DropCause> {

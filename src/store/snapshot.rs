@@ -276,7 +276,11 @@ fn take_head(tag: u8, reader: &mut Reader) -> Result<Snapshot, Malformed> {
         return Err(Malformed);
     }
     let (term, chain) = (Term(reader.u64()?), reader.u32()?);
-    Ok(Snapshot { state: State::decode_head(reader)?, term, chain })
+    let state = State::decode_head(reader)?;
+    if state.index() > LogIndex::MAX {
+        return Err(Malformed);
+    }
+    Ok(Snapshot { state, term, chain })
 }
 
 fn check_end(state: &State, reader: &mut Reader) -> Result<(), Malformed> {

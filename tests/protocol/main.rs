@@ -12,6 +12,7 @@ mod elections;
 mod promises;
 mod lanes;
 mod intake;
+mod absurd;
 mod directories;
 mod changes;
 mod answers;

@@ -36,7 +36,12 @@ impl ReplicationManager {
         fx: &mut Effects,
     ) {
         self.attend_to_term(state);
-        let ReplicateOperation { commit, previous_index, previous_term, entries, .. } = replicate;
+        let ReplicateOperation { term, commit, previous_index, previous_term, entries } = replicate;
+        if entries.iter().any(|entry| entry.term > term) {
+            // No leader has entries of terms after its own.
+            state.count_drop(DropCause::Protocol);
+            return;
+        }
         let intake = &mut self.intake;
         if previous_index > intake.matched
             && state.log.term_at(previous_index) == Some(previous_term)

@@ -32,7 +32,7 @@ pub(super) struct LogClock {
 
 impl LogClock {
     fn now(&self, now: Instant) -> LogTime {
-        LogTime(self.time.0 + micros(now.since(self.at)))
+        LogTime(self.time.0.saturating_add(micros(now.since(self.at))))
     }
 }
 
