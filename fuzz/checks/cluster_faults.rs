@@ -161,7 +161,7 @@ impl Cluster {
     fn start(&mut self, id: ServerId) {
         let Some(Place::Down(directory)) = self.places.get(&id) else { return };
         self.starts += 1;
-        let (life, _) = Life::start(self.size, directory.clone(), self.now, self.starts);
+        let life = Life::start(self.size, directory.clone(), self.now, self.starts);
         self.places.insert(id, Place::Up(Box::new(life)));
         self.end_turn(id);
     }

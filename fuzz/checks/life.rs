@@ -6,12 +6,12 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 use quorate::configuration::Configuration;
-use quorate::disk::{self, Identity, Journal, Record, Recovered, SegmentSize};
+use quorate::disk::{self, Doubt, Identity, Journal, Record, Recovered, SegmentSize};
 use quorate::replica::{Batch, ListedNode, NodeConfig, ReplicaNode};
 use quorate::sim::SimDirectory;
 use quorate::store::Snapshot;
 use quorate::time::Instant;
-use quorate::types::{DirectoryId, GenesisId, ServerId};
+use quorate::types::{DirectoryId, GenesisId, LogIndex, ServerId, Term};
 
 /// The most nodes of a cluster here.
 pub const SIZE_MAX: usize = 5;
@@ -30,7 +30,14 @@ pub struct Life {
 
 impl Life {
     /// Starts a node on a directory that only power was lost of: nothing may be missing.
-    pub fn start(
+    pub fn start(size: usize, directory: SimDirectory, now: Instant, seed: u64) -> Self {
+        let (life, recovered) = Self::start_in_doubt(size, directory, now, seed);
+        assert_eq!(recovered.doubt, None, "a loss of power takes nothing that was synced");
+        life
+    }
+
+    /// The same, on a directory that was damaged once.
+    pub fn start_in_doubt(
         size: usize,
         mut directory: SimDirectory,
         now: Instant,
@@ -39,7 +46,6 @@ impl Life {
         let found = disk::examine(&directory).expect("its identity can be read");
         assert!(found.flaws.is_empty(), "a loss of power is no damage: {:?}", found.flaws);
         let (journal, recovered) = found.start(&mut directory).expect("a disk that works");
-        assert_eq!(recovered.doubt, None, "a loss of power takes nothing that was synced");
         let node = ReplicaNode::new(&config(size), recovered.clone(), now, seed);
         let (writing, writing_snapshot) = (None, None);
         (Self { node, directory, journal, writing, writing_snapshot }, recovered)
@@ -113,6 +119,17 @@ pub fn born(id: ServerId, size: usize) -> SimDirectory {
     made[usize::from(id.0) - 1].clone()
 }
 
+/// That of a node of three which may have acknowledged entries up to index 9 that it lacks.
+pub fn in_doubt(id: ServerId) -> SimDirectory {
+    static MADE: OnceLock<SimDirectory> = OnceLock::new();
+    let made = MADE.get_or_init(|| {
+        let upto = Some((Term(3), LogIndex(9)));
+        let term = Record::HardState { term: Term(3), voted_for: None };
+        record(make_born(id, 3), &[term, Record::Doubt(Some(Doubt { upto }))])
+    });
+    made.clone()
+}
+
 fn make_blank(id: ServerId) -> SimDirectory {
     let identity = Identity { cluster: CLUSTER.into(), id, directory: directory_of(id) };
     let mut directory = SimDirectory::new();
@@ -122,14 +139,16 @@ fn make_blank(id: ServerId) -> SimDirectory {
 }
 
 fn make_born(id: ServerId, size: usize) -> SimDirectory {
-    let mut directory = make_blank(id);
+    let genesis = configuration(size);
+    let accepted = record(make_blank(id), &[Record::GenesisAccepted(genesis.clone())]);
+    record(accepted, &[Record::GenesisComplete(genesis)])
+}
+
+fn record(mut directory: SimDirectory, records: &[Record]) -> SimDirectory {
     let found = disk::examine(&directory).expect("its identity can be read");
     let (mut journal, _) = found.start(&mut directory).expect("a disk that works");
-    let genesis = configuration(size);
-    for record in [Record::GenesisAccepted(genesis.clone()), Record::GenesisComplete(genesis)] {
-        journal.write(&mut directory, &[record]).expect("a disk that works");
-        journal.sync(&mut directory).expect("a disk that works");
-    }
+    journal.write(&mut directory, records).expect("a disk that works");
+    journal.sync(&mut directory).expect("a disk that works");
     directory
 }
 

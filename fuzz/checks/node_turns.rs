@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use quorate::sim::SimDirectory;
 use quorate::time::Instant;
 use quorate::types::{ClusterHash, DirectoryId, Incarnation, PacketNumber, ServerId};
 use quorate::wire::{self, Echo, GenesisHash, Header};
@@ -25,7 +26,12 @@ const TURNS_MAX: usize = 1_000;
 /// Takes the turns that the input describes.
 pub fn node_turns(input: &[u8]) {
     let mut choices = Choices::new(input);
-    let mut stage = Stage::new(choices.flag());
+    let directory = match choices.below(4) {
+        0 => life::blank(MYSELF),
+        2 => life::in_doubt(MYSELF),
+        _ => life::born(MYSELF, SIZE),
+    };
+    let mut stage = Stage::new(directory);
     for _ in 0..TURNS_MAX {
         if choices.is_empty() {
             return;
@@ -37,6 +43,7 @@ pub fn node_turns(input: &[u8]) {
 struct Stage {
     now: Instant,
     life: Option<Life>,
+    began_in_doubt: bool,
     seen: Seen,
     next_packet: u64,
     /// The newest frame that each node has from this one.
@@ -44,13 +51,13 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(is_born: bool) -> Self {
-        let directory = if is_born { life::born(MYSELF, SIZE) } else { life::blank(MYSELF) };
+    fn new(directory: SimDirectory) -> Self {
         let now = Instant(1_000_000);
-        let (life, _) = Life::start(SIZE, directory, now, 1);
+        let (life, recovered) = Life::start_in_doubt(SIZE, directory, now, 1);
         Self {
             now,
             life: Some(life),
+            began_in_doubt: recovered.doubt.is_some(),
             seen: Seen::default(),
             next_packet: 1,
             heard: BTreeMap::new(),
@@ -168,10 +175,13 @@ impl Stage {
         }
     }
 
+    /// A loss of power raises no doubt where there was none.
     fn lose_power(&mut self, choices: &mut Choices) {
         let life = self.life.take().expect("it always runs");
         let directory = life.lose_power(choices.pair().into());
-        let (life, _) = Life::start(SIZE, directory, self.now, choices.byte().into());
+        let (life, recovered) =
+            Life::start_in_doubt(SIZE, directory, self.now, choices.byte().into());
+        assert!(self.began_in_doubt || recovered.doubt.is_none(), "something synced is missing");
         self.seen.restart(&life.node);
         self.heard.clear();
         self.life = Some(life);

@@ -198,6 +198,8 @@ fn read_back(mut directory: SimDirectory) -> Option<Recovered> {
 /// docs/guarantees.md: "Damage is not taken for a torn write". Who has no doubt has all; the
 /// commit index alone may be older, since it is learned again.
 fn check_doubt(recovered: &Recovered, expected: &Expected) {
+    let promises = (&recovered.genesis, recovered.term, recovered.voted_for);
+    assert_eq!(promises, (&expected.genesis, expected.term, expected.voted_for));
     match recovered.doubt {
         None => {
             let lower = Expected { commit: recovered.commit, ..expected.clone() };

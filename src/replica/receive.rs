@@ -12,9 +12,7 @@ use super::repair::{self, RepairManager};
 use super::requests::RequestManager;
 use crate::time::Instant;
 use crate::types::{LogIndex, ServerId, Term};
-use crate::wire::{
-    self, Acknowledge, DropCause, Frame, Message, RepairReply, Role, SnapshotOffer,
-};
+use crate::wire::{self, Acknowledge, DropCause, Frame, Message, RepairReply, Role, SnapshotOffer};
 
 /// No term is ever that high: what says so is not a node of ours.
 const TERM_MAX: Term = Term(1 << 60);
