@@ -172,9 +172,9 @@ impl Stage {
     /// What happens meanwhile is told only in so far as nodes become something, or clients
     /// are answered.
     pub fn quietly<T>(&mut self, act: impl FnOnce(&mut Self) -> T) -> T {
-        self.is_quiet = true;
+        let was_quiet = std::mem::replace(&mut self.is_quiet, true);
         let result = act(self);
-        self.is_quiet = false;
+        self.is_quiet = was_quiet;
         result
     }
 
