@@ -61,7 +61,7 @@ impl BackgroundThread {
         let kept_waker = Arc::clone(&waker);
         let (work, orders) = channel();
         let (results, reports) = channel();
-        let background = Background { path, disk_use, scrubber, orders, results, waker };
+        let background = Background { path, disk_use, orders, scrubber, results, waker };
         thread::Builder::new().name("background".into()).spawn(move || background.run())?;
         Ok(Self { work, reports, _waker: kept_waker })
     }

@@ -88,7 +88,9 @@ impl Journal {
 
     /// These segments were found damaged: they are not used again once they are given up.
     pub fn distrust(&mut self, segments: &[u32]) {
-        segments.iter().for_each(|number| self.writer.distrust(*number));
+        for number in segments {
+            self.writer.distrust(*number);
+        }
     }
 
     /// Reads the file `meta` again, and writes it anew from memory if a copy in it is not

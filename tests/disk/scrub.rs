@@ -116,9 +116,9 @@ fn what_changes_meanwhile_is_not_taken_for_damage() {
             passes += usize::from(passed);
         }
     }
-    let names = cluster.directory(NODE).names().expect("names");
-    let spares = names.iter().filter(|name| name.starts_with("spare-")).count();
-    assert!(passes > 30 && spares > 0, "{passes} passes, {spares} spares");
+    let first = files(cluster.directory(NODE)).into_iter().find(is_segment);
+    let (first, _) = first.expect("a segment");
+    assert!(passes > 30 && first.as_str() > "journal-0000000000000004", "{passes}, {first}");
 }
 
 /// Damage in a segment that the node's snapshot takes the place of: whenever the power fails,
@@ -126,7 +126,8 @@ fn what_changes_meanwhile_is_not_taken_for_damage() {
 #[test]
 fn mending_can_be_interrupted_anywhere() {
     let (intact, expected) = lived(&long_life());
-    let (name, sectors) = files(&intact).into_iter().find(is_segment).expect("a segment");
+    // The first is all but covered by the snapshot that is there.
+    let (name, sectors) = files(&intact).into_iter().filter(is_segment).nth(1).expect("a segment");
     let (mut moments, mut doubts) = (0, 0);
     for sector in (0..sectors).step_by(7) {
         let fault = FAULTS[sector % FAULTS.len()];
@@ -136,7 +137,7 @@ fn mending_can_be_interrupted_anywhere() {
         let mut mending = Recording::of(hit);
         let snapshot = snapshot_at(expected.commit, &expected.log);
         disk::write_snapshot(&mut mending, &snapshot).expect("room for a snapshot");
-        journal.distrust(&[journal.sealed().start]);
+        journal.distrust(&[journal.sealed().start + 1]);
         journal.cut(&mut mending, expected.commit).expect("a disk that works");
         for copy in mending.copies {
             moments += 1;

@@ -22,6 +22,7 @@
 
 mod reading;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -172,9 +173,9 @@ impl Scrub {
             self.suspects_meta = !flaws.is_empty();
         } else if flaws.is_empty() {
             findings.repaired.append(&mut self.damaged.remove(&file).unwrap_or_default());
-        } else if !self.damaged.contains_key(&file) {
+        } else if let Entry::Vacant(unknown) = self.damaged.entry(file) {
             findings.damaged.clone_from(&flaws);
-            self.damaged.insert(file, flaws);
+            unknown.insert(flaws);
         }
     }
 
