@@ -152,7 +152,7 @@ fn disk_lines(status: &NodeStatus) -> Vec<String> {
 
 fn scrub_line(id: ServerId, scrub: ScrubStatus) -> String {
     let ScrubStatus { passed_age, damaged, repaired } = scrub;
-    let ago = |age| format!("{} ago", HumanDuration(Duration::from_micros(age)));
+    let ago = |age| format!("{} ago", HumanDuration(Duration::from_secs(u64::from(age))));
     let passed = passed_age.map_or("not yet".to_owned(), ago);
     let places = if damaged == 1 { "place" } else { "places" };
     format!(
@@ -169,7 +169,7 @@ fn disk_to_json(disk: &DiskStatus) -> Value {
         "missing_from": disk.missing_from.map(|index| index.0),
         "fetching_index": disk.fetching.map(|(index, _)| index.0),
         "fetched_bytes": disk.fetching.map(|(_, bytes)| bytes),
-        "scrub_passed_us_ago": disk.scrub.passed_age,
+        "scrub_passed_s_ago": disk.scrub.passed_age,
         "scrub_damaged": disk.scrub.damaged,
         "scrub_repaired": disk.scrub.repaired,
     })

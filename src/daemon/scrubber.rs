@@ -24,8 +24,8 @@ pub struct ScrubLedger {
 struct Kept {
     sealed: Range<u32>,
     passed_at: Option<Instant>,
-    damaged: u64,
-    repaired: u64,
+    damaged: u32,
+    repaired: u32,
 }
 
 impl ScrubLedger {
@@ -37,19 +37,17 @@ impl ScrubLedger {
 
     /// In so many places damage was found, and in so many it is gone.
     pub fn count(&self, damaged: usize, repaired: usize) {
+        let (damaged, repaired) = (saturated(damaged as u64), saturated(repaired as u64));
         self.with(|kept| {
-            kept.damaged += damaged as u64;
-            kept.repaired += repaired as u64;
+            kept.damaged = kept.damaged.saturating_add(damaged);
+            kept.repaired = kept.repaired.saturating_add(repaired);
         });
     }
 
     /// How it goes, for the node's status.
     pub fn status(&self) -> ScrubStatus {
         self.with(|kept| ScrubStatus {
-            passed_age: kept.passed_at.map(|at| {
-                let micros = at.elapsed().as_micros();
-                u64::try_from(micros).unwrap_or(u64::MAX)
-            }),
+            passed_age: kept.passed_at.map(|at| saturated(at.elapsed().as_secs())),
             damaged: kept.damaged,
             repaired: kept.repaired,
         })
@@ -133,6 +131,6 @@ pub fn tell_damaged(flaws: &[Flaw]) {
     }
 }
 
-fn saturated(rate: u64) -> u32 {
-    u32::try_from(rate).unwrap_or(u32::MAX)
+fn saturated(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }

@@ -497,12 +497,12 @@ pub struct DiskStatus {
 /// What reading the files of a disk again has found since the node was started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ScrubStatus {
-    /// Microseconds since all files were last read to their end; none: not yet, or never.
-    pub passed_age: Option<u64>,
+    /// Seconds since all files were last read to their end; none: not yet.
+    pub passed_age: Option<u32>,
     /// In how many places damage was found.
-    pub damaged: u64,
+    pub damaged: u32,
     /// In how many of them it is gone.
-    pub repaired: u64,
+    pub repaired: u32,
 }
 
 /// How a node sees another.

@@ -95,9 +95,9 @@ impl DiskStatus {
             out.put_u64_le(index.0);
             out.put_u64_le(bytes);
         });
-        put_option(out, self.scrub.passed_age, BufMut::put_u64_le);
-        out.put_u64_le(self.scrub.damaged);
-        out.put_u64_le(self.scrub.repaired);
+        put_option(out, self.scrub.passed_age, BufMut::put_u32_le);
+        out.put_u32_le(self.scrub.damaged);
+        out.put_u32_le(self.scrub.repaired);
     }
 
     fn take(reader: &mut Reader) -> Result<Self, Malformed> {
@@ -108,9 +108,9 @@ impl DiskStatus {
             missing_from: take_option(reader, |reader| Ok(LogIndex(reader.u64()?)))?,
             fetching: take_option(reader, |reader| Ok((LogIndex(reader.u64()?), reader.u64()?)))?,
             scrub: ScrubStatus {
-                passed_age: take_option(reader, Reader::u64)?,
-                damaged: reader.u64()?,
-                repaired: reader.u64()?,
+                passed_age: take_option(reader, Reader::u32)?,
+                damaged: reader.u32()?,
+                repaired: reader.u32()?,
             },
         })
     }

@@ -199,10 +199,11 @@ impl Running {
         }
         self.node.on_damage(&damage);
         self.journal.distrust(&damage.segments);
-        let copies = match damage.meta {
-            true => self.journal.mend_meta(&mut self.directory).expect("a disk that works").len(),
-            false => 0,
-        };
+        let mut copies = 0;
+        if damage.meta {
+            let mended = self.journal.mend_meta(&mut self.directory);
+            copies = mended.expect("a disk that works").len();
+        }
         if !damage.snapshot {
             let upto = self.node.state().snapshots.durable_index();
             self.journal.cut(&mut self.directory, upto).expect("a disk that works");

@@ -91,7 +91,10 @@ fn every_damaged_sector_is_found_and_mended_while_the_node_runs() {
             let what = format!("{name}, sector {sector}, {fault:?}");
             let places = scrub(&mut cluster, &what);
             assert_eq!(places > 0, is_harmed, "{what}: a start would find the same");
-            let after = examined(&cluster.stop(NODE));
+            let directory = cluster.stop(NODE);
+            let spare = directory.read(&name.replace("journal-", "spare-"));
+            assert!(!is_harmed || !name.starts_with("journal-") || spare.is_err(), "{what}: kept");
+            let after = examined(&directory);
             assert!(after.flaws.is_empty(), "{what}: {:?}", after.flaws);
             assert_eq!(after.recovered.doubt, None, "{what}");
             assert_eq!(end_and_sum(&after.recovered), expected, "{what}");

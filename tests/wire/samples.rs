@@ -451,7 +451,7 @@ fn status() -> NodeStatus {
             low: false,
             missing_from: None,
             fetching: None,
-            scrub: ScrubStatus { passed_age: Some(61_000_000), damaged: 2, repaired: 1 },
+            scrub: ScrubStatus { passed_age: Some(61), damaged: 2, repaired: 1 },
         },
         peers: vec![peer(1, Some(480)), peer(3, None)],
     }

@@ -176,6 +176,23 @@ mod tests {
     }
 
     #[test]
+    fn a_damaged_one_is_written_again_in_its_place() {
+        let mut own = OwnSnapshots::default();
+        own.want(at(2));
+        assert_eq!(taken(&mut own), Some(2));
+        own.on_written();
+        own.mend(at(2), false);
+        assert_eq!(taken(&mut own), None, "it is intact and covers as much");
+        own.mend(at(2), true);
+        assert_eq!(taken(&mut own), Some(2));
+        own.on_refused();
+        assert_eq!(taken(&mut own), Some(2), "there was no room, and it is damaged still");
+        own.on_written();
+        own.mend(at(3), false);
+        assert_eq!((taken(&mut own), own.durable_index()), (Some(3), LogIndex(2)));
+    }
+
+    #[test]
     fn what_found_no_room_is_written_again_unless_a_newer_one_waits() {
         let mut own = OwnSnapshots::default();
         own.want(at(2));
