@@ -2,7 +2,7 @@
 
 use getopts::Options;
 
-use super::args::{self, DEFAULT_ADDRESS};
+use super::args::{self, DEFAULT_ADDRESS, Words};
 use super::exit::{Exit, Failure, Outcome};
 use crate::configuration::SNAPSHOT_BYTES;
 use crate::daemon::{self, RunConfig};
@@ -18,12 +18,12 @@ Usage: quorate run --id N --data-dir DIR [flags] --insecure-no-key
   --data-dir DIR        where it keeps its data; made when missing
   --listen ADDR:PORT    the address to listen on [127.0.0.1:9717]
   --peer ID=ADDR:PORT   a node of the cluster, once for each; the list may name
-                        this node too, so that one list serves all hosts.
-                        Without: a cluster of one
+                        this node too. Without: a cluster of one
   --cluster NAME        the cluster's name [quorate]
   --segment-size BYTES  of the journal's files, in a new directory [4M]
   --snapshot-bytes N    of log between two snapshots, in a new cluster [16M]
   --disk-max BYTES      the most that the directory may take [4G]
+  --scrub-rate BYTES    of its files read again in a second; 0: none [64K]
   --disk-stall SECONDS  a leader whose disk stalls for longer hands over [1]
   --insecure-no-key     frames are not sealed: who reaches the port may speak
 
@@ -37,6 +37,9 @@ Example: quorate run --id 1 --data-dir data --listen 10.0.0.1:9717 \\
 
 /// How much a directory may take by default, in bytes.
 const DISK_MAX: u64 = 4 << 30;
+
+/// How many bytes are read again in a second by default: 4 GiB in 18 hours.
+const SCRUB_RATE: u64 = 64 << 10;
 
 /// Runs `quorate run`.
 pub fn run(args: &[String]) -> Outcome {
@@ -61,6 +64,7 @@ fn parse(args: &[String]) -> Result<RunConfig, Failure> {
     let disk_stall = words.seconds("disk-stall", DISK_STALL.as_secs_f64())?;
     let snapshot_bytes = words.bytes("snapshot-bytes", SNAPSHOT_BYTES)?;
     let disk_max = words.bytes("disk-max", DISK_MAX)?;
+    let scrub_rate = scrub_rate(&words)?;
     Ok(RunConfig {
         id,
         data_dir,
@@ -70,6 +74,7 @@ fn parse(args: &[String]) -> Result<RunConfig, Failure> {
         segment_size,
         disk_max,
         snapshot_bytes,
+        scrub_rate,
         disk_stall,
     })
 }
@@ -84,9 +89,15 @@ fn options() -> Options {
     options.optopt("", "segment-size", "", "");
     options.optopt("", "snapshot-bytes", "", "");
     options.optopt("", "disk-max", "", "");
+    options.optopt("", "scrub-rate", "", "");
     options.optopt("", "disk-stall", "", "");
     options.optflag("", "insecure-no-key", "");
     options
+}
+
+fn scrub_rate(words: &Words) -> Result<u64, Failure> {
+    let is_off = words.value("scrub-rate").is_some_and(|value| value == "0");
+    if is_off { Ok(0) } else { words.bytes("scrub-rate", SCRUB_RATE) }
 }
 
 fn peer(text: &str) -> Result<(ServerId, String), Failure> {
@@ -119,17 +130,19 @@ mod tests {
             segment_size: SegmentSize::default(),
             disk_max: DISK_MAX,
             snapshot_bytes: SNAPSHOT_BYTES,
+            scrub_rate: SCRUB_RATE,
             disk_stall: Duration::from_secs(1),
         };
         assert_eq!(config, expected);
 
         let line = "--peer 1=a:1 --id=2 --cluster c --peer 2=b:2 --listen [::1]:5 --data-dir=d \
-                    --insecure-no-key --segment-size 65536";
+                    --insecure-no-key --segment-size 65536 --scrub-rate 0";
         let config = parse_line(line).unwrap();
         let peers = vec![(ServerId(1), "a:1".into()), (ServerId(2), "b:2".into())];
         let (listen, cluster) = ("[::1]:5".into(), "c".into());
         let segment_size = SegmentSize::new(65_536).unwrap();
-        assert_eq!(config, RunConfig { listen, peers, cluster, segment_size, ..expected });
+        let expected = RunConfig { scrub_rate: 0, segment_size, ..expected };
+        assert_eq!(config, RunConfig { listen, peers, cluster, ..expected });
     }
 
     #[test]

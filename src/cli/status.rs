@@ -1,9 +1,10 @@
 //! `quorate status`: how the nodes are, at a glance.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use getopts::Options;
-use indicatif::HumanBytes;
+use indicatif::{HumanBytes, HumanDuration};
 use serde_json::{Map, Value, json};
 
 use super::args::{ClientFlags, parse};
@@ -11,7 +12,7 @@ use super::exit::{Exit, Failure, Outcome};
 use super::output::{note, print_line};
 use super::survey::{self, Survey, Surveyed};
 use crate::types::{LogIndex, ServerId};
-use crate::wire::{DiskStatus, DropCause, NodeStatus, PeerStatus, Role};
+use crate::wire::{DiskStatus, DropCause, NodeStatus, PeerStatus, Role, ScrubStatus};
 
 pub const HELP: &str = "\
 Shows how the nodes are: those given, and every peer that these name.
@@ -69,7 +70,10 @@ impl Health {
         let members = listed.len() + 1;
         let expected = survey.nodes.values().filter(is_missed).count();
         let following = |status: &&NodeStatus| {
-            let is_disk_well = status.disk.missing_from.is_none() && !status.disk.low;
+            let disk = &status.disk;
+            let is_intact =
+                disk.missing_from.is_none() && disk.scrub.damaged == disk.scrub.repaired;
+            let is_disk_well = is_intact && !disk.low;
             is_disk_well
                 && status.voter
                 && status.term == leader.term
@@ -142,7 +146,19 @@ fn disk_lines(status: &NodeStatus) -> Vec<String> {
     let fetching = disk.fetching.map(|(index, bytes)| {
         format!("node {id} fetches the snapshot of entry {index}: {} so far", HumanBytes(bytes))
     });
-    [damage, low, fetching].into_iter().flatten().collect()
+    let scrub = (disk.scrub.damaged > 0).then(|| scrub_line(id, disk.scrub));
+    [damage, low, fetching, scrub].into_iter().flatten().collect()
+}
+
+fn scrub_line(id: ServerId, scrub: ScrubStatus) -> String {
+    let ScrubStatus { passed_age, damaged, repaired } = scrub;
+    let ago = |age| format!("{} ago", HumanDuration(Duration::from_secs(u64::from(age))));
+    let passed = passed_age.map_or("not yet".to_owned(), ago);
+    let places = if damaged == 1 { "place" } else { "places" };
+    format!(
+        "node {id} found its disk damaged in {damaged} {places}, {repaired} of them repaired; \
+         all of it was last read again {passed}"
+    )
 }
 
 fn disk_to_json(disk: &DiskStatus) -> Value {
@@ -153,6 +169,9 @@ fn disk_to_json(disk: &DiskStatus) -> Value {
         "missing_from": disk.missing_from.map(|index| index.0),
         "fetching_index": disk.fetching.map(|(index, _)| index.0),
         "fetched_bytes": disk.fetching.map(|(_, bytes)| bytes),
+        "scrub_passed_s_ago": disk.scrub.passed_age,
+        "scrub_damaged": disk.scrub.damaged,
+        "scrub_repaired": disk.scrub.repaired,
     })
 }
 

@@ -1,5 +1,6 @@
 //! The thread for what takes long and is waited for by nobody: it writes snapshots, frees
-//! states that are no longer needed, and measures the room on the disk.
+//! states that are no longer needed, measures the room on the disk, and reads again what is
+//! there, in slices so small that the rest hardly waits for them.
 
 use std::io;
 use std::path::PathBuf;
@@ -13,17 +14,18 @@ use mio::Waker;
 use super::disk_use::DiskUse;
 use super::error::RunError;
 use super::file_directory::FileDirectory;
-use crate::disk::{DiskError, write_snapshot};
+use super::scrubber::Scrubber;
+use crate::disk::{Damage, DiskError, write_snapshot};
 use crate::store::{Snapshot, State};
 
-/// How often the room is measured; and how long a snapshot that found none waits.
-const INTERVAL: Duration = Duration::from_secs(1);
+/// How long a snapshot waits that found no room.
+const NO_SPACE_PAUSE: Duration = Duration::from_secs(1);
 
 /// The thread, as the loop sees it.
 #[derive(Debug)]
 pub struct BackgroundThread {
     work: Sender<Work>,
-    written: Receiver<Result<Written, DiskError>>,
+    reports: Receiver<Result<Report, DiskError>>,
     /// Kept here too: a waker that is dropped takes back the event it has raised.
     _waker: Arc<Waker>,
 }
@@ -34,32 +36,39 @@ enum Work {
     Free(State),
 }
 
-/// What came of a snapshot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
-    /// It is on the disk, under its name.
-    Durable,
+/// What the loop is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// The snapshot is on the disk, under its name.
+    Written,
     /// There was no room for it.
     NoSpace,
+    /// This is damaged, and waits for its repair.
+    Damaged(Damage),
 }
 
 impl BackgroundThread {
-    /// Starts the thread on the directory at `path`. It wakes the loop after each snapshot.
+    /// Starts the thread on the directory at `path`. It wakes the loop with each report.
     ///
     /// # Errors
     /// The system has no more threads.
-    pub fn start(path: PathBuf, disk_use: Arc<DiskUse>, waker: Arc<Waker>) -> io::Result<Self> {
+    pub fn start(
+        path: PathBuf,
+        disk_use: Arc<DiskUse>,
+        scrubber: Scrubber,
+        waker: Arc<Waker>,
+    ) -> io::Result<Self> {
         let kept_waker = Arc::clone(&waker);
         let (work, orders) = channel();
-        let (results, written) = channel();
-        let background = Background { path, disk_use, orders, results, waker };
+        let (results, reports) = channel();
+        let background = Background { path, disk_use, orders, scrubber, results, waker };
         thread::Builder::new().name("background".into()).spawn(move || background.run())?;
-        Ok(Self { work, written, _waker: kept_waker })
+        Ok(Self { work, reports, _waker: kept_waker })
     }
 
-    /// Writes the snapshot. What came of it is told by [`Self::take_written`].
+    /// Writes the snapshot. What came of it is told by [`Self::take_report`].
     pub fn write(&self, snapshot: Snapshot) {
-        // Should the thread be gone, then `take_written` tells.
+        // Should the thread be gone, then `take_report` tells.
         self.work.send(Work::Write(snapshot)).ok();
     }
 
@@ -68,13 +77,13 @@ impl BackgroundThread {
         self.work.send(Work::Free(state)).ok();
     }
 
-    /// What came of the last snapshot, if it is known by now.
+    /// The next report, if there is one by now.
     ///
     /// # Errors
-    /// The disk's; the node must not go on.
-    pub fn take_written(&self) -> Result<Option<Written>, RunError> {
-        let cause = match self.written.try_recv() {
-            Ok(Ok(written)) => return Ok(Some(written)),
+    /// A snapshot met the disk's error; the node must not go on.
+    pub fn take_report(&self) -> Result<Option<Report>, RunError> {
+        let cause = match self.reports.try_recv() {
+            Ok(Ok(report)) => return Ok(Some(report)),
             Ok(Err(error)) => error.to_string(),
             Err(TryRecvError::Empty) => return Ok(None),
             Err(TryRecvError::Disconnected) => "its thread ended".into(),
@@ -90,22 +99,26 @@ struct Background {
     path: PathBuf,
     disk_use: Arc<DiskUse>,
     orders: Receiver<Work>,
-    results: Sender<Result<Written, DiskError>>,
+    scrubber: Scrubber,
+    results: Sender<Result<Report, DiskError>>,
     waker: Arc<Waker>,
 }
 
 impl Background {
-    fn run(self) {
+    fn run(mut self) {
         loop {
             // A file system that does not tell is not bounded but by the flag.
             self.disk_use.measure(&self.path).ok();
-            match self.orders.recv_timeout(INTERVAL) {
+            if let Some(damage) = self.scrubber.turn()
+                && !self.report(Ok(Report::Damaged(damage)))
+            {
+                return;
+            }
+            match self.orders.recv_timeout(self.scrubber.pause()) {
                 Ok(Work::Free(state)) => drop(state),
                 Ok(Work::Write(snapshot)) => {
                     let written = self.write(&snapshot);
-                    let failed = written.is_err();
-                    let told = self.results.send(written).is_ok() && self.waker.wake().is_ok();
-                    if failed || !told {
+                    if !self.report(written) {
                         return;
                     }
                 }
@@ -115,18 +128,26 @@ impl Background {
         }
     }
 
+    /// Tells the loop. Returns whether to go on.
+    fn report(&self, report: Result<Report, DiskError>) -> bool {
+        let failed = report.is_err();
+        let told = self.results.send(report).is_ok() && self.waker.wake().is_ok();
+        told && !failed
+    }
+
     /// docs/guarantees.md: "An error from write or fdatasync ends the process".
-    fn write(&self, snapshot: &Snapshot) -> Result<Written, DiskError> {
+    fn write(&mut self, snapshot: &Snapshot) -> Result<Report, DiskError> {
         let mut files = FileDirectory::at(&self.path);
         match write_snapshot(&mut files, snapshot) {
             Ok(bytes) => {
                 self.disk_use.snapshot_takes(bytes);
-                Ok(Written::Durable)
+                self.scrubber.snapshot_written(snapshot.index());
+                Ok(Report::Written)
             }
             Err(DiskError::NoSpace) => {
                 log::warn!("there is no room on the disk for a snapshot; it waits");
-                thread::sleep(INTERVAL);
-                Ok(Written::NoSpace)
+                thread::sleep(NO_SPACE_PAUSE);
+                Ok(Report::NoSpace)
             }
             Err(error) => Err(error),
         }

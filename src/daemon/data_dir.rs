@@ -14,8 +14,9 @@ use super::error::RunError;
 use super::file_directory::{FileDirectory, sync_names};
 use super::random_u64;
 use crate::disk::{
-    self, Examination, Identity, Journal, Recovered, SegmentSize, StartError, examine,
+    self, Examination, Identity, Journal, Recovered, Scrub, SegmentSize, StartError, examine,
 };
+use crate::store::Snapshot;
 use crate::types::{DirectoryId, ServerId};
 
 const LOCK_NAME: &str = "lock";
@@ -37,6 +38,8 @@ pub struct DataDir {
     pub path: PathBuf,
     /// How much it takes.
     pub disk_use: DiskUse,
+    /// How it is read again while the node runs.
+    pub scrub: Scrub,
 }
 
 impl DataDir {
@@ -69,9 +72,11 @@ impl DataDir {
         tell(&found);
         let disk_use = DiskUse::new(most);
         disk_use.snapshot_takes(found.snapshot_bytes);
+        let newest = found.recovered.snapshot.as_ref().map(Snapshot::index);
+        let scrub = Scrub::new(found.recovered.identity.directory, found.segment_size(), newest);
         let (journal, recovered) =
             found.start(&mut files).map_err(|error| failed(path, "written", &error))?;
-        Ok(Self { lock, files, journal, recovered, path: path.to_owned(), disk_use })
+        Ok(Self { lock, files, journal, recovered, path: path.to_owned(), disk_use, scrub })
     }
 }
 

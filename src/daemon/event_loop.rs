@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mio::{Events, Poll, Token, Waker};
 
-use super::background_thread::{BackgroundThread, Written};
+use super::background_thread::{BackgroundThread, Report};
 use super::clock::{Clock, WakeUp};
 use super::data_dir::DataDir;
 use super::disk_use::DiskUse;
@@ -15,8 +15,10 @@ use super::error::RunError;
 use super::journal_thread::JournalThread;
 use super::notices::Notices;
 use super::random_u64;
+use super::scrubber::{ScrubLedger, Scrubber};
 use super::signals::Signals;
 use super::udp_port::UdpPort;
+use crate::disk::Damage;
 use crate::replica::{Batch, NodeConfig, ReplicaNode};
 use crate::time::Instant;
 use crate::types::LogIndex;
@@ -43,6 +45,7 @@ pub struct EventLoop {
     journal: JournalThread,
     background: BackgroundThread,
     disk_use: Arc<DiskUse>,
+    ledger: Arc<ScrubLedger>,
     clock: Clock,
     notices: Notices,
     node: ReplicaNode,
@@ -98,7 +101,8 @@ fn cannot_listen(listen: SocketAddr, error: &io::Error) -> RunError {
 }
 
 impl EventLoop {
-    /// Makes the node that goes on from what the directory held.
+    /// Makes the node that goes on from what the directory held, of which so many bytes are
+    /// read again in a second.
     ///
     /// # Errors
     /// The system has no more threads.
@@ -106,16 +110,20 @@ impl EventLoop {
         ground: Ground,
         directory: DataDir,
         config: &NodeConfig,
+        scrub_rate: u64,
         notices: Notices,
     ) -> Result<Self, RunError> {
         let Ground { poll, port, wake_up, signals, waker } = ground;
-        let DataDir { lock, files, journal, recovered, path, disk_use } = directory;
-        let disk_use = Arc::new(disk_use);
+        let DataDir { lock, files, journal, recovered, path, disk_use, scrub } = directory;
+        let (disk_use, ledger) = (Arc::new(disk_use), Arc::<ScrubLedger>::default());
         let (for_journal, for_background) = (Arc::clone(&disk_use), Arc::clone(&disk_use));
         let no_thread = |error| RunError::system("a thread", &error);
+        let scrubber = Scrubber::new(&path, scrub, scrub_rate, Arc::clone(&ledger));
         let background =
-            BackgroundThread::start(path, for_background, Arc::clone(&waker)).map_err(no_thread)?;
-        let journal = JournalThread::start(Box::new(files), journal, lock, for_journal, waker)
+            BackgroundThread::start(path, for_background, scrubber, Arc::clone(&waker))
+                .map_err(no_thread)?;
+        let (files, told) = (Box::new(files), Arc::clone(&ledger));
+        let journal = JournalThread::start(files, journal, lock, for_journal, told, waker)
             .map_err(no_thread)?;
         let clock = Clock::new();
         let node = ReplicaNode::new(config, recovered, clock.now(), random_u64());
@@ -129,6 +137,7 @@ impl EventLoop {
             journal,
             background,
             disk_use,
+            ledger,
             clock,
             notices,
             node,
@@ -183,16 +192,18 @@ impl EventLoop {
         }
     }
 
-    /// Hands on what is to be done beside the loop. Returns whether a snapshot was written,
-    /// which may give the node more to say.
+    /// Hands on what is to be done beside the loop. Returns whether the node was told of
+    /// something, which may give it more to say.
     fn tend_snapshots(&mut self, now: Instant) -> Result<bool, RunError> {
         self.node.on_free_space(self.disk_use.free());
+        self.node.on_scrub(self.ledger.status());
         while let Some(state) = self.node.take_retired() {
             self.background.free(state);
         }
-        let written = self.background.take_written()?;
-        match written {
-            Some(Written::Durable) => {
+        let report = self.background.take_report()?;
+        let is_told = report.is_some();
+        match report {
+            Some(Report::Written) => {
                 let covered = self.node.on_snapshot_written(now);
                 if covered.installed {
                     self.cut_after_batch = Some(covered.upto);
@@ -200,13 +211,27 @@ impl EventLoop {
                     self.journal.cut(covered.upto);
                 }
             }
-            Some(Written::NoSpace) => self.node.on_snapshot_refused(),
+            Some(Report::NoSpace) => self.node.on_snapshot_refused(),
+            Some(Report::Damaged(damage)) => self.mend(damage),
             None => {}
         }
         if let Some(snapshot) = self.node.take_snapshot() {
             self.background.write(snapshot);
         }
-        Ok(written.is_some())
+        Ok(is_told)
+    }
+
+    /// A snapshot will take the place of what is damaged. If there is one already that covers
+    /// a damaged segment, the journal could not be cut before: that needs a synced batch in
+    /// the segment behind. A snapshot that is damaged itself lets nothing be given up, and
+    /// one that was installed does so once that is recorded.
+    fn mend(&mut self, damage: Damage) {
+        self.node.on_damage(&damage);
+        let may_cut = !damage.snapshot && self.cut_after_batch.is_none();
+        self.journal.mend(damage);
+        if may_cut {
+            self.journal.cut(self.node.state().snapshots.durable_index());
+        }
     }
 
     fn send_all(&mut self) {

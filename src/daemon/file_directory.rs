@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use rustix::fs::{Advice, fadvise};
 
 use crate::disk::{Directory, DiskError};
 
@@ -32,6 +34,22 @@ impl FileDirectory {
             self.open.insert(name.to_owned(), file);
         }
         Ok(&self.open[name])
+    }
+
+    /// The page cache is told to forget these pages, so that they come from the disk, unless
+    /// the disk itself has a cache, or the pages wait to be written. Told again afterwards, it
+    /// keeps its room for what is needed.
+    fn read_from_disk(&self, name: &str, offset: u64, most: usize) -> io::Result<Bytes> {
+        let mut file = File::open(self.path.join(name))?;
+        let most = most as u64;
+        // A file system that has no such cache refuses, and has nothing to forget.
+        let forget = |file: &File| fadvise(file, offset, NonZeroU64::new(most), Advice::DontNeed);
+        forget(&file).ok();
+        file.seek(SeekFrom::Start(offset))?;
+        let mut bytes = Vec::new();
+        (&file).take(most).read_to_end(&mut bytes)?;
+        forget(&file).ok();
+        Ok(bytes.into())
     }
 
     fn write_new(&self, name: &str, length: u64) -> io::Result<File> {
@@ -65,6 +83,10 @@ impl Directory for FileDirectory {
 
     fn read(&self, name: &str) -> Result<Bytes, DiskError> {
         std::fs::read(self.path.join(name)).map(Bytes::from).map_err(failed(name))
+    }
+
+    fn reread(&self, name: &str, offset: u64, most: usize) -> Result<Bytes, DiskError> {
+        self.read_from_disk(name, offset, most).map_err(failed(name))
     }
 
     fn create(&mut self, name: &str, length: u64) -> Result<(), DiskError> {
@@ -144,6 +166,9 @@ mod tests {
             (bytes.len(), &bytes[..6], &bytes[99_998..]),
             (100_002, &b"begin\0"[..], &b"\0end"[..])
         );
+        assert_eq!(files.reread("b", 99_998, 4).unwrap(), &b"\0end"[..]);
+        assert_eq!(files.reread("b", 99_998, 64).unwrap(), &b"\0end"[..]);
+        assert!(files.reread("b", 200_000, 1).unwrap().is_empty());
         let mode = directory.path().join("b").metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         files.remove("b").unwrap();

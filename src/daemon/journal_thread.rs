@@ -12,7 +12,8 @@ use mio::Waker;
 
 use super::disk_use::DiskUse;
 use super::error::RunError;
-use crate::disk::{Directory, DiskError, Journal, Record};
+use super::scrubber::{ScrubLedger, tell_damaged};
+use crate::disk::{Damage, Directory, DiskError, Journal, Record};
 use crate::replica::Batch;
 use crate::types::LogIndex;
 
@@ -34,6 +35,7 @@ pub struct JournalThread {
 enum Work {
     Write(Batch),
     Cut(LogIndex),
+    Mend(Damage),
 }
 
 impl JournalThread {
@@ -47,13 +49,14 @@ impl JournalThread {
         journal: Journal,
         lock: File,
         disk_use: Arc<DiskUse>,
+        ledger: Arc<ScrubLedger>,
         waker: Arc<Waker>,
     ) -> io::Result<Self> {
         let kept_waker = Arc::clone(&waker);
         let (work, orders) = channel();
         let (results, written) = channel();
-        let writer =
-            JournalWriter { directory, journal, orders, disk_use, no_space_pause: NO_SPACE_PAUSE };
+        let no_space_pause = NO_SPACE_PAUSE;
+        let writer = JournalWriter { directory, journal, orders, disk_use, ledger, no_space_pause };
         thread::Builder::new().name("journal".into()).spawn(move || {
             let _lock = lock;
             writer.run(&results, &waker);
@@ -78,6 +81,11 @@ impl JournalThread {
     /// submitted before is written.
     pub fn cut(&self, upto: LogIndex) {
         self.work.send(Work::Cut(upto)).ok();
+    }
+
+    /// Writes the file `meta` anew if it is damaged, and does not use damaged segments again.
+    pub fn mend(&self, damage: Damage) {
+        self.work.send(Work::Mend(damage)).ok();
     }
 
     /// The batch that has become durable, if there is one.
@@ -107,6 +115,7 @@ struct JournalWriter {
     journal: Journal,
     orders: Receiver<Work>,
     disk_use: Arc<DiskUse>,
+    ledger: Arc<ScrubLedger>,
     no_space_pause: Duration,
 }
 
@@ -114,13 +123,14 @@ impl JournalWriter {
     /// docs/guarantees.md: "An error from write or fdatasync ends the process", so nothing
     /// is written after one.
     fn run(mut self, results: &Sender<Result<Batch, DiskError>>, waker: &Waker) {
-        self.disk_use.journal_takes(self.journal.used_bytes());
+        self.tell_extent();
         while let Ok(work) = self.orders.recv() {
             let result = match work {
                 Work::Cut(upto) => self.cut(upto).map(|()| None),
+                Work::Mend(damage) => self.mend(&damage).map(|()| None),
                 Work::Write(batch) => self.make_durable(batch.records()).map(|()| Some(batch)),
             };
-            self.disk_use.journal_takes(self.journal.used_bytes());
+            self.tell_extent();
             let failed = result.is_err();
             let told = match result.transpose() {
                 None => true,
@@ -132,7 +142,25 @@ impl JournalWriter {
         }
     }
 
+    fn tell_extent(&self) {
+        self.disk_use.journal_takes(self.journal.used_bytes());
+        self.ledger.set_sealed(self.journal.sealed());
+    }
+
+    fn mend(&mut self, damage: &Damage) -> Result<(), DiskError> {
+        self.journal.distrust(&damage.segments);
+        if damage.meta {
+            let flaws = self.journal.mend_meta(&mut *self.directory)?;
+            tell_damaged(&flaws);
+            self.ledger.count(flaws.len(), flaws.len());
+        }
+        Ok(())
+    }
+
+    /// Whoever reads the files again learns first what is given up: what then happens to
+    /// such a file is no damage.
     fn cut(&mut self, upto: LogIndex) -> Result<(), DiskError> {
+        self.ledger.set_sealed(self.journal.sealed_after(upto));
         self.journal.cut(&mut *self.directory, upto)
     }
 
@@ -153,6 +181,7 @@ impl JournalWriter {
     fn wait_for_room(&mut self) -> Result<(), DiskError> {
         match self.orders.recv_timeout(self.no_space_pause) {
             Ok(Work::Cut(upto)) => self.cut(upto),
+            Ok(Work::Mend(damage)) => self.mend(&damage),
             Ok(Work::Write(_)) => Err(DiskError::Failed("two batches at a time".into())),
             Err(RecvTimeoutError::Timeout) => Ok(()),
             Err(RecvTimeoutError::Disconnected) => Err(DiskError::NoSpace),
@@ -194,6 +223,10 @@ mod tests {
 
         fn read(&self, name: &str) -> Result<Bytes, DiskError> {
             self.files.read(name)
+        }
+
+        fn reread(&self, name: &str, offset: u64, most: usize) -> Result<Bytes, DiskError> {
+            self.files.reread(name, offset, most)
         }
 
         fn create(&mut self, name: &str, length: u64) -> Result<(), DiskError> {
@@ -245,7 +278,9 @@ mod tests {
         let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
         let lock = File::open(path).unwrap();
         let disk_use = Arc::new(DiskUse::new(u64::MAX));
-        let thread = JournalThread::start(Box::new(files), journal, lock, disk_use, waker).unwrap();
+        let ledger = Arc::default();
+        let thread = JournalThread::start(Box::new(files), journal, lock, disk_use, ledger, waker);
+        let thread = thread.unwrap();
         Fixture { node: ReplicaNode::new(&config, recovered, Instant(0), 1), thread, poll }
     }
 
@@ -313,6 +348,7 @@ mod tests {
             journal,
             orders,
             disk_use: Arc::new(DiskUse::new(u64::MAX)),
+            ledger: Arc::default(),
             no_space_pause: Duration::from_millis(1),
         };
         writer.make_durable(&records).unwrap();

@@ -17,6 +17,7 @@ mod founding;
 mod journal_thread;
 mod background_thread;
 mod disk_use;
+mod scrubber;
 mod peer_list;
 mod notices;
 mod logging;
@@ -59,6 +60,8 @@ pub struct RunConfig {
     pub disk_max: u64,
     /// How many bytes of log, at least, lie between two snapshots, if the cluster is born now.
     pub snapshot_bytes: u64,
+    /// How many bytes of its files a node reads again in a second, to find damage.
+    pub scrub_rate: u64,
     /// How long a leader's oldest entry may wait for its disk.
     pub disk_stall: Duration,
 }
@@ -88,9 +91,9 @@ fn run_node(config: RunConfig, standard_error: StandardError) -> Result<(), RunE
     }
     let name = format!("node {id} of cluster {cluster}");
     let notices = Notices::new(standard_error, name, listen);
-    let RunConfig { disk_stall, snapshot_bytes, .. } = config;
+    let RunConfig { disk_stall, snapshot_bytes, scrub_rate, .. } = config;
     let config = NodeConfig { disk_stall, snapshot_bytes, ..NodeConfig::new(nodes) };
-    EventLoop::new(ground, directory, &config, notices)?.run()
+    EventLoop::new(ground, directory, &config, scrub_rate, notices)?.run()
 }
 
 /// Random bits of the system.

@@ -42,6 +42,14 @@ pub trait Directory {
     /// The disk's.
     fn read(&self, name: &str) -> Result<Bytes, DiskError>;
 
+    /// At most so many bytes of the file from `offset` on, as the disk has them now: not what
+    /// a cache remembers of them, as far as that is in anybody's power. Fewer where the file
+    /// ends before.
+    ///
+    /// # Errors
+    /// The disk's. Here it need not be final: what cannot be read may still be elsewhere.
+    fn reread(&self, name: &str, offset: u64, most: usize) -> Result<Bytes, DiskError>;
+
     /// Makes a file of `length` zero bytes, which are durable, instead of any that had the
     /// name.
     ///

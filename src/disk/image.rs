@@ -24,7 +24,14 @@ pub(super) struct Image {
 }
 
 impl Image {
-    fn new(number: u32, name: String, id: DirectoryId, size: SegmentSize, bytes: Bytes) -> Self {
+    /// The segment of this number, in a file of this name that holds these bytes.
+    pub fn new(
+        number: u32,
+        name: String,
+        id: DirectoryId,
+        size: SegmentSize,
+        bytes: Bytes,
+    ) -> Self {
         let at = |sector: usize| {
             let from = bytes.len().min(sector * SECTOR_BYTES);
             let bytes = bytes.slice(from..bytes.len().min(from + SECTOR_BYTES));

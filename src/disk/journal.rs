@@ -1,9 +1,13 @@
 //! The journal, as a running node writes it.
 
+use std::ops::Range;
+
 use super::directory::{Directory, DiskError};
 use super::meta::Meta;
 use super::names::META;
 use super::record::LogRecord;
+use super::scan::Flaw;
+use super::scrub::meta_flaws;
 use super::writer::SegmentWriter;
 use super::{GenesisState, Record};
 use crate::types::LogIndex;
@@ -69,6 +73,41 @@ impl Journal {
     /// The disk's. It is final.
     pub fn cut(&mut self, directory: &mut dyn Directory, upto: LogIndex) -> Result<(), DiskError> {
         self.writer.cut(upto, directory)
+    }
+
+    /// The numbers of the segments that nothing is written to any more, and that are needed:
+    /// all of each is durable.
+    pub fn sealed(&self) -> Range<u32> {
+        self.writer.sealed()
+    }
+
+    /// The same, after a cut at this index.
+    pub fn sealed_after(&self, upto: LogIndex) -> Range<u32> {
+        self.writer.sealed_after(upto)
+    }
+
+    /// These segments were found damaged: they are not used again once they are given up.
+    pub fn distrust(&mut self, segments: &[u32]) {
+        for number in segments {
+            self.writer.distrust(*number);
+        }
+    }
+
+    /// Reads the file `meta` again, and writes it anew from memory if a copy in it is not
+    /// intact. Returns what was wrong. What was written before must be synced.
+    ///
+    /// Nobody else writes the file, so what looks wrong here is no half of an update. And
+    /// when the power fails meanwhile, a copy that was intact still is: of that, nothing but
+    /// the first sector changes, which a disk writes whole or not at all.
+    ///
+    /// # Errors
+    /// The disk's. It is final.
+    pub fn mend_meta(&mut self, directory: &mut dyn Directory) -> Result<Vec<Flaw>, DiskError> {
+        let flaws = meta_flaws(directory);
+        if !flaws.is_empty() {
+            self.meta.save(directory)?;
+        }
+        Ok(flaws)
     }
 
     /// How many bytes the segments take on the disk.

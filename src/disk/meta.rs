@@ -171,8 +171,7 @@ impl FoundMeta {
     /// is in another format.
     pub fn read(file: &Bytes) -> Result<Self, StartError> {
         let copies = COPIES.map(|at| (at, decode_copy(file, at)));
-        let is_bad = |(_, copy): &&(u64, Result<_, StartError>)| copy.is_err();
-        let damaged: Vec<u64> = copies.iter().filter(is_bad).map(|(at, _)| *at).collect();
+        let damaged = damaged_copies(file);
         let other_version = copies.iter().find_map(|(_, copy)| match copy {
             Err(StartError::Version(version)) => Some(StartError::Version(*version)),
             _ => None,
@@ -194,6 +193,11 @@ impl FoundMeta {
         directory.sync(META)?;
         meta.save(directory)
     }
+}
+
+/// Where the file holds a copy that is not intact.
+pub(super) fn damaged_copies(file: &Bytes) -> Vec<u64> {
+    COPIES.into_iter().filter(|at| decode_copy(file, *at).is_err()).collect()
 }
 
 /// The copy at this place, and its bytes.

@@ -23,6 +23,7 @@ mod proof;
 mod scan;
 mod tail;
 mod replay;
+mod scrub;
 
 pub use birth::{begin, create, is_born};
 pub use directory::{Directory, DiskError};
@@ -31,6 +32,7 @@ pub use meta::FORMAT_VERSION;
 pub use names::{META, is_owned};
 pub use recovery::{Examination, SegmentSummary, examine};
 pub use scan::{Flaw, Harm};
+pub use scrub::{Damage, Findings, SLICE_BYTES, Scrub};
 pub use sector::SECTOR_BYTES;
 pub use snapshot_file::{decode_snapshot, encode_snapshot, is_snapshot, write_snapshot};
 

@@ -111,6 +111,12 @@ fn found_doubt(journal: &Scan, flaws: &[Flaw], log: &Log) -> Option<Doubt> {
     (!log.is_complete).then(|| Doubt { upto: journal.proof.log_end() })
 }
 
+/// One of the copies in the file `meta` is not intact.
+pub(super) fn copy_flaw(offset: u64) -> Flaw {
+    let what = "one of its two copies is not intact";
+    Flaw { name: META.to_owned(), offset, what, harm: Harm::Nothing }
+}
+
 fn all_flaws(
     meta: &FoundMeta,
     images: &[Image],
@@ -119,10 +125,7 @@ fn all_flaws(
     log: &Log,
 ) -> Vec<Flaw> {
     let flaw = |name: &str, offset, what, harm| Flaw { name: name.to_owned(), offset, what, harm };
-    let copies = meta
-        .damaged
-        .iter()
-        .map(|at| flaw(META, *at, "one of its two copies is not intact", Harm::Nothing));
+    let copies = meta.damaged.iter().map(|at| copy_flaw(*at));
     let damaged = snapshots
         .damaged
         .iter()

@@ -94,6 +94,15 @@ pub(super) fn scan(images: &[Image]) -> Scan {
     Scan { events: walk.events, flaws: walk.flaws, proof, last_used, end, batches }
 }
 
+/// What is wrong in a segment that another follows, looked at by itself.
+pub(super) fn sealed_flaws(image: &Image) -> Vec<Flaw> {
+    let mut walk = Walk::default();
+    walk.segment(image, None);
+    walk.end_run();
+    walk.flaws.extend(tail::behind_sealed(image));
+    walk.flaws
+}
+
 /// Where in the image a torn batch begins, if one does.
 fn torn_start(proof: &Proof, images: &[Image], image: &Image) -> Option<usize> {
     let is_here = |newest: &Newest| images[newest.image].number == image.number;

@@ -10,7 +10,7 @@ use crate::store::{Snapshot, SnapshotBuilder};
 use crate::types::{GenesisId, LogIndex, Term};
 
 const MAGIC: [u8; 8] = *b"quorates";
-const HEADER_BYTES: usize = 36;
+pub(super) const HEADER_BYTES: usize = 36;
 const BLOCK_HEADER_BYTES: usize = 16;
 
 /// Makes the snapshot durable, then removes those before it. Returns the length of its
@@ -151,44 +151,64 @@ pub fn is_snapshot(file: &[u8]) -> bool {
 /// [`Malformed`] when any byte of it is not as it was written, or it is of another version.
 pub fn decode_snapshot(file: &Bytes) -> Result<Snapshot, Malformed> {
     let mut reader = Reader::new(file.clone());
-    let header = file.get(..HEADER_BYTES - 4).ok_or(Malformed)?;
-    let magic = reader.bytes(MAGIC.len())?;
-    let (version, length) = (reader.u16()?, usize::from(reader.u16()?));
-    let (index, term) = (LogIndex(reader.u64()?), Term(reader.u64()?));
-    let (chain, checksum) = (reader.u32()?, reader.u32()?);
-    let is_known = magic == MAGIC.as_slice() && version == FORMAT_VERSION;
-    if !is_known || length != HEADER_BYTES || checksum != crc32fast::hash(header) {
-        return Err(Malformed);
-    }
+    let header = take_header(&mut reader)?;
     let snapshot = decode_blocks(&mut reader)?;
     reader.finish()?;
     let said = (snapshot.index(), snapshot.term(), snapshot.chain());
-    if said == (index, term, chain) { Ok(snapshot) } else { Err(Malformed) }
+    if said == header { Ok(snapshot) } else { Err(Malformed) }
+}
+
+/// What the header says: index, term and chain value.
+pub(super) fn take_header(reader: &mut Reader) -> Result<(LogIndex, Term, u32), Malformed> {
+    let header = reader.bytes(HEADER_BYTES - 4)?;
+    if reader.u32()? != crc32fast::hash(&header) {
+        return Err(Malformed);
+    }
+    let mut fields = Reader::new(header);
+    let magic = fields.bytes(MAGIC.len())?;
+    let (version, length) = (fields.u16()?, usize::from(fields.u16()?));
+    if magic != MAGIC.as_slice() || version != FORMAT_VERSION || length != HEADER_BYTES {
+        return Err(Malformed);
+    }
+    Ok((LogIndex(fields.u64()?), Term(fields.u64()?), fields.u32()?))
 }
 
 fn decode_blocks(reader: &mut Reader) -> Result<Snapshot, Malformed> {
     let mut builder = SnapshotBuilder::new();
     for expected in 0.. {
-        let checksum = reader.u32()?;
-        let header = reader.bytes(BLOCK_HEADER_BYTES - 4)?;
-        let mut fields = Reader::new(header.clone());
-        let (number, length) = (fields.u32()?, fields.u32()?);
-        let is_last = match fields.u32()? {
-            0 => false,
-            1 => true,
-            _ => return Err(Malformed),
-        };
-        let block = reader.bytes(length as usize)?;
-        let mut hasher = crc32fast::Hasher::new();
-        hasher.update(&header);
-        hasher.update(&block);
-        if number != expected || checksum != hasher.finalize() {
-            return Err(Malformed);
-        }
+        let (block, is_last) = take_block(reader, expected)?;
         builder.add(block)?;
         if is_last {
             break;
         }
     }
     builder.finish()
+}
+
+/// The content of the block of this number, and whether it is the last.
+pub(super) fn take_block(reader: &mut Reader, expected: u32) -> Result<(Bytes, bool), Malformed> {
+    let checksum = reader.u32()?;
+    let header = reader.bytes(BLOCK_HEADER_BYTES - 4)?;
+    let mut fields = Reader::new(header.clone());
+    let (number, length) = (fields.u32()?, fields.u32()?);
+    let is_last = match fields.u32()? {
+        0 => false,
+        1 => true,
+        _ => return Err(Malformed),
+    };
+    let block = reader.bytes(length as usize)?;
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&header);
+    hasher.update(&block);
+    if number != expected || checksum != hasher.finalize() {
+        return Err(Malformed);
+    }
+    Ok((block, is_last))
+}
+
+/// How long the block is that begins with these bytes, its header included; none: they are
+/// too few to tell.
+pub(super) fn block_length(bytes: &[u8]) -> Option<usize> {
+    let (field, _) = bytes.get(8..BLOCK_HEADER_BYTES)?.split_first_chunk()?;
+    Some(BLOCK_HEADER_BYTES.saturating_add(u32::from_le_bytes(*field) as usize))
 }

@@ -16,11 +16,7 @@ use super::writer::offset_of;
 pub(super) fn flaws(images: &[Image], last_used: usize, end: usize, is_torn: bool) -> Vec<Flaw> {
     let mut flaws = Vec::new();
     for image in &images[..last_used] {
-        flaws.extend(behind(image, image.end_of_batches(), Harm::Nothing));
-        if !matches!(image.sectors.get(image.end_of_batches()), Some(Sector::Valid(..))) {
-            let what = "the mark is missing that the next file goes on from here";
-            flaws.push(flaw(image, image.end_of_batches(), what, Harm::Nothing));
-        }
+        flaws.extend(behind_sealed(image));
     }
     let last = &images[last_used];
     let marker = match last.sectors.get(end) {
@@ -41,6 +37,17 @@ pub(super) fn flaws(images: &[Image], last_used: usize, end: usize, is_torn: boo
         let may_be_used = place == 0 && (goes_on || !is_ended);
         let harm = if may_be_used || !image.exists { harm_at_end(image, 0) } else { Harm::Nothing };
         flaws.extend(behind(image, 0, harm));
+    }
+    flaws
+}
+
+/// What is wrong behind the last batch of a segment that another follows.
+pub(super) fn behind_sealed(image: &Image) -> Vec<Flaw> {
+    let end = image.end_of_batches();
+    let mut flaws = behind(image, end, Harm::Nothing);
+    if !matches!(image.sectors.get(end), Some(Sector::Valid(..))) {
+        let what = "the mark is missing that the next file goes on from here";
+        flaws.push(flaw(image, end, what, Harm::Nothing));
     }
     flaws
 }

@@ -4,7 +4,8 @@
 //! which is written but not synced, and which the next batch overwrites: so a later batch
 //! or a marker proves that a batch was durable once, and may have been acknowledged.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::ops::Range;
 
 use super::batch::{Packed, pack};
 use super::directory::{Directory, DiskError};
@@ -35,6 +36,8 @@ pub(super) struct SegmentWriter {
     segments: VecDeque<Segment>,
     /// The segments' numbers when they still held records.
     spares: Vec<u32>,
+    /// The numbers of those that must not become spares.
+    distrusted: BTreeSet<u32>,
     /// The next sector of the last segment.
     position: usize,
     next_batch: u64,
@@ -62,6 +65,7 @@ impl SegmentWriter {
             prefix: JOURNAL,
             segments,
             spares: Vec::new(),
+            distrusted: BTreeSet::new(),
             position,
             next_batch,
             last,
@@ -169,14 +173,35 @@ impl SegmentWriter {
         directory.sync_names()
     }
 
+    /// The numbers of the segments that nothing is written to any more, and that are needed.
+    pub fn sealed(&self) -> Range<u32> {
+        self.segments[0].number..self.current().number
+    }
+
+    /// The same, after a cut at this index.
+    pub fn sealed_after(&self, upto: LogIndex) -> Range<u32> {
+        let needed = if self.proves { 1 } else { 2 };
+        let spared = self.segments.len().saturating_sub(needed);
+        let candidates = self.segments.iter().take(spared);
+        let given_up = candidates.take_while(|segment| segment.highest <= upto).count();
+        self.segments[given_up].number..self.current().number
+    }
+
+    /// The segment was found damaged: it is not used again once it is given up. What a reused
+    /// segment held before must be readable, to be told from damage.
+    pub fn distrust(&mut self, number: u32) {
+        self.distrusted.insert(number);
+    }
+
     /// Gives up segments, from the first on, that have no entry above `upto`. One segment
     /// with a synced batch stays: where the log ends is always known from that.
     pub fn cut(&mut self, upto: LogIndex, directory: &mut dyn Directory) -> Result<(), DiskError> {
-        let needed = if self.proves { 1 } else { 2 };
-        while self.segments.len() > needed && self.segments[0].highest <= upto {
+        let kept = self.sealed_after(upto).start;
+        while self.segments[0].number < kept {
             let number = self.segments[0].number;
             let name = names::segment(self.prefix, number);
-            if self.spares.len() < SPARES_MAX {
+            let may_be_used = !self.distrusted.remove(&number);
+            if may_be_used && self.spares.len() < SPARES_MAX {
                 directory.rename(&name, &names::segment(SPARE, number))?;
                 self.spares.push(number);
             } else {

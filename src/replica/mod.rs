@@ -50,11 +50,11 @@ pub use state::{Peer, ReplicaState};
 use std::time::Duration;
 
 use crate::configuration::Configuration;
-use crate::disk::{Record, Recovered};
+use crate::disk::{Damage, Record, Recovered};
 use crate::store::{Snapshot, State, Store};
 use crate::time::Instant;
 use crate::types::{LogIndex, PacketNumber, ServerId, Term};
-use crate::wire::{Message, Role};
+use crate::wire::{Message, Role, ScrubStatus};
 use election::Tally;
 use genesis::Genesis;
 use heartbeat::Quorum;
@@ -96,6 +96,7 @@ pub struct ReplicaNode {
     overslept: bool,
     kept_entries: u64,
     started_at: Instant,
+    scrub: ScrubStatus,
 }
 
 impl ReplicaNode {
@@ -129,6 +130,7 @@ impl ReplicaNode {
             overslept: false,
             kept_entries: config.kept_entries,
             started_at: now,
+            scrub: ScrubStatus::default(),
         }
     }
 
@@ -269,6 +271,20 @@ impl ReplicaNode {
     /// There was no room on the disk for the snapshot that was taken.
     pub fn on_snapshot_refused(&mut self) {
         self.state.snapshots.on_refused();
+    }
+
+    /// Damage was found on the disk, which waits for its repair. This may be said again until
+    /// it is repaired: what can be done depends on what is committed by then.
+    pub fn on_damage(&mut self, damage: &Damage) {
+        let is_of_state = damage.snapshot || !damage.segments.is_empty();
+        if is_of_state && self.state.is_born() {
+            self.state.mend_disk(damage.snapshot);
+        }
+    }
+
+    /// How reading the disk again goes.
+    pub fn on_scrub(&mut self, scrub: ScrubStatus) {
+        self.scrub = scrub;
     }
 
     /// So many bytes may still be written to the disk.

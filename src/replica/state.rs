@@ -334,6 +334,18 @@ impl ReplicaState {
         }
     }
 
+    /// Files of the directory are damaged whose content is in memory: the state that is
+    /// committed is written as a snapshot, at an index that the log has not fixed. Who
+    /// fetches it from here and wants to go on elsewhere finds another one there, and begins
+    /// again.
+    pub fn mend_disk(&mut self, snapshot_is_damaged: bool) {
+        let at = self.commit;
+        if let (Some(term), Some(chain)) = (self.log.term_at(at), self.log.chain_at(at)) {
+            let snapshot = Snapshot::new(self.store.committed().clone(), term, chain);
+            self.snapshots.mend(snapshot, snapshot_is_damaged);
+        }
+    }
+
     /// Goes on from a snapshot that covers more than is committed here, and is on the disk.
     /// Where the log has all that it covers, the rest of the log stays.
     pub fn install(&mut self, snapshot: &Snapshot, fx: &mut Effects) {

@@ -51,6 +51,7 @@ impl ReplicaNode {
             low: state.space.is_low(),
             missing_from: state.in_doubt.is_there().then(|| state.log.last_index().next()),
             fetching: self.snapshots.fetching(),
+            scrub: self.scrub,
         }
     }
 

@@ -184,6 +184,12 @@ impl Directory for SimDirectory {
         Ok(Bytes::copy_from_slice(&self.file(name)?.content))
     }
 
+    fn reread(&self, name: &str, offset: u64, most: usize) -> Result<Bytes, DiskError> {
+        let content = &self.file(name)?.content;
+        let from = content.len().min(to_usize(offset));
+        Ok(Bytes::copy_from_slice(&content[from..content.len().min(from + most)]))
+    }
+
     fn create(&mut self, name: &str, length: u64) -> Result<(), DiskError> {
         let zeros = vec![0; to_usize(length)];
         let file = File { content: zeros.clone(), durable: zeros, unsynced: Vec::new() };

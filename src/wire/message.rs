@@ -490,6 +490,19 @@ pub struct DiskStatus {
     pub missing_from: Option<LogIndex>,
     /// The snapshot that is being fetched from another node, and how many bytes have come.
     pub fetching: Option<(LogIndex, u64)>,
+    /// What reading its files again has found.
+    pub scrub: ScrubStatus,
+}
+
+/// What reading the files of a disk again has found since the node was started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScrubStatus {
+    /// Seconds since all files were last read to their end; none: not yet.
+    pub passed_age: Option<u32>,
+    /// In how many places damage was found.
+    pub damaged: u32,
+    /// In how many of them it is gone.
+    pub repaired: u32,
 }
 
 /// How a node sees another.

@@ -6,7 +6,7 @@ use super::fields::{
     put_address, put_count, put_option, put_text, take_address, take_list, take_option, take_text,
 };
 use super::kind::Body;
-use super::message::{DiskStatus, NodeStatus, PeerStatus, Role, StatusRequest};
+use super::message::{DiskStatus, NodeStatus, PeerStatus, Role, ScrubStatus, StatusRequest};
 use crate::codec::{Malformed, Reader};
 use crate::types::{DirectoryId, GenesisId, Incarnation, LogIndex, NODES_MAX, ServerId, Term};
 
@@ -95,6 +95,9 @@ impl DiskStatus {
             out.put_u64_le(index.0);
             out.put_u64_le(bytes);
         });
+        put_option(out, self.scrub.passed_age, BufMut::put_u32_le);
+        out.put_u32_le(self.scrub.damaged);
+        out.put_u32_le(self.scrub.repaired);
     }
 
     fn take(reader: &mut Reader) -> Result<Self, Malformed> {
@@ -104,6 +107,11 @@ impl DiskStatus {
             low: reader.bool()?,
             missing_from: take_option(reader, |reader| Ok(LogIndex(reader.u64()?)))?,
             fetching: take_option(reader, |reader| Ok((LogIndex(reader.u64()?), reader.u64()?)))?,
+            scrub: ScrubStatus {
+                passed_age: take_option(reader, Reader::u32)?,
+                damaged: reader.u32()?,
+                repaired: reader.u32()?,
+            },
         })
     }
 }

@@ -71,9 +71,15 @@ impl Cluster {
 
     /// Starts the node with this list of peers.
     pub fn start_node_with(&mut self, id: usize, peers: &[String]) {
+        self.start_node_flagged(id, peers, &[]);
+    }
+
+    /// Starts the node with this list of peers and these flags.
+    pub fn start_node_flagged(&mut self, id: usize, peers: &[String], more: &[&str]) {
         let (id_word, data) = (id.to_string(), self.data_dir(id).display().to_string());
         let mut flags = vec!["--id", &id_word, "--data-dir", &data, "--listen", self.address(id)];
         flags.extend(peers.iter().flat_map(|peer| ["--peer", peer]));
+        flags.extend(more);
         let node = Node::start(&flags, &self.directory.path().join(format!("log-{id}")));
         self.nodes[id - 1] = Some(node);
     }

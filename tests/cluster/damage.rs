@@ -1,10 +1,11 @@
 //! Damaged disks of real processes: what one node cannot read the others give it again.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use crate::cluster::Cluster;
-use crate::processes::quorate;
+use crate::cluster::{Cluster, IDS};
+use crate::processes::{eventually, quorate};
 
 const SECTOR: usize = 512;
 
@@ -37,6 +38,50 @@ fn a_damaged_sector_is_found_and_repaired_from_the_others() {
     }
     println!("{harmed} of them had lost entries");
     assert!(harmed > 0, "some of the sectors hold entries");
+}
+
+/// Reads all files again without a pause, in segments that few writes fill.
+const SCRUBBED: [&str; 4] = ["--scrub-rate", "100M", "--segment-size", "64K"];
+
+#[test]
+fn damage_is_mended_while_the_node_runs() {
+    let mut cluster = Cluster::prepare();
+    let list = cluster.list();
+    for id in IDS {
+        cluster.start_node_flagged(id, &list, &SCRUBBED);
+    }
+    cluster.wait_until_well();
+    for key in 0..30 {
+        cluster.run(&["put", &format!("key-{key}"), &"x".repeat(10_000)]).expect(0);
+    }
+    let expected = cluster.run(&["dump"]).expect(0).out;
+    let victim = cluster.leader();
+    let segment = cluster.data_dir(victim).join("journal-0000000000000001");
+    flip(&segment, 9 * SECTOR as u64 + 300);
+    eventually("the damage is found and repaired", || {
+        let disk = cluster.status_of(victim)["disk"].take();
+        (disk["scrub_damaged"] == 1 && disk["scrub_repaired"] == 1).then_some(())
+    });
+    let said = cluster.node(victim).said();
+    assert!(said.contains("journal-0000000000000001, byte 4608: the sector is damaged"), "{said}");
+    cluster.run(&["status"]).expect(0);
+
+    cluster.kill(victim);
+    let directory = cluster.data_dir(victim).display().to_string();
+    quorate("", &["inspect", &directory], b"").expect(0);
+    cluster.start_node_flagged(victim, &list, &SCRUBBED);
+    cluster.wait_until_well();
+    cluster.wait_for_dump(victim, &expected);
+    let said = cluster.node(victim).said();
+    assert!(!said.contains("is repaired"), "it was never in doubt: {said}");
+}
+
+/// Flips a bit of one byte in its place.
+fn flip(file: &Path, at: u64) {
+    let file = File::options().read(true).write(true).open(file).expect("the file is there");
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).expect("it is as long");
+    file.write_all_at(&[byte[0] ^ 4], at).expect("it can be written");
 }
 
 /// A sector that holds something, of a file that the log or the promises stand in.

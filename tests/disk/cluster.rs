@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate::disk::{self, Identity, Journal, SegmentSize, StartError};
+use quorate::disk::{self, Identity, Journal, Scrub, SegmentSize, StartError};
 use quorate::operation::Operation;
 use quorate::replica::{ListedNode, NodeConfig, ReplicaNode, ReplicaState};
 use quorate::sim::SimDirectory;
+use quorate::store::Snapshot;
 use quorate::time::Instant;
 use quorate::types::{
     ClusterHash, Digest, DirectoryId, Incarnation, LogIndex, LogTime, PacketNumber, Sequence,
@@ -32,6 +33,7 @@ struct Running {
     node: ReplicaNode,
     directory: SimDirectory,
     journal: Journal,
+    scrub: Scrub,
 }
 
 pub fn ids() -> impl Iterator<Item = ServerId> {
@@ -61,6 +63,9 @@ impl Cluster {
     /// Starts the node on the directory.
     pub fn start(&mut self, id: ServerId, mut directory: SimDirectory) -> Result<(), StartError> {
         let found = disk::examine(&directory)?;
+        let newest = found.recovered.snapshot.as_ref().map(Snapshot::index);
+        let of = (found.recovered.identity.directory, found.segment_size());
+        let scrub = Scrub::new(of.0, of.1, newest);
         let (journal, recovered) = found.start(&mut directory)?;
         let listed = |id| (id, ListedNode { address: address(id), typed: String::new() });
         let config = NodeConfig {
@@ -69,13 +74,31 @@ impl Cluster {
             ..NodeConfig::new(ids().map(listed).collect())
         };
         let node = ReplicaNode::new(&config, recovered, self.now, u64::from(id.0));
-        self.running.insert(id, Running { node, directory, journal });
+        self.running.insert(id, Running { node, directory, journal, scrub });
         Ok(())
     }
 
     /// Kills the node. Returns its directory.
     pub fn stop(&mut self, id: ServerId) -> SimDirectory {
         self.running.remove(&id).expect("a node that runs").directory
+    }
+
+    /// The directory of a node that runs.
+    pub fn directory(&mut self, id: ServerId) -> &mut SimDirectory {
+        &mut self.running.get_mut(&id).expect("a node that runs").directory
+    }
+
+    /// Lets the node read a slice of its files again, and mend what is damaged, as the daemon
+    /// does. Returns in how many places it has found damage, and in how many that is gone,
+    /// and whether it has read all.
+    pub fn scrub(&mut self, id: ServerId) -> (usize, usize, bool) {
+        let running = self.running.get_mut(&id).expect("a node that runs");
+        let sealed = running.journal.sealed();
+        let findings = running.scrub.step(&running.directory, &sealed);
+        let mended = running.mend();
+        running.end_turn(id, self.now, &mut self.on_the_way);
+        let (damaged, repaired) = (findings.damaged.len(), findings.repaired.len());
+        (damaged + mended, repaired + mended, findings.pass_ended)
     }
 
     pub fn states(&self) -> impl Iterator<Item = &ReplicaState> {
@@ -167,6 +190,27 @@ fn client_header() -> Header {
 }
 
 impl Running {
+    /// Does about the damage what the daemon's loop and its journal thread do. Returns how many
+    /// copies in the file `meta` were written anew.
+    fn mend(&mut self) -> usize {
+        let damage = self.scrub.take_damage();
+        if !damage.is_there() {
+            return 0;
+        }
+        self.node.on_damage(&damage);
+        self.journal.distrust(&damage.segments);
+        let mut copies = 0;
+        if damage.meta {
+            let mended = self.journal.mend_meta(&mut self.directory);
+            copies = mended.expect("a disk that works").len();
+        }
+        if !damage.snapshot {
+            let upto = self.node.state().snapshots.durable_index();
+            self.journal.cut(&mut self.directory, upto).expect("a disk that works");
+        }
+        copies
+    }
+
     /// As the daemon's loop ends it, with disks that take no time.
     fn end_turn(
         &mut self,
@@ -196,6 +240,7 @@ impl Running {
     fn write_snapshot(&mut self, now: Instant) -> bool {
         let Some(snapshot) = self.node.take_snapshot() else { return false };
         disk::write_snapshot(&mut self.directory, &snapshot).expect("room for a snapshot");
+        self.scrub.snapshot_written(snapshot.index());
         let covered = self.node.on_snapshot_written(now);
         if !covered.installed {
             self.journal.cut(&mut self.directory, covered.upto).expect("a disk that works");

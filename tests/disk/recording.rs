@@ -30,6 +30,10 @@ impl Directory for Recording {
         self.directory.read(name)
     }
 
+    fn reread(&self, name: &str, offset: u64, most: usize) -> Result<Bytes, DiskError> {
+        self.directory.reread(name, offset, most)
+    }
+
     fn create(&mut self, name: &str, length: u64) -> Result<(), DiskError> {
         let result = self.directory.create(name, length);
         self.changed(result)

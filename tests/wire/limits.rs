@@ -80,6 +80,7 @@ fn fill_status(status: &mut NodeStatus) {
     status.dropped = DropCause::ALL.iter().map(|cause| (cause.code(), 1)).collect();
     status.disk.missing_from = Some(LogIndex(1));
     status.disk.fetching = Some((LogIndex(1), 1));
+    status.disk.scrub.passed_age = Some(1);
     let address: SocketAddr = "[2001:db8::1]:9717".parse().expect("an address");
     let mut peer = status.peers[0].clone();
     (peer.address, peer.heard_age, peer.round_trip) = (address, Some(1), Some(1));

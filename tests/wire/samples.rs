@@ -18,7 +18,7 @@ use quorate::wire::{
     Header, Heartbeat, Introduce, ListedValue, MemberChange, MemberOutcome, MemberReply,
     MemberRequest, Message, NodeStatus, OpenSession, PIECE_BYTES, Page, PeerStatus, Query, Read,
     ReadId, ReadIndexReply, ReadIndexRequest, ReplicateOperation, Reply, Request, RequestProgress,
-    Role, SessionOpened, Standing, StatusRequest, VoteReply, VoteRequest,
+    Role, ScrubStatus, SessionOpened, Standing, StatusRequest, VoteReply, VoteRequest,
 };
 
 use super::recovery_samples;
@@ -451,6 +451,7 @@ fn status() -> NodeStatus {
             low: false,
             missing_from: None,
             fetching: None,
+            scrub: ScrubStatus { passed_age: Some(61), damaged: 2, repaired: 1 },
         },
         peers: vec![peer(1, Some(480)), peer(3, None)],
     }

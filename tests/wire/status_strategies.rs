@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use quorate::types::{Incarnation, LogIndex, NODES_MAX, Term};
-use quorate::wire::{DiskStatus, NodeStatus, PeerStatus, Role};
+use quorate::wire::{DiskStatus, NodeStatus, PeerStatus, Role, ScrubStatus};
 
 use super::strategies::{address, directory, genesis, index, node};
 
@@ -50,13 +50,18 @@ pub fn status() -> impl Strategy<Value = NodeStatus> {
 fn disk_status() -> impl Strategy<Value = DiskStatus> {
     let missing = prop::option::of(index());
     let fetching = prop::option::of((index(), any::<u64>()));
-    (index(), any::<Option<u64>>(), any::<bool>(), missing, fetching).prop_map(
-        |(snapshot_index, free, low, missing_from, fetching)| DiskStatus {
+    let scrub = (any::<Option<u32>>(), any::<[u32; 2]>()).prop_map(|(passed_age, counts)| {
+        let [damaged, repaired] = counts;
+        ScrubStatus { passed_age, damaged, repaired }
+    });
+    (index(), any::<Option<u64>>(), any::<bool>(), missing, fetching, scrub).prop_map(
+        |(snapshot_index, free, low, missing_from, fetching, scrub)| DiskStatus {
             snapshot_index,
             free,
             low,
             missing_from,
             fetching,
+            scrub,
         },
     )
 }

@@ -11,6 +11,8 @@ pub struct OwnSnapshots {
     writing: Option<Snapshot>,
     /// The newest that is due.
     due: Option<Snapshot>,
+    /// The one on the disk was found damaged: one of the same index may take its place.
+    is_damaged: bool,
     /// Fetched from another node, whole, and ahead of what is committed here.
     fetched: Option<Snapshot>,
     /// States that nobody needs any more. To free one takes long.
@@ -39,6 +41,19 @@ impl OwnSnapshots {
         self.retire(former);
     }
 
+    /// Damage was found on the disk, which this snapshot of what is committed may mend, unless
+    /// the one on the disk is the same and intact. Once written it takes the place of that,
+    /// and of the journal up to its index.
+    pub fn mend(&mut self, snapshot: Snapshot, durable_is_damaged: bool) {
+        self.is_damaged = durable_is_damaged;
+        if self.writing.is_none() {
+            self.want(snapshot);
+            self.drop_overtaken();
+        } else {
+            self.retire(Some(snapshot));
+        }
+    }
+
     /// A snapshot was fetched whole: it is written, and installed then.
     pub fn on_fetched(&mut self, snapshot: Snapshot) {
         let former = self.fetched.replace(snapshot);
@@ -65,18 +80,22 @@ impl OwnSnapshots {
     /// One that is older than what is on the disk, or on its way there, must never be written
     /// after that: the journal between the two is given up.
     fn drop_overtaken(&mut self) {
-        let newest = self.covered_to();
-        let due = self.due.take_if(|snapshot| snapshot.index() <= newest);
+        let index = |snapshot: &Option<Snapshot>| snapshot.as_ref().map(Snapshot::index);
+        let (writing, coming) = (index(&self.writing), index(&self.fetched));
+        let (durable, is_damaged) = (self.durable_index(), self.is_damaged);
+        let is_behind = |index: LogIndex| {
+            index < durable || (index == durable && !is_damaged) || Some(index) <= writing
+        };
+        let due = self.due.take_if(|due| is_behind(due.index()) || Some(due.index()) <= coming);
         self.retire(due);
-        let least = self.writing.as_ref().map_or(LogIndex(0), Snapshot::index);
-        let least = least.max(self.durable_index());
-        let fetched = self.fetched.take_if(|snapshot| snapshot.index() <= least);
+        let fetched = self.fetched.take_if(|fetched| is_behind(fetched.index()));
         self.retire(fetched);
     }
 
     /// The one that was being written is on the disk. Returns it.
     pub fn on_written(&mut self) -> Option<Snapshot> {
         let written = self.writing.take()?;
+        self.is_damaged = false;
         let former = self.durable.replace(written.clone());
         self.retire(former);
         Some(written)
@@ -154,6 +173,23 @@ mod tests {
         own.on_fetched(at(8));
         own.on_written();
         assert_eq!((taken(&mut own), own.durable_index()), (None, LogIndex(9)));
+    }
+
+    #[test]
+    fn a_damaged_one_is_written_again_in_its_place() {
+        let mut own = OwnSnapshots::default();
+        own.want(at(2));
+        assert_eq!(taken(&mut own), Some(2));
+        own.on_written();
+        own.mend(at(2), false);
+        assert_eq!(taken(&mut own), None, "it is intact and covers as much");
+        own.mend(at(2), true);
+        assert_eq!(taken(&mut own), Some(2));
+        own.on_refused();
+        assert_eq!(taken(&mut own), Some(2), "there was no room, and it is damaged still");
+        own.on_written();
+        own.mend(at(3), false);
+        assert_eq!((taken(&mut own), own.durable_index()), (Some(3), LogIndex(2)));
     }
 
     #[test]
