@@ -46,10 +46,15 @@ fn address(id: ServerId) -> SocketAddr {
 
 /// A blank directory of the node.
 pub fn blank(id: ServerId) -> SimDirectory {
+    blank_with(id, SegmentSize::BYTES_MIN)
+}
+
+/// The same, with segments of so many bytes.
+pub fn blank_with(id: ServerId, segment_bytes: u32) -> SimDirectory {
     let mut directory = SimDirectory::new();
     let identity =
         Identity { cluster: CLUSTER.into(), id, directory: DirectoryId(100 + u64::from(id.0)) };
-    let size = SegmentSize::new(SegmentSize::BYTES_MIN.into()).expect("within the limits");
+    let size = SegmentSize::new(segment_bytes.into()).expect("within the limits");
     disk::create(&mut directory, identity, size).expect("room for a directory");
     directory
 }

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use quorate::disk::{self, Directory, Recovered};
+use quorate::disk::{self, Directory, Recovered, SegmentSize};
 use quorate::replica::last_state;
 use quorate::sim::SimDirectory;
 use quorate::types::ServerId;
 
-use super::cluster::{Cluster, blank, ids};
+use super::cluster::{Cluster, blank_with, ids};
 use super::damage::{FAULTS, damaged, files, is_segment};
 use super::life::{lived, long_life, snapshot_at, start};
 use super::recording::Recording;
@@ -19,11 +19,11 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// More steps than three passes and their repairs take.
 const STEPS_MAX: usize = 60;
 
-/// Three nodes that have just been born.
-fn born() -> Cluster {
+/// Three nodes that have just been born, with segments of so many bytes.
+fn born(segment_bytes: u32) -> Cluster {
     let mut cluster = Cluster::new(SNAPSHOT_BYTES);
     for id in ids() {
-        cluster.start(id, blank(id)).expect("a blank directory starts");
+        cluster.start(id, blank_with(id, segment_bytes)).expect("a blank directory starts");
     }
     assert!(cluster.run_until(PATIENCE, Cluster::is_settled), "a cluster is born");
     cluster
@@ -31,7 +31,7 @@ fn born() -> Cluster {
 
 /// What the node has on its disk with a snapshot and some segments behind it.
 fn stage() -> SimDirectory {
-    let mut cluster = born();
+    let mut cluster = born(SegmentSize::BYTES_MIN);
     for number in 0..210 {
         cluster.put(&format!("key-{}", number % 17), vec![b'v'; 700 + number]);
     }
@@ -106,13 +106,14 @@ fn every_damaged_sector_is_found_and_mended_while_the_node_runs() {
     assert!(tried > 1_000 && found > 700, "{found} of {tried}");
 }
 
-/// Segments are sealed, given up and used again, and snapshots replaced, while they are read.
+/// Segments are sealed, given up and used again, and snapshots replaced, while they are read:
+/// each takes some steps.
 #[test]
 fn what_changes_meanwhile_is_not_taken_for_damage() {
-    let mut cluster = born();
+    let mut cluster = born(3 * SegmentSize::BYTES_MIN);
     let mut passes = 0;
-    for number in 0..600 {
-        cluster.put(&format!("key-{}", number % 17), vec![b'v'; 900]);
+    for number in 0..900 {
+        cluster.put(&format!("key-{}", number % 97), vec![b'v'; 900]);
         for id in ids().filter(|_| number % 3 > 0) {
             let (found, _, passed) = cluster.scrub(id);
             assert_eq!(found, 0, "node {id} after {number} writes");
