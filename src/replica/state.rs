@@ -14,7 +14,7 @@ use super::space::Space;
 use super::{Effects, NodeConfig, Timer};
 use crate::configuration::Configuration;
 use crate::disk::{GenesisState, Identity, LogEnd, Record, Recovered};
-use crate::entry::Entry;
+use crate::entry::{Entry, EntryKind};
 use crate::link::{Link, age_micros};
 use crate::operation::{LoggedRequest, Settled};
 use crate::store::{Snapshot, Store};
@@ -337,9 +337,13 @@ impl ReplicaState {
     /// Files of the directory are damaged whose content is in memory: the state that is
     /// committed is written as a snapshot, at an index that the log has not fixed. Who
     /// fetches it from here and wants to go on elsewhere finds another one there, and begins
-    /// again.
+    /// again. Not between the parts of an operation: nobody could execute it who has the later
+    /// ones and a state. Damage is told of again, and the rest is soon committed.
     pub fn mend_disk(&mut self, snapshot_is_damaged: bool) {
         let at = self.commit;
+        if self.log.entry(at).is_some_and(|entry| entry.kind == EntryKind::Part) {
+            return;
+        }
         if let (Some(term), Some(chain)) = (self.log.term_at(at), self.log.chain_at(at)) {
             let snapshot = Snapshot::new(self.store.committed().clone(), term, chain);
             self.snapshots.mend(snapshot, snapshot_is_damaged);

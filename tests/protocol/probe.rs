@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate::configuration::Configuration;
-use quorate::disk::{Doubt, GenesisState, Identity, LogEnd, Recovered};
+use quorate::disk::{Damage, Doubt, GenesisState, Identity, LogEnd, Recovered};
 use quorate::entry::Entry;
 use quorate::replica::{Batch, ReplicaNode, ReplicaState};
 use quorate::store::{Snapshot, Store};
@@ -305,6 +305,11 @@ impl Probe {
     /// So many bytes of disk are free.
     pub fn has_free(&mut self, bytes: u64) {
         self.node.on_free_space(bytes);
+    }
+
+    /// A segment of the journal is found damaged.
+    pub fn finds_damage(&mut self) {
+        self.node.on_damage(&Damage { segments: vec![1], ..Damage::default() });
     }
 
     /// What the disk is asked to keep as a snapshot.

@@ -8,6 +8,7 @@ use quorate::wire::{Message, Role, SnapshotOffer};
 use super::leader::heartbeat;
 use super::members::{SECOND, THIRD, configuration};
 use super::probe::Probe;
+use super::request::{pieces, put, session};
 use super::said::{Sent, acknowledged, to_peer};
 
 /// A leader with some 40 entries, of which a snapshot is due, and a follower that has all.
@@ -181,4 +182,27 @@ fn what_does_not_lie_ahead_is_not_fetched() {
 
 fn asks(said: &[Sent]) -> bool {
     said.iter().any(|sent| matches!(sent.message, Message::SnapshotRequest(_)))
+}
+
+/// Damage is mended by a snapshot of what is committed, but not while that ends between the
+/// parts of an operation: whoever began with such a state could not execute it.
+#[test]
+fn no_snapshot_ends_between_the_parts_of_an_operation() {
+    let mut probe = Probe::serving(3);
+    for piece in pieces(session(1), &put("long", vec![b'x'; 2_000])) {
+        probe.ask(1, Message::Request(piece));
+    }
+    probe.sync();
+    let (first, last) = (LogIndex(3), probe.state().log.last_index());
+    assert!(first < last, "the operation has parts");
+    probe.acknowledge(SECOND, first);
+    probe.sync();
+    assert_eq!(probe.state().commit, first);
+    probe.finds_damage();
+    assert!(probe.take_snapshot().is_none());
+
+    probe.acknowledge(SECOND, last);
+    probe.sync();
+    probe.finds_damage();
+    assert_eq!(probe.take_snapshot().map(|snapshot| snapshot.index()), Some(last));
 }
