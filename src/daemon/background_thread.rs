@@ -14,7 +14,8 @@ use super::disk_use::DiskUse;
 use super::error::RunError;
 use super::file_directory::FileDirectory;
 use crate::disk::{DiskError, write_snapshot};
-use crate::store::{Snapshot, State};
+use crate::replica::Retired;
+use crate::store::Snapshot;
 
 /// How often the room is measured; and how long a snapshot that found none waits.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -31,7 +32,7 @@ pub struct BackgroundThread {
 /// What is to be done.
 enum Work {
     Write(Snapshot),
-    Free(State),
+    Free(Retired),
 }
 
 /// What came of a snapshot.
@@ -63,9 +64,9 @@ impl BackgroundThread {
         self.work.send(Work::Write(snapshot)).ok();
     }
 
-    /// Frees the state.
-    pub fn free(&self, state: State) {
-        self.work.send(Work::Free(state)).ok();
+    /// Frees what nobody needs any more.
+    pub fn free(&self, retired: Retired) {
+        self.work.send(Work::Free(retired)).ok();
     }
 
     /// What came of the last snapshot, if it is known by now.
@@ -100,7 +101,7 @@ impl Background {
             // A file system that does not tell is not bounded but by the flag.
             self.disk_use.measure(&self.path).ok();
             match self.orders.recv_timeout(INTERVAL) {
-                Ok(Work::Free(state)) => drop(state),
+                Ok(Work::Free(retired)) => drop(retired),
                 Ok(Work::Write(snapshot)) => {
                     let written = self.write(&snapshot);
                     let failed = written.is_err();

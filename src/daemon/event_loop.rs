@@ -8,7 +8,7 @@ use std::time::Duration;
 use mio::{Events, Poll, Token, Waker};
 
 use super::background_thread::{BackgroundThread, Written};
-use super::clock::{Clock, WakeUp};
+use super::clock::{Clock, WakeUp, thread_time};
 use super::data_dir::DataDir;
 use super::disk_use::DiskUse;
 use super::error::RunError;
@@ -16,6 +16,7 @@ use super::journal_thread::JournalThread;
 use super::notices::Notices;
 use super::random_u64;
 use super::signals::Signals;
+use super::turn_watch::TurnWatch;
 use super::udp_port::UdpPort;
 use crate::replica::{Batch, NodeConfig, ReplicaNode};
 use crate::time::Instant;
@@ -26,8 +27,11 @@ const WAKE_UP: Token = Token(1);
 const SIGNAL: Token = Token(2);
 const SYNCED: Token = Token(3);
 
-/// The most datagrams of one turn: a flood must not keep the timers from firing.
-const BURST_MAX: usize = 1_024;
+/// How long one turn takes in datagrams: a flood must not keep the timers from firing.
+const BURST_MAX: Duration = Duration::from_millis(2);
+
+/// How many it takes at least, for that time may pass while the process does not run.
+const BURST_MIN: usize = 8;
 
 /// How long a leader may take to hand over before it leaves anyway.
 const LEAVE_WITHIN: Duration = Duration::from_secs(3);
@@ -44,6 +48,7 @@ pub struct EventLoop {
     background: BackgroundThread,
     disk_use: Arc<DiskUse>,
     clock: Clock,
+    turn_watch: TurnWatch,
     notices: Notices,
     node: ReplicaNode,
     frame: Vec<u8>,
@@ -130,6 +135,7 @@ impl EventLoop {
             background,
             disk_use,
             clock,
+            turn_watch: TurnWatch::default(),
             notices,
             node,
             frame,
@@ -146,6 +152,7 @@ impl EventLoop {
     pub fn run(mut self) -> Result<(), RunError> {
         loop {
             let now = self.clock.now();
+            self.turn_watch.begin(now, thread_time());
             // 1. Datagrams before timers: a heartbeat that waited while this process did
             //    not run counts before the timer that missed it.
             self.receive_burst(now);
@@ -164,9 +171,11 @@ impl EventLoop {
     }
 
     fn receive_burst(&mut self, now: Instant) {
-        for _ in 0..BURST_MAX {
+        let mut taken = 0;
+        while taken < BURST_MIN || self.clock.now().since(now) < BURST_MAX {
             let Some((source, datagram)) = self.port.receive() else { return };
             self.node.on_datagram(now, source, &datagram);
+            taken += 1;
         }
     }
 
@@ -187,8 +196,8 @@ impl EventLoop {
     /// which may give the node more to say.
     fn tend_snapshots(&mut self, now: Instant) -> Result<bool, RunError> {
         self.node.on_free_space(self.disk_use.free());
-        while let Some(state) = self.node.take_retired() {
-            self.background.free(state);
+        while let Some(retired) = self.node.take_retired() {
+            self.background.free(retired);
         }
         let written = self.background.take_written()?;
         match written {
@@ -265,6 +274,8 @@ impl EventLoop {
             self.wake_up.arm(deadline, now).map_err(failed)?;
         }
         let timeout = self.port.is_readable().then_some(Duration::ZERO);
+        self.turn_watch.end(self.clock.now(), thread_time());
+        self.node.on_turn_times(self.turn_watch.longest());
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() != ErrorKind::Interrupted => return Err(failed(error)),
             _ => {}

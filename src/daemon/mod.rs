@@ -7,6 +7,7 @@
 mod error;
 mod event_loop;
 mod clock;
+mod turn_watch;
 mod udp_port;
 mod signals;
 mod data_dir;

@@ -20,6 +20,7 @@ mod genesis;
 mod heartbeat;
 mod log;
 mod membership;
+mod pace;
 mod pins;
 mod progress;
 mod reads;
@@ -27,6 +28,7 @@ mod receive;
 mod repair;
 mod replication;
 mod requests;
+mod retired;
 mod salvage;
 mod send;
 mod snapshots;
@@ -43,6 +45,7 @@ pub use heartbeat::HeartbeatManager;
 pub use log::{Base, Log};
 pub use membership::MembershipManager;
 pub use replication::ReplicationManager;
+pub use retired::Retired;
 pub use salvage::last_state;
 pub use snapshots::{OwnSnapshots, SnapshotManager};
 pub use state::{Peer, ReplicaState};
@@ -51,10 +54,10 @@ use std::time::Duration;
 
 use crate::configuration::Configuration;
 use crate::disk::{Record, Recovered};
-use crate::store::{Snapshot, State, Store};
+use crate::store::{Snapshot, Store};
 use crate::time::Instant;
 use crate::types::{LogIndex, PacketNumber, ServerId, Term};
-use crate::wire::{Message, Role};
+use crate::wire::{Message, Role, TurnTimes};
 use election::Tally;
 use genesis::Genesis;
 use heartbeat::Quorum;
@@ -96,6 +99,7 @@ pub struct ReplicaNode {
     overslept: bool,
     kept_entries: u64,
     started_at: Instant,
+    longest_turn: TurnTimes,
 }
 
 impl ReplicaNode {
@@ -129,6 +133,7 @@ impl ReplicaNode {
             overslept: false,
             kept_entries: config.kept_entries,
             started_at: now,
+            longest_turn: TurnTimes::default(),
         }
     }
 
@@ -167,6 +172,7 @@ impl ReplicaNode {
                     self.step_down();
                 } else {
                     self.heartbeat.beat(state, fx);
+                    ReplicationManager::note_pace(state, fx.now);
                     SnapshotManager::offer(state, fx);
                     self.hand_over_if_asked();
                     self.hand_over_if_stalled();
@@ -178,6 +184,11 @@ impl ReplicaNode {
             Timer::ReadIndex => self.reads.on_silence(state, fx),
             Timer::Fetch => self.snapshots.on_silence(state, fx),
             Timer::Repair => self.repair.on_timeout(state, fx),
+            Timer::GoOn if state.role == Role::Leader => {}
+            Timer::GoOn => {
+                self.replication.go_on(state, fx);
+                self.answer_to = HeartbeatManager::leader_to_answer(state);
+            }
             Timer::Sweep => {
                 self.requests.sweep(fx);
                 self.reads.sweep(fx);
@@ -190,7 +201,7 @@ impl ReplicaNode {
         self.effects.now = now;
         let Self { state, effects: fx, .. } = self;
         state.meet_peers(fx);
-        if state.role == Role::Leader && ReplicationManager::advance_commit(state) {
+        if state.role == Role::Leader && ReplicationManager::advance_commit(state, fx) {
             self.requests.release(state, fx);
             self.membership.release(state, fx);
             self.leave_if_removed();
@@ -233,7 +244,7 @@ impl ReplicaNode {
         let durable_before = self.state.log.durable();
         self.state.log.on_synced(batch.sequence());
         if self.state.role != Role::Leader {
-            self.replication.on_synced(&mut self.state, &mut self.effects);
+            self.replication.go_on(&mut self.state, &mut self.effects);
         }
         if self.state.log.durable() > durable_before {
             self.answer_to = HeartbeatManager::leader_to_answer(&self.state);
@@ -277,9 +288,15 @@ impl ReplicaNode {
         self.state.space.measured(free, needed);
     }
 
-    /// A state that nobody needs any more. To free one takes long: drop it beside the loop.
-    pub fn take_retired(&mut self) -> Option<State> {
-        self.effects.take_retired().or_else(|| self.state.snapshots.take_retired())
+    /// The longest turns of the loop that runs the node, which its status shows.
+    pub fn on_turn_times(&mut self, longest: TurnTimes) {
+        self.longest_turn = longest;
+    }
+
+    /// What nobody needs any more. To free it takes long: drop it beside the loop.
+    pub fn take_retired(&mut self) -> Option<Retired> {
+        let roots = self.state.store.take_retired().map(Retired::Roots);
+        roots.or_else(|| self.state.take_retired()).or_else(|| self.effects.take_retired())
     }
 
     /// What this node promised itself has become durable.

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::pace::Pace;
 use crate::link::RoundTrip;
 use crate::time::Instant;
 use crate::types::{LogIndex, ReadRound};
@@ -34,6 +35,8 @@ pub struct Progress {
     pub contact: Instant,
     /// How many frames with entries were sent to it again.
     pub retransmitted: u32,
+    /// Whether it takes in as much as is written.
+    pub pace: Pace,
     /// The first index that was ever sent; all from here to `next` was.
     first: LogIndex,
     /// The first index that was never sent.
@@ -65,6 +68,7 @@ impl Progress {
             round: ReadRound(0),
             contact,
             retransmitted: 0,
+            pace: Pace::default(),
             first: next,
             next,
             in_flight: VecDeque::new(),

@@ -18,6 +18,7 @@ use quorate::wire::{
     self, Acknowledge, Echo, Frame, GenesisHash, Header, Message, Role, VoteReply,
 };
 
+use super::client;
 use super::members::{
     CLUSTER, FIRST, SECOND, address_of, config, configuration, directory_of, ids,
 };
@@ -209,18 +210,10 @@ impl Probe {
     }
 
     /// A client asks something. Each number is a client at an address of its own.
+    #[allow(clippy::needless_pass_by_value, reason = "tests make messages to give them away")]
     pub fn ask(&mut self, client: u32, message: Message) {
-        let header = Header {
-            cluster: ClusterHash::of(CLUSTER),
-            genesis: GenesisHash::default(),
-            sender: ServerId::NONE,
-            destination: ServerId::NONE,
-            directory: DirectoryId(9),
-            incarnation: Incarnation(0),
-            packet: PacketNumber(1),
-            echo: None,
-        };
-        self.deliver(client_address(client), header, message);
+        let frame = client::frame(&message);
+        self.node.on_datagram(self.now, client::address(client), &frame);
     }
 
     /// Clients put so many keys, each with a value of 900 bytes.
@@ -341,11 +334,6 @@ fn blank(id: ServerId) -> Recovered {
         aside: Vec::new(),
         doubt: None,
     }
-}
-
-fn client_address(client: u32) -> SocketAddr {
-    let [a, b, c, d] = client.to_be_bytes();
-    SocketAddr::from(([11, b, c, d], 1 + u16::from(a)))
 }
 
 #[track_caller]

@@ -23,6 +23,13 @@ use crate::wire::{
 /// may wait for this node's own disk: it bounds memory and what a rollback undoes.
 const UNCOMMITTED_ENTRIES_MAX: u64 = 16_384;
 
+/// The most entries that one turn commits: revealing them and answering takes time.
+const COMMITTED_AT_ONCE: u64 = 512;
+
+/// Who comes further than this by one acknowledgment had the entries before, or has a snapshot
+/// of them.
+const ADVANCED_AT_ONCE_MAX: u64 = 8_192;
+
 /// The cluster's time: it goes on from the last entry's by the leader's own clock.
 #[derive(Debug, Default)]
 pub(super) struct LogClock {
@@ -158,7 +165,13 @@ impl ReplicationManager {
         let agrees = log.term_at(acknowledge.hint_index) == Some(acknowledge.hint_term);
         let verified =
             if agrees { acknowledge.hint_index } else { acknowledge.matched.min(log.last_index()) };
+        let before = peer.progress.matched;
         peer.progress.on_acknowledge(acknowledge, verified, echoed, peer.link.round_trip());
+        let advanced = peer.progress.matched.0 - before.0;
+        if advanced <= ADVANCED_AT_ONCE_MAX {
+            let taken = log.bytes_of(before.0 + 1..=peer.progress.matched.0);
+            peer.progress.pace.on_entries(taken);
+        }
         let nothing_to_send = peer.progress.next_to_send(log.last_index()).is_none();
         if !nothing_to_send || !peer.progress.is_idle() {
             return;
@@ -178,6 +191,14 @@ impl ReplicationManager {
         }
     }
 
+    /// Notes from time to time how far everybody has come.
+    pub fn note_pace(state: &mut ReplicaState, now: Instant) {
+        let ReplicaState { peers, log, .. } = state;
+        for peer in peers.values_mut() {
+            peer.progress.pace.note(now, log.last_index(), log.written());
+        }
+    }
+
     /// Nothing came back from a follower in time.
     pub fn on_silence(&mut self, from: ServerId, state: &mut ReplicaState, fx: &mut Effects) {
         if state.role != Role::Leader {
@@ -194,7 +215,7 @@ impl ReplicationManager {
     /// docs/guarantees.md: "Only an entry of the leader's own term is committed by
     /// counting"; those before it may be on a majority and still be overwritten by a
     /// leader of a term between (Raft, section 5.4.2).
-    pub fn advance_commit(state: &mut ReplicaState) -> bool {
+    pub fn advance_commit(state: &mut ReplicaState, fx: &mut Effects) -> bool {
         let mut durable: Vec<LogIndex> = state
             .configuration()
             .members
@@ -207,7 +228,11 @@ impl ReplicationManager {
         if on_a_majority <= state.commit || !own_term {
             return false;
         }
-        state.commit_to(on_a_majority);
+        let at_once = LogIndex(state.commit.0 + COMMITTED_AT_ONCE);
+        if on_a_majority > at_once {
+            fx.go_on_in_next_turn();
+        }
+        state.commit_to(on_a_majority.min(at_once));
         true
     }
 }
