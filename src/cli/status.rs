@@ -148,7 +148,7 @@ fn behind_lines(leader: &NodeStatus) -> Vec<String> {
     let line = |peer: &PeerStatus| {
         let lacks = leader.last_index.0.saturating_sub(peer.matched.0);
         format!(
-            "node {} is falling behind: it takes in less than is written, and lacks {lacks} entries",
+            "node {} is falling behind: it takes in less than is written; it lacks {lacks} entries",
             peer.id
         )
     };

@@ -118,12 +118,9 @@ impl Background {
 
     /// docs/guarantees.md: "An error from write or fdatasync ends the process".
     fn write(&self, snapshot: &Snapshot) -> Result<Written, DiskError> {
-        let mut files = FileDirectory::at(&self.path);
+        let mut files = FileDirectory::within(&self.path, Arc::clone(&self.disk_use));
         match write_snapshot(&mut files, snapshot) {
-            Ok(bytes) => {
-                self.disk_use.snapshot_takes(bytes);
-                Ok(Written::Durable)
-            }
+            Ok(()) => Ok(Written::Durable),
             Err(DiskError::NoSpace) => {
                 log::warn!("there is no room on the disk for a snapshot; it waits");
                 thread::sleep(INTERVAL);

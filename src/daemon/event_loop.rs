@@ -115,13 +115,12 @@ impl EventLoop {
     ) -> Result<Self, RunError> {
         let Ground { poll, port, wake_up, signals, waker } = ground;
         let DataDir { lock, files, journal, recovered, path, disk_use } = directory;
-        let disk_use = Arc::new(disk_use);
-        let (for_journal, for_background) = (Arc::clone(&disk_use), Arc::clone(&disk_use));
+        let for_background = Arc::clone(&disk_use);
         let no_thread = |error| RunError::system("a thread", &error);
         let background =
             BackgroundThread::start(path, for_background, Arc::clone(&waker)).map_err(no_thread)?;
-        let journal = JournalThread::start(Box::new(files), journal, lock, for_journal, waker)
-            .map_err(no_thread)?;
+        let journal =
+            JournalThread::start(Box::new(files), journal, lock, waker).map_err(no_thread)?;
         let clock = Clock::new();
         let node = ReplicaNode::new(config, recovered, clock.now(), random_u64());
         let (events, frame, leave_by) = (Events::with_capacity(16), Vec::new(), None);
@@ -195,7 +194,7 @@ impl EventLoop {
     /// Hands on what is to be done beside the loop. Returns whether a snapshot was written,
     /// which may give the node more to say.
     fn tend_snapshots(&mut self, now: Instant) -> Result<bool, RunError> {
-        self.node.on_free_space(self.disk_use.free());
+        self.node.on_room(self.disk_use.room());
         while let Some(retired) = self.node.take_retired() {
             self.background.free(retired);
         }

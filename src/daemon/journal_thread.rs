@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use mio::Waker;
 
-use super::disk_use::DiskUse;
 use super::error::RunError;
 use crate::disk::{Directory, DiskError, Journal, Record};
 use crate::replica::Batch;
@@ -46,14 +45,12 @@ impl JournalThread {
         directory: Box<dyn Directory + Send>,
         journal: Journal,
         lock: File,
-        disk_use: Arc<DiskUse>,
         waker: Arc<Waker>,
     ) -> io::Result<Self> {
         let kept_waker = Arc::clone(&waker);
         let (work, orders) = channel();
         let (results, written) = channel();
-        let writer =
-            JournalWriter { directory, journal, orders, disk_use, no_space_pause: NO_SPACE_PAUSE };
+        let writer = JournalWriter { directory, journal, orders, no_space_pause: NO_SPACE_PAUSE };
         thread::Builder::new().name("journal".into()).spawn(move || {
             let _lock = lock;
             writer.run(&results, &waker);
@@ -106,7 +103,6 @@ struct JournalWriter {
     directory: Box<dyn Directory + Send>,
     journal: Journal,
     orders: Receiver<Work>,
-    disk_use: Arc<DiskUse>,
     no_space_pause: Duration,
 }
 
@@ -114,13 +110,11 @@ impl JournalWriter {
     /// docs/guarantees.md: "An error from write or fdatasync ends the process", so nothing
     /// is written after one.
     fn run(mut self, results: &Sender<Result<Batch, DiskError>>, waker: &Waker) {
-        self.disk_use.journal_takes(self.journal.used_bytes());
         while let Ok(work) = self.orders.recv() {
             let result = match work {
                 Work::Cut(upto) => self.cut(upto).map(|()| None),
                 Work::Write(batch) => self.make_durable(batch.records()).map(|()| Some(batch)),
             };
-            self.disk_use.journal_takes(self.journal.used_bytes());
             let failed = result.is_err();
             let told = match result.transpose() {
                 None => true,
@@ -244,8 +238,7 @@ mod tests {
         let poll = Poll::new().unwrap();
         let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
         let lock = File::open(path).unwrap();
-        let disk_use = Arc::new(DiskUse::new(u64::MAX));
-        let thread = JournalThread::start(Box::new(files), journal, lock, disk_use, waker).unwrap();
+        let thread = JournalThread::start(Box::new(files), journal, lock, waker).unwrap();
         Fixture { node: ReplicaNode::new(&config, recovered, Instant(0), 1), thread, poll }
     }
 
@@ -312,7 +305,6 @@ mod tests {
             directory: Box::new(files),
             journal,
             orders,
-            disk_use: Arc::new(DiskUse::new(u64::MAX)),
             no_space_pause: Duration::from_millis(1),
         };
         writer.make_durable(&records).unwrap();

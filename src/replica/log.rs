@@ -1,7 +1,6 @@
 //! The log in memory, and how much of it is on this node's own disk.
 
 use std::collections::VecDeque;
-use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 
@@ -107,12 +106,6 @@ impl Log {
     /// How many bytes of entries this node has ever appended.
     pub fn written(&self) -> u64 {
         self.written
-    }
-
-    /// How many bytes these entries take, as far as they are there.
-    pub fn bytes_of(&self, indexes: RangeInclusive<u64>) -> u64 {
-        let entries = indexes.filter_map(|index| self.entry(LogIndex(index)));
-        entries.map(|entry| entry_bytes(entry) as u64).sum()
     }
 
     /// Removes all entries above the index.

@@ -48,6 +48,7 @@ pub use replication::ReplicationManager;
 pub use retired::Retired;
 pub use salvage::last_state;
 pub use snapshots::{OwnSnapshots, SnapshotManager};
+pub use space::Room;
 pub use state::{Peer, ReplicaState};
 
 use std::time::Duration;
@@ -266,6 +267,7 @@ impl ReplicaNode {
         self.effects.now = now;
         let Self { state, effects: fx, .. } = self;
         let mut installed = false;
+        state.space.snapshot_waits(false);
         if let Some(snapshot) = state.snapshots.on_written()
             && snapshot.index() > state.commit
         {
@@ -279,13 +281,13 @@ impl ReplicaNode {
 
     /// There was no room on the disk for the snapshot that was taken.
     pub fn on_snapshot_refused(&mut self) {
+        self.state.space.snapshot_waits(true);
         self.state.snapshots.on_refused();
     }
 
-    /// So many bytes may still be written to the disk.
-    pub fn on_free_space(&mut self, free: u64) {
-        let needed = self.state.store.tentative().room_needed();
-        self.state.space.measured(free, needed);
+    /// What was measured of the disk.
+    pub fn on_room(&mut self, room: Room) {
+        self.state.space.measured(room, self.state.store.tentative());
     }
 
     /// The longest turns of the loop that runs the node, which its status shows.

@@ -2,7 +2,7 @@
 //!
 //! One that does not will never have everything as long as that lasts: it falls behind, and
 //! whoever runs the cluster is told so. What counts is bytes, since they are what a slow way
-//! carries: those of the entries that it has acknowledged, and those of the blocks of a
+//! carries: those of the entries that have arrived there, and those of the blocks of a
 //! snapshot that it has come to ask for.
 
 use std::collections::VecDeque;
@@ -39,7 +39,7 @@ struct Note {
 }
 
 impl Pace {
-    /// The follower has acknowledged so many more bytes of entries.
+    /// So many more bytes of entries have arrived.
     pub fn on_entries(&mut self, bytes: u64) {
         self.taken += bytes;
     }

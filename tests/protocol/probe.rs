@@ -8,7 +8,7 @@ use bytes::Bytes;
 use quorate::configuration::Configuration;
 use quorate::disk::{Doubt, GenesisState, Identity, LogEnd, Recovered};
 use quorate::entry::Entry;
-use quorate::replica::{Batch, ReplicaNode, ReplicaState};
+use quorate::replica::{Batch, ReplicaNode, ReplicaState, Room};
 use quorate::store::{Snapshot, Store};
 use quorate::time::Instant;
 use quorate::types::{
@@ -295,9 +295,13 @@ impl Probe {
         self.node.on_synced(self.now, batch);
     }
 
-    /// So many bytes of disk are free.
-    pub fn has_free(&mut self, bytes: u64) {
-        self.node.on_free_space(bytes);
+    /// So many bytes of disk are free, and no bound on all of it is near.
+    pub fn has_free(&mut self, free: u64) {
+        self.has_room(Room { free, all: u64::MAX });
+    }
+
+    pub fn has_room(&mut self, room: Room) {
+        self.node.on_room(room);
     }
 
     /// What the disk is asked to keep as a snapshot.
@@ -308,6 +312,11 @@ impl Probe {
     /// The disk has that snapshot.
     pub fn snapshot_written(&mut self) {
         self.node.on_snapshot_written(self.now);
+    }
+
+    /// The disk has no room for that snapshot.
+    pub fn snapshot_refused(&mut self) {
+        self.node.on_snapshot_refused();
     }
 
     /// Ends the turn, and lets the disk catch up. Returns what the node says.

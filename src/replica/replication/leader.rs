@@ -26,10 +26,6 @@ const UNCOMMITTED_ENTRIES_MAX: u64 = 16_384;
 /// The most entries that one turn commits: revealing them and answering takes time.
 const COMMITTED_AT_ONCE: u64 = 512;
 
-/// Who comes further than this by one acknowledgment had the entries before, or has a snapshot
-/// of them.
-const ADVANCED_AT_ONCE_MAX: u64 = 8_192;
-
 /// The cluster's time: it goes on from the last entry's by the leader's own clock.
 #[derive(Debug, Default)]
 pub(super) struct LogClock {
@@ -128,7 +124,8 @@ impl ReplicationManager {
             let Some((first, last)) = peer.progress.next_to_send(log.last_index()) else { break };
             let entries = pack(log, first.0..=last.0);
             let Some(sent_last) = entries.last().map(|entry| entry.index) else { break };
-            peer.progress.on_sent(first, sent_last, fx.now);
+            let bytes = entries.iter().map(|entry| entry_bytes(entry) as u64).sum();
+            peer.progress.on_sent((first, sent_last), bytes, fx.now);
             let replicate = ReplicateOperation {
                 term: *term,
                 commit: *commit,
@@ -165,13 +162,7 @@ impl ReplicationManager {
         let agrees = log.term_at(acknowledge.hint_index) == Some(acknowledge.hint_term);
         let verified =
             if agrees { acknowledge.hint_index } else { acknowledge.matched.min(log.last_index()) };
-        let before = peer.progress.matched;
         peer.progress.on_acknowledge(acknowledge, verified, echoed, peer.link.round_trip());
-        let advanced = peer.progress.matched.0 - before.0;
-        if advanced <= ADVANCED_AT_ONCE_MAX {
-            let taken = log.bytes_of(before.0 + 1..=peer.progress.matched.0);
-            peer.progress.pace.on_entries(taken);
-        }
         let nothing_to_send = peer.progress.next_to_send(log.last_index()).is_none();
         if !nothing_to_send || !peer.progress.is_idle() {
             return;
