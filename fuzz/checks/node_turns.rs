@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use quorate::replica::Room;
 use quorate::sim::SimDirectory;
 use quorate::time::Instant;
 use quorate::types::{ClusterHash, DirectoryId, Incarnation, PacketNumber, ServerId};
@@ -169,7 +170,10 @@ impl Stage {
             0 => {
                 self.life().sync(now);
             }
-            1 => self.life().node.on_free_space(u64::from(choices.pair()) * 64),
+            1 => {
+                let free = u64::from(choices.pair()) * 64;
+                self.life().node.on_room(Room { free, all: u64::MAX });
+            }
             2 => self.life().node.hand_over(now),
             _ => self.life().keep_snapshot(now),
         }

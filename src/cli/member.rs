@@ -22,6 +22,8 @@ add     lets a node in: it learns, and gets its vote by itself once it has
         nodes and itself; the others need no other flags.
 remove  takes a node's vote away and lets it out. A leader hands over first.
 list    shows voters and learners, with the addresses of those that were added.
+        It is what the leader has in its log; one that was replaced and does
+        not know it yet may lack the newest change.
 
 A node that lost its disk needs no command: start it, and it gets its vote back.
 To ask again does no harm: what is so already is not changed.

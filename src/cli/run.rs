@@ -60,7 +60,7 @@ fn parse(args: &[String]) -> Result<RunConfig, Failure> {
     let listen = words.value("listen").unwrap_or_else(|| DEFAULT_ADDRESS.into());
     let peers = words.values("peer").iter().map(|text| peer(text)).collect::<Result<_, _>>()?;
     let cluster = args::cluster(&words)?;
-    let segment_size = args::segment_size(&words)?;
+    let segment_size = words.has("segment-size").then(|| args::segment_size(&words)).transpose()?;
     let disk_stall = words.seconds("disk-stall", DISK_STALL.as_secs_f64())?;
     let snapshot_bytes = words.bytes("snapshot-bytes", SNAPSHOT_BYTES)?;
     let disk_max = words.bytes("disk-max", DISK_MAX)?;
@@ -127,7 +127,7 @@ mod tests {
             listen: "127.0.0.1:9717".into(),
             peers: Vec::new(),
             cluster: "quorate".into(),
-            segment_size: SegmentSize::default(),
+            segment_size: None,
             disk_max: DISK_MAX,
             snapshot_bytes: SNAPSHOT_BYTES,
             scrub_rate: SCRUB_RATE,
@@ -140,7 +140,7 @@ mod tests {
         let config = parse_line(line).unwrap();
         let peers = vec![(ServerId(1), "a:1".into()), (ServerId(2), "b:2".into())];
         let (listen, cluster) = ("[::1]:5".into(), "c".into());
-        let segment_size = SegmentSize::new(65_536).unwrap();
+        let segment_size = SegmentSize::new(65_536);
         let expected = RunConfig { scrub_rate: 0, segment_size, ..expected };
         assert_eq!(config, RunConfig { listen, peers, cluster, ..expected });
     }

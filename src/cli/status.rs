@@ -27,6 +27,10 @@ that point at a mistake: cluster (another --cluster), sender (not in the --peer
 list), address (listed, but with another address), genesis (another cluster of
 the same name), key and checksum.
 
+The longest turn is the longest time of the last minute or two in which a node
+heard nobody, since it was at work or the machine was; --json also says the
+longest time that it ran itself.
+
 Example: quorate status --server 10.0.0.1:9717
 ";
 
@@ -70,11 +74,14 @@ impl Health {
         let members = listed.len() + 1;
         let expected = survey.nodes.values().filter(is_missed).count();
         let following = |status: &&NodeStatus| {
+            let keeps_pace =
+                leader.peers.iter().all(|peer| peer.id != status.id || !peer.falls_behind);
             let disk = &status.disk;
             let is_intact =
                 disk.missing_from.is_none() && disk.scrub.damaged == disk.scrub.repaired;
             let is_disk_well = is_intact && !disk.low;
             is_disk_well
+                && keeps_pace
                 && status.voter
                 && status.term == leader.term
                 && status.leader_id == Some(leader.id)
@@ -130,7 +137,36 @@ fn print_table(survey: &Survey) -> Result<(), Failure> {
         print_line(&aligned(row, &widths))?;
     }
     survey.answers().filter_map(dropped_line).try_for_each(|line| print_line(&line))?;
-    survey.answers().flat_map(disk_lines).try_for_each(|line| print_line(&line))
+    survey.answers().flat_map(disk_lines).try_for_each(|line| print_line(&line))?;
+    survey
+        .leader()
+        .map_or_else(Vec::new, behind_lines)
+        .iter()
+        .try_for_each(|line| print_line(line))?;
+    turns_line(survey).map_or(Ok(()), |line| print_line(&line))
+}
+
+/// Who takes in less than is written, as the leader sees it.
+fn behind_lines(leader: &NodeStatus) -> Vec<String> {
+    let behind = leader.peers.iter().filter(|peer| peer.falls_behind);
+    let line = |peer: &PeerStatus| {
+        let lacks = leader.last_index.0.saturating_sub(peer.matched.0);
+        format!(
+            "node {} is falling behind: it takes in less than is written; it lacks {lacks} entries",
+            peer.id
+        )
+    };
+    behind.map(line).collect()
+}
+
+/// How long each node that answers was busy without a break, so that all else had to wait.
+fn turns_line(survey: &Survey) -> Option<String> {
+    let turn = |status: &NodeStatus| {
+        let time = status.longest_turn.wall;
+        format!("node {} {}.{} ms", status.id, time / 10, time % 10)
+    };
+    let turns: Vec<String> = survey.answers().map(turn).collect();
+    (!turns.is_empty()).then(|| format!("longest turn: {}", turns.join(", ")))
 }
 
 /// What is not well with the node's disk, and what is being done about it.
@@ -251,6 +287,8 @@ fn node_to_json(address: SocketAddr, node: &Surveyed) -> Value {
         "keys": status.keys,
         "sessions": status.sessions,
         "uptime_us": status.uptime,
+        "longest_turn_us": u32::from(status.longest_turn.wall) * 100,
+        "longest_turn_cpu_us": u32::from(status.longest_turn.cpu) * 100,
         "dropped": dropped_to_json(status),
         "disk": disk_to_json(&status.disk),
         "peers": status.peers.iter().map(peer_to_json).collect::<Vec<_>>(),
@@ -276,5 +314,6 @@ fn peer_to_json(peer: &PeerStatus) -> Value {
         "matched": peer.matched.0,
         "durable": peer.durable.0,
         "retransmitted": peer.retransmitted,
+        "falling_behind": peer.falls_behind,
     })
 }

@@ -16,7 +16,8 @@ use super::error::RunError;
 use super::file_directory::FileDirectory;
 use super::scrubber::Scrubber;
 use crate::disk::{Damage, DiskError, write_snapshot};
-use crate::store::{Snapshot, State};
+use crate::replica::Retired;
+use crate::store::Snapshot;
 
 /// How long a snapshot waits that found no room.
 const NO_SPACE_PAUSE: Duration = Duration::from_secs(1);
@@ -33,7 +34,7 @@ pub struct BackgroundThread {
 /// What is to be done.
 enum Work {
     Write(Snapshot),
-    Free(State),
+    Free(Retired),
 }
 
 /// What the loop is told.
@@ -72,9 +73,9 @@ impl BackgroundThread {
         self.work.send(Work::Write(snapshot)).ok();
     }
 
-    /// Frees the state.
-    pub fn free(&self, state: State) {
-        self.work.send(Work::Free(state)).ok();
+    /// Frees what nobody needs any more.
+    pub fn free(&self, retired: Retired) {
+        self.work.send(Work::Free(retired)).ok();
     }
 
     /// The next report, if there is one by now.
@@ -115,7 +116,7 @@ impl Background {
                 return;
             }
             match self.orders.recv_timeout(self.scrubber.pause()) {
-                Ok(Work::Free(state)) => drop(state),
+                Ok(Work::Free(retired)) => drop(retired),
                 Ok(Work::Write(snapshot)) => {
                     let written = self.write(&snapshot);
                     if !self.report(written) {
@@ -137,10 +138,9 @@ impl Background {
 
     /// docs/guarantees.md: "An error from write or fdatasync ends the process".
     fn write(&mut self, snapshot: &Snapshot) -> Result<Report, DiskError> {
-        let mut files = FileDirectory::at(&self.path);
+        let mut files = FileDirectory::within(&self.path, Arc::clone(&self.disk_use));
         match write_snapshot(&mut files, snapshot) {
-            Ok(bytes) => {
-                self.disk_use.snapshot_takes(bytes);
+            Ok(()) => {
                 self.scrubber.snapshot_written(snapshot.index());
                 Ok(Report::Written)
             }

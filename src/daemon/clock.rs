@@ -7,8 +7,8 @@ use std::time::Duration;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
-    timerfd_settime,
+    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime,
+    timerfd_create, timerfd_settime,
 };
 
 use crate::time::{Instant, micros};
@@ -35,6 +35,12 @@ impl Clock {
     pub fn now(&self) -> Instant {
         Instant(micros(self.start.elapsed()))
     }
+}
+
+/// How long this thread has run on a processor.
+pub fn thread_time() -> Duration {
+    let run = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(run).unwrap_or_default()
 }
 
 /// Wakes the poll at a deadline. The poll's own timeout is rounded up to whole

@@ -5,6 +5,7 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -37,7 +38,7 @@ pub struct DataDir {
     /// Where it is.
     pub path: PathBuf,
     /// How much it takes.
-    pub disk_use: DiskUse,
+    pub disk_use: Arc<DiskUse>,
     /// How it is read again while the node runs.
     pub scrub: Scrub,
 }
@@ -54,7 +55,7 @@ impl DataDir {
         path: &Path,
         id: ServerId,
         cluster: &str,
-        segment_size: SegmentSize,
+        segment_size: Option<SegmentSize>,
         most: u64,
     ) -> Result<Self, RunError> {
         make(path).map_err(|error| failed(path, "made", &error))?;
@@ -64,18 +65,22 @@ impl DataDir {
             check_empty(path)?;
             let directory = DirectoryId(random_u64().max(1));
             let identity = Identity { cluster: cluster.to_owned(), id, directory };
-            disk::create(&mut files, identity, segment_size)
+            disk::create(&mut files, identity, segment_size.unwrap_or_default())
                 .map_err(|error| failed(path, "written", &error))?;
         }
         let found = examine(&files).map_err(|error| unusable(path, &error))?;
         check_owner(path, &found.recovered.identity, id, cluster)?;
         tell(&found);
-        let disk_use = DiskUse::new(most);
-        disk_use.snapshot_takes(found.snapshot_bytes);
+        tell_of_segments(path, segment_size, found.segment_size());
+        let segment_size = found.segment_size();
         let newest = found.recovered.snapshot.as_ref().map(Snapshot::index);
-        let scrub = Scrub::new(found.recovered.identity.directory, found.segment_size(), newest);
+        let scrub = Scrub::new(found.recovered.identity.directory, segment_size, newest);
         let (journal, recovered) =
             found.start(&mut files).map_err(|error| failed(path, "written", &error))?;
+        let disk_use =
+            DiskUse::of(path, segment_size, most).map_err(|error| failed(path, "read", &error))?;
+        let disk_use = Arc::new(disk_use);
+        let files = FileDirectory::within(path, Arc::clone(&disk_use));
         Ok(Self { lock, files, journal, recovered, path: path.to_owned(), disk_use, scrub })
     }
 }
@@ -105,6 +110,18 @@ fn tell(found: &Examination) {
     if found.torn_sectors > 0 {
         let sectors = found.torn_sectors;
         log::warn!("{sectors} sectors of a batch that was never durable are cut off the journal");
+    }
+}
+
+/// Says that a size which was asked for is not that of the directory.
+fn tell_of_segments(path: &Path, asked: Option<SegmentSize>, own: SegmentSize) {
+    if asked.is_some_and(|asked| asked != own) {
+        log::warn!(
+            "the directory {} keeps its segments of {} bytes: --segment-size counts only when a \
+             directory is made",
+            path.display(),
+            own.bytes()
+        );
     }
 }
 
@@ -212,12 +229,11 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     fn open(path: &Path) -> Result<DataDir, RunError> {
-        DataDir::open(path, ServerId(1), "c", SegmentSize::default(), u64::MAX)
+        DataDir::open(path, ServerId(1), "c", None, u64::MAX)
     }
 
     fn refusal(path: &Path, id: u16, cluster: &str) -> (u8, String) {
-        let size = SegmentSize::default();
-        let error = DataDir::open(path, ServerId(id), cluster, size, u64::MAX).unwrap_err();
+        let error = DataDir::open(path, ServerId(id), cluster, None, u64::MAX).unwrap_err();
         (error.exit_code(), error.to_string())
     }
 

@@ -1,35 +1,80 @@
 //! How much of the disk the directory takes, and how much it may still take.
+//!
+//! docs/guarantees.md: "The directory never takes more than `--disk-max`". A file takes its
+//! whole length when it is made, and none grows afterwards: so to count lengths when files
+//! are made is to count all bytes, and to refuse a file is to keep the bound.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What the threads that write tell the loop. Each writes its own part.
+use crate::disk::{META_BYTES, SNAPSHOT_AT_BIRTH, SegmentSize};
+use crate::replica::Room;
+
+/// Two that are kept, the one that is written to, and the one that a snapshot ends in.
+const SEGMENTS_FIXED: u64 = 4;
+
+/// The files of a directory, by their lengths, as the threads that write make them.
 #[derive(Debug)]
 pub struct DiskUse {
     /// The most that the directory may take, in bytes.
     most: u64,
-    journal: AtomicU64,
-    snapshot: AtomicU64,
+    /// What is neither log nor snapshot: `meta`, while another takes its place, and segments
+    /// that are begun, or kept to be used again.
+    fixed: u64,
+    files: Mutex<BTreeMap<String, u64>>,
+    /// What they take, but for the snapshot that is being written.
+    taken: AtomicU64,
     /// What the file system has left.
     left: AtomicU64,
 }
 
 impl DiskUse {
-    /// Nothing was measured yet; the directory may take `most` bytes.
-    pub fn new(most: u64) -> Self {
-        let (journal, snapshot) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { most, journal, snapshot, left: AtomicU64::new(u64::MAX) }
+    /// The directory at `path` as it is, with segments of so many bytes; it may take `most`.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn of(path: &Path, segment: SegmentSize, most: u64) -> io::Result<Self> {
+        let length = |entry: io::Result<std::fs::DirEntry>| {
+            let entry = entry?;
+            Ok((entry.file_name().to_string_lossy().into_owned(), entry.metadata()?.len()))
+        };
+        let files: BTreeMap<_, _> =
+            std::fs::read_dir(path)?.map(length).collect::<io::Result<_>>()?;
+        let taken = AtomicU64::new(lasting(&files));
+        let fixed = 2 * META_BYTES + SEGMENTS_FIXED * u64::from(segment.bytes());
+        Ok(Self { most, fixed, files: Mutex::new(files), taken, left: AtomicU64::new(u64::MAX) })
     }
 
-    /// The journal takes so many bytes.
-    pub fn journal_takes(&self, bytes: u64) {
-        self.journal.store(bytes, Ordering::Relaxed);
+    /// A file of this length is about to take the place of any of the same name. Returns
+    /// whether it may.
+    pub fn make(&self, name: &str, length: u64) -> bool {
+        let mut files = self.files();
+        let others: u64 = files.iter().filter(|(other, _)| *other != name).map(|(_, n)| n).sum();
+        let fits = others.saturating_add(length) <= self.most;
+        if fits {
+            files.insert(name.to_owned(), length);
+            self.count(&files);
+        }
+        fits
     }
 
-    /// The snapshots take so many bytes.
-    pub fn snapshot_takes(&self, bytes: u64) {
-        self.snapshot.store(bytes, Ordering::Relaxed);
+    /// The file is gone.
+    pub fn remove(&self, name: &str) {
+        let mut files = self.files();
+        files.remove(name);
+        self.count(&files);
+    }
+
+    /// The file has another name, which no other has any more.
+    pub fn rename(&self, from: &str, to: &str) {
+        let mut files = self.files();
+        if let Some(length) = files.remove(from) {
+            files.insert(to.to_owned(), length);
+        }
+        self.count(&files);
     }
 
     /// Looks how much the file system has left.
@@ -42,29 +87,70 @@ impl DiskUse {
         Ok(())
     }
 
-    /// How many more bytes the directory may take.
-    pub fn free(&self) -> u64 {
-        let taken = [&self.journal, &self.snapshot].map(|part| part.load(Ordering::Relaxed));
-        let allowed = self.most.saturating_sub(taken.iter().sum());
-        allowed.min(self.left.load(Ordering::Relaxed))
+    /// How much more the directory may take, and how much of it log and snapshots may take in
+    /// all. A snapshot that is being written takes the place of the one before it, so it counts
+    /// when it has.
+    pub fn room(&self) -> Room {
+        let taken = self.taken.load(Ordering::Relaxed);
+        let left = self.left.load(Ordering::Relaxed);
+        let all = self.most.min(left.saturating_add(taken));
+        Room { free: all.saturating_sub(taken), all: all.saturating_sub(self.fixed) }
     }
+
+    fn count(&self, files: &BTreeMap<String, u64>) {
+        self.taken.store(lasting(files), Ordering::Relaxed);
+    }
+
+    /// Whoever held the lock and panicked has changed one length at most.
+    fn files(&self) -> MutexGuard<'_, BTreeMap<String, u64>> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn lasting(files: &BTreeMap<String, u64>) -> u64 {
+    files.iter().filter(|(name, _)| *name != SNAPSHOT_AT_BIRTH).map(|(_, length)| length).sum()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_is_free_is_bounded_by_the_flag_and_by_the_file_system() {
+    fn with_files(most: u64) -> (tempfile::TempDir, DiskUse) {
         let directory = tempfile::tempdir().unwrap();
-        let disk = DiskUse::new(1_000);
-        disk.journal_takes(300);
-        disk.snapshot_takes(200);
-        assert_eq!(disk.free(), 500);
-        disk.journal_takes(2_000);
-        assert_eq!(disk.free(), 0);
-        let unbounded = DiskUse::new(u64::MAX);
-        unbounded.measure(directory.path()).unwrap();
-        assert!((1..u64::MAX).contains(&unbounded.free()));
+        std::fs::write(directory.path().join("meta"), [0; 100]).unwrap();
+        let segment = SegmentSize::new(SegmentSize::BYTES_MIN.into()).unwrap();
+        let disk = DiskUse::of(directory.path(), segment, most).unwrap();
+        (directory, disk)
+    }
+
+    #[test]
+    fn a_file_beyond_the_bound_is_refused_until_another_is_gone() {
+        let (_directory, disk) = with_files(1_000);
+        assert!(disk.make("journal-1", 400) && disk.make("journal-2", 400));
+        assert!(!disk.make("journal-3", 101));
+        assert_eq!(disk.room().free, 100);
+        assert!(disk.make("journal-2", 500), "one file in the place of another");
+        assert_eq!(disk.room().free, 0);
+        disk.remove("journal-1");
+        assert!(disk.make("journal-3", 101));
+    }
+
+    #[test]
+    fn a_snapshot_on_its_way_counts_for_the_bound_alone() {
+        let (_directory, disk) = with_files(1_000);
+        assert!(disk.make("snapshot-1", 300) && disk.make(SNAPSHOT_AT_BIRTH, 400));
+        assert_eq!(disk.room().free, 600);
+        assert!(!disk.make("journal-1", 201));
+        disk.rename(SNAPSHOT_AT_BIRTH, "snapshot-2");
+        assert_eq!(disk.room().free, 200);
+        disk.remove("snapshot-1");
+        assert_eq!(disk.room().free, 500);
+    }
+
+    #[test]
+    fn what_is_free_is_bounded_by_the_file_system_too() {
+        let (directory, disk) = with_files(u64::MAX);
+        disk.measure(directory.path()).unwrap();
+        assert!((1..u64::MAX - 100).contains(&disk.room().free));
     }
 }

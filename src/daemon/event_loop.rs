@@ -8,7 +8,7 @@ use std::time::Duration;
 use mio::{Events, Poll, Token, Waker};
 
 use super::background_thread::{BackgroundThread, Report};
-use super::clock::{Clock, WakeUp};
+use super::clock::{Clock, WakeUp, thread_time};
 use super::data_dir::DataDir;
 use super::disk_use::DiskUse;
 use super::error::RunError;
@@ -17,6 +17,7 @@ use super::notices::Notices;
 use super::random_u64;
 use super::scrubber::{ScrubLedger, Scrubber};
 use super::signals::Signals;
+use super::turn_watch::TurnWatch;
 use super::udp_port::UdpPort;
 use crate::disk::Damage;
 use crate::replica::{Batch, NodeConfig, ReplicaNode};
@@ -28,8 +29,11 @@ const WAKE_UP: Token = Token(1);
 const SIGNAL: Token = Token(2);
 const SYNCED: Token = Token(3);
 
-/// The most datagrams of one turn: a flood must not keep the timers from firing.
-const BURST_MAX: usize = 1_024;
+/// How long one turn takes in datagrams: a flood must not keep the timers from firing.
+const BURST_MAX: Duration = Duration::from_millis(2);
+
+/// How many it takes at least, for that time may pass while the process does not run.
+const BURST_MIN: usize = 8;
 
 /// How long a leader may take to hand over before it leaves anyway.
 const LEAVE_WITHIN: Duration = Duration::from_secs(3);
@@ -47,6 +51,7 @@ pub struct EventLoop {
     disk_use: Arc<DiskUse>,
     ledger: Arc<ScrubLedger>,
     clock: Clock,
+    turn_watch: TurnWatch,
     notices: Notices,
     node: ReplicaNode,
     frame: Vec<u8>,
@@ -115,16 +120,15 @@ impl EventLoop {
     ) -> Result<Self, RunError> {
         let Ground { poll, port, wake_up, signals, waker } = ground;
         let DataDir { lock, files, journal, recovered, path, disk_use, scrub } = directory;
-        let (disk_use, ledger) = (Arc::new(disk_use), Arc::<ScrubLedger>::default());
-        let (for_journal, for_background) = (Arc::clone(&disk_use), Arc::clone(&disk_use));
+        let ledger = Arc::<ScrubLedger>::default();
+        let for_background = Arc::clone(&disk_use);
         let no_thread = |error| RunError::system("a thread", &error);
         let scrubber = Scrubber::new(&path, scrub, scrub_rate, Arc::clone(&ledger));
         let background =
             BackgroundThread::start(path, for_background, scrubber, Arc::clone(&waker))
                 .map_err(no_thread)?;
         let (files, told) = (Box::new(files), Arc::clone(&ledger));
-        let journal = JournalThread::start(files, journal, lock, for_journal, told, waker)
-            .map_err(no_thread)?;
+        let journal = JournalThread::start(files, journal, lock, told, waker).map_err(no_thread)?;
         let clock = Clock::new();
         let node = ReplicaNode::new(config, recovered, clock.now(), random_u64());
         let (events, frame, leave_by) = (Events::with_capacity(16), Vec::new(), None);
@@ -139,6 +143,7 @@ impl EventLoop {
             disk_use,
             ledger,
             clock,
+            turn_watch: TurnWatch::default(),
             notices,
             node,
             frame,
@@ -155,6 +160,7 @@ impl EventLoop {
     pub fn run(mut self) -> Result<(), RunError> {
         loop {
             let now = self.clock.now();
+            self.turn_watch.begin(now, thread_time());
             // 1. Datagrams before timers: a heartbeat that waited while this process did
             //    not run counts before the timer that missed it.
             self.receive_burst(now);
@@ -173,9 +179,11 @@ impl EventLoop {
     }
 
     fn receive_burst(&mut self, now: Instant) {
-        for _ in 0..BURST_MAX {
+        let mut taken = 0;
+        while taken < BURST_MIN || self.clock.now().since(now) < BURST_MAX {
             let Some((source, datagram)) = self.port.receive() else { return };
             self.node.on_datagram(now, source, &datagram);
+            taken += 1;
         }
     }
 
@@ -195,10 +203,10 @@ impl EventLoop {
     /// Hands on what is to be done beside the loop. Returns whether the node was told of
     /// something, which may give it more to say.
     fn tend_snapshots(&mut self, now: Instant) -> Result<bool, RunError> {
-        self.node.on_free_space(self.disk_use.free());
+        self.node.on_room(self.disk_use.room());
         self.node.on_scrub(self.ledger.status());
-        while let Some(state) = self.node.take_retired() {
-            self.background.free(state);
+        while let Some(retired) = self.node.take_retired() {
+            self.background.free(retired);
         }
         let report = self.background.take_report()?;
         let is_told = report.is_some();
@@ -290,6 +298,8 @@ impl EventLoop {
             self.wake_up.arm(deadline, now).map_err(failed)?;
         }
         let timeout = self.port.is_readable().then_some(Duration::ZERO);
+        self.turn_watch.end(self.clock.now(), thread_time());
+        self.node.on_turn_times(self.turn_watch.longest());
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() != ErrorKind::Interrupted => return Err(failed(error)),
             _ => {}

@@ -6,10 +6,12 @@ use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use rustix::fs::{Advice, fadvise};
 
+use super::disk_use::DiskUse;
 use crate::disk::{Directory, DiskError};
 
 /// How much of a new file is written at once.
@@ -20,12 +22,19 @@ static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 pub struct FileDirectory {
     path: PathBuf,
     open: BTreeMap<String, File>,
+    /// What keeps them within a bound, if anything does.
+    disk_use: Option<Arc<DiskUse>>,
 }
 
 impl FileDirectory {
     /// The directory at `path`, which exists.
     pub fn at(path: &Path) -> Self {
-        Self { path: path.to_owned(), open: BTreeMap::new() }
+        Self { path: path.to_owned(), open: BTreeMap::new(), disk_use: None }
+    }
+
+    /// The same, which makes no file beyond the bound.
+    pub fn within(path: &Path, disk_use: Arc<DiskUse>) -> Self {
+        Self { disk_use: Some(disk_use), ..Self::at(path) }
     }
 
     fn writable(&mut self, name: &str) -> io::Result<&File> {
@@ -91,13 +100,16 @@ impl Directory for FileDirectory {
 
     fn create(&mut self, name: &str, length: u64) -> Result<(), DiskError> {
         self.open.remove(name);
+        if self.disk_use.as_ref().is_some_and(|disk_use| !disk_use.make(name, length)) {
+            return Err(DiskError::NoSpace);
+        }
         match self.write_new(name, length) {
             Ok(file) => {
                 self.open.insert(name.to_owned(), file);
                 Ok(())
             }
             Err(error) if is_no_space(&error) => {
-                std::fs::remove_file(self.path.join(name)).map_err(failed(name))?;
+                self.remove(name)?;
                 Err(DiskError::NoSpace)
             }
             Err(error) => Err(failed(name)(error)),
@@ -119,12 +131,19 @@ impl Directory for FileDirectory {
         if let Some(file) = self.open.remove(from) {
             self.open.insert(to.to_owned(), file);
         }
+        if let Some(disk_use) = &self.disk_use {
+            disk_use.rename(from, to);
+        }
         Ok(())
     }
 
     fn remove(&mut self, name: &str) -> Result<(), DiskError> {
         self.open.remove(name);
-        std::fs::remove_file(self.path.join(name)).map_err(failed(name))
+        std::fs::remove_file(self.path.join(name)).map_err(failed(name))?;
+        if let Some(disk_use) = &self.disk_use {
+            disk_use.remove(name);
+        }
+        Ok(())
     }
 
     fn sync_names(&mut self) -> Result<(), DiskError> {
@@ -147,6 +166,7 @@ pub fn sync_names(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::SegmentSize;
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
@@ -185,5 +205,20 @@ mod tests {
         }
         assert_eq!(files.create("full", 1), Err(DiskError::NoSpace));
         assert_eq!(files.names().unwrap(), [""; 0], "nothing is left behind");
+    }
+
+    #[test]
+    fn no_file_is_made_beyond_the_bound() {
+        let directory = tempfile::tempdir().unwrap();
+        let segment = SegmentSize::default();
+        let disk_use = Arc::new(DiskUse::of(directory.path(), segment, 1_000).unwrap());
+        let mut files = FileDirectory::within(directory.path(), disk_use);
+        files.create("a", 600).unwrap();
+        assert_eq!(files.create("b", 401), Err(DiskError::NoSpace));
+        assert_eq!(files.names().unwrap(), ["a"]);
+        files.rename("a", "c").unwrap();
+        files.create("b", 400).unwrap();
+        files.remove("c").unwrap();
+        files.create("d", 600).unwrap();
     }
 }

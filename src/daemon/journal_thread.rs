@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use mio::Waker;
 
-use super::disk_use::DiskUse;
 use super::error::RunError;
 use super::scrubber::{ScrubLedger, tell_damaged};
 use crate::disk::{Damage, Directory, DiskError, Journal, Record};
@@ -48,7 +47,6 @@ impl JournalThread {
         directory: Box<dyn Directory + Send>,
         journal: Journal,
         lock: File,
-        disk_use: Arc<DiskUse>,
         ledger: Arc<ScrubLedger>,
         waker: Arc<Waker>,
     ) -> io::Result<Self> {
@@ -56,7 +54,7 @@ impl JournalThread {
         let (work, orders) = channel();
         let (results, written) = channel();
         let no_space_pause = NO_SPACE_PAUSE;
-        let writer = JournalWriter { directory, journal, orders, disk_use, ledger, no_space_pause };
+        let writer = JournalWriter { directory, journal, orders, ledger, no_space_pause };
         thread::Builder::new().name("journal".into()).spawn(move || {
             let _lock = lock;
             writer.run(&results, &waker);
@@ -114,7 +112,6 @@ struct JournalWriter {
     directory: Box<dyn Directory + Send>,
     journal: Journal,
     orders: Receiver<Work>,
-    disk_use: Arc<DiskUse>,
     ledger: Arc<ScrubLedger>,
     no_space_pause: Duration,
 }
@@ -123,14 +120,14 @@ impl JournalWriter {
     /// docs/guarantees.md: "An error from write or fdatasync ends the process", so nothing
     /// is written after one.
     fn run(mut self, results: &Sender<Result<Batch, DiskError>>, waker: &Waker) {
-        self.tell_extent();
+        self.tell_sealed();
         while let Ok(work) = self.orders.recv() {
             let result = match work {
                 Work::Cut(upto) => self.cut(upto).map(|()| None),
                 Work::Mend(damage) => self.mend(&damage).map(|()| None),
                 Work::Write(batch) => self.make_durable(batch.records()).map(|()| Some(batch)),
             };
-            self.tell_extent();
+            self.tell_sealed();
             let failed = result.is_err();
             let told = match result.transpose() {
                 None => true,
@@ -142,8 +139,7 @@ impl JournalWriter {
         }
     }
 
-    fn tell_extent(&self) {
-        self.disk_use.journal_takes(self.journal.used_bytes());
+    fn tell_sealed(&self) {
         self.ledger.set_sealed(self.journal.sealed());
     }
 
@@ -277,10 +273,8 @@ mod tests {
         let poll = Poll::new().unwrap();
         let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
         let lock = File::open(path).unwrap();
-        let disk_use = Arc::new(DiskUse::new(u64::MAX));
         let ledger = Arc::default();
-        let thread = JournalThread::start(Box::new(files), journal, lock, disk_use, ledger, waker);
-        let thread = thread.unwrap();
+        let thread = JournalThread::start(Box::new(files), journal, lock, ledger, waker).unwrap();
         Fixture { node: ReplicaNode::new(&config, recovered, Instant(0), 1), thread, poll }
     }
 
@@ -347,7 +341,6 @@ mod tests {
             directory: Box::new(files),
             journal,
             orders,
-            disk_use: Arc::new(DiskUse::new(u64::MAX)),
             ledger: Arc::default(),
             no_space_pause: Duration::from_millis(1),
         };

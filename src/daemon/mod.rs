@@ -7,6 +7,7 @@
 mod error;
 mod event_loop;
 mod clock;
+mod turn_watch;
 mod udp_port;
 mod signals;
 mod data_dir;
@@ -54,8 +55,8 @@ pub struct RunConfig {
     pub peers: Vec<(ServerId, String)>,
     /// The cluster's name.
     pub cluster: String,
-    /// How long the journal's segments are, if the directory is made now.
-    pub segment_size: SegmentSize,
+    /// How long the journal's segments are to be, if the directory is made now.
+    pub segment_size: Option<SegmentSize>,
     /// The most bytes that the directory may take.
     pub disk_max: u64,
     /// How many bytes of log, at least, lie between two snapshots, if the cluster is born now.

@@ -67,7 +67,7 @@ pub fn begin(
         genesis: GenesisState::Complete(birth),
         ..Meta::blank(identity, segment_size)
     };
-    let (snapshot, _) = add_snapshot(directory, snapshot)?;
+    let snapshot = add_snapshot(directory, snapshot)?;
     make_segment(&meta, directory)?;
     become_current(&meta, directory)?;
     let segment = names::segment(JOURNAL, meta.first_segment);

@@ -110,11 +110,6 @@ impl Journal {
         Ok(flaws)
     }
 
-    /// How many bytes the segments take on the disk.
-    pub fn used_bytes(&self) -> u64 {
-        self.writer.used_bytes()
-    }
-
     fn write_meta(
         &mut self,
         directory: &mut dyn Directory,

@@ -20,7 +20,8 @@ use crate::wire::CLUSTER_NAME_BYTES_MAX;
 pub const FORMAT_VERSION: u16 = 2;
 
 const MAGIC: [u8; 8] = *b"quoratem";
-pub(super) const META_BYTES: u64 = 8_192;
+/// How long the file is.
+pub const META_BYTES: u64 = 8_192;
 /// Where the copies begin: far enough from each other that no one flaw of a disk takes
 /// both.
 const COPIES: [u64; 2] = [0, SECOND_COPY as u64];

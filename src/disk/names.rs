@@ -7,7 +7,8 @@ pub const META: &str = "meta";
 pub(super) const META_AT_BIRTH: &str = "meta.new";
 /// A segment that has no name of its own yet.
 pub(super) const SEGMENT_AT_BIRTH: &str = "journal.new";
-pub(super) const SNAPSHOT_AT_BIRTH: &str = "snapshot.new";
+/// A snapshot that is being written.
+pub const SNAPSHOT_AT_BIRTH: &str = "snapshot.new";
 
 /// A segment of the journal.
 pub(super) const JOURNAL: &str = "journal-";

@@ -13,31 +13,25 @@ const MAGIC: [u8; 8] = *b"quorates";
 pub(super) const HEADER_BYTES: usize = 36;
 const BLOCK_HEADER_BYTES: usize = 16;
 
-/// Makes the snapshot durable, then removes those before it. Returns the length of its
-/// file, in bytes.
+/// Makes the snapshot durable, then removes those before it.
 ///
 /// # Errors
 /// The disk's. After [`DiskError::NoSpace`] there is what was there before.
-pub fn write_snapshot(
-    directory: &mut dyn Directory,
-    snapshot: &Snapshot,
-) -> Result<u64, DiskError> {
-    let (name, bytes) = add_snapshot(directory, snapshot)?;
+pub fn write_snapshot(directory: &mut dyn Directory, snapshot: &Snapshot) -> Result<(), DiskError> {
+    let name = add_snapshot(directory, snapshot)?;
     for other in snapshot_names(directory)? {
         if other < name {
             directory.remove(&other)?;
         }
     }
-    directory.sync_names()?;
-    Ok(bytes)
+    directory.sync_names()
 }
 
-/// Makes the snapshot durable beside any others. Returns the name of its file, and the
-/// length in bytes.
+/// Makes the snapshot durable beside any others. Returns the name of its file.
 pub(super) fn add_snapshot(
     directory: &mut dyn Directory,
     snapshot: &Snapshot,
-) -> Result<(String, u64), DiskError> {
+) -> Result<String, DiskError> {
     let length = |block: Bytes| (BLOCK_HEADER_BYTES + block.len()) as u64;
     let bytes = HEADER_BYTES as u64 + snapshot.blocks().map(length).sum::<u64>();
     directory.create(SNAPSHOT_AT_BIRTH, bytes)?;
@@ -50,7 +44,7 @@ pub(super) fn add_snapshot(
     let name = names::snapshot(snapshot.index());
     directory.rename(SNAPSHOT_AT_BIRTH, &name)?;
     directory.sync_names()?;
-    Ok((name, bytes))
+    Ok(name)
 }
 
 /// The bytes of the snapshot's file, piece by piece.

@@ -98,11 +98,6 @@ impl SegmentWriter {
         self.prefix = JOURNAL;
     }
 
-    /// How many bytes all segments take.
-    pub fn used_bytes(&self) -> u64 {
-        (self.segments.len() + self.spares.len()) as u64 * u64::from(self.size.bytes())
-    }
-
     /// Writes the records. All batches but the last one that they take are synced.
     pub fn append(
         &mut self,

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::retired::Retired;
 use crate::disk::Record;
 use crate::store::State;
 use crate::time::Instant;
@@ -38,7 +39,7 @@ pub struct Effects {
     promises: Vec<Outgoing>,
     batches_taken: u64,
     /// States that nobody needs any more. To free one takes long.
-    retired: Vec<State>,
+    retired: Vec<Retired>,
 }
 
 /// What a node waits for.
@@ -60,6 +61,8 @@ pub enum Timer {
     Fetch,
     /// Ask again for what this damaged directory lacks.
     Repair,
+    /// Go on with what would have made the last turn long.
+    GoOn,
     /// Drop what clients have left unfinished.
     Sweep,
 }
@@ -156,11 +159,11 @@ impl Effects {
 
     /// Nobody needs this state any more.
     pub fn retire(&mut self, state: State) {
-        self.retired.push(state);
+        self.retired.push(Retired::State(state));
     }
 
-    /// A state to free where that may take long.
-    pub(super) fn take_retired(&mut self) -> Option<State> {
+    /// Something to free where that may take long.
+    pub(super) fn take_retired(&mut self) -> Option<Retired> {
         self.retired.pop()
     }
 
@@ -177,6 +180,11 @@ impl Effects {
     /// Arms the timer, or arms it anew, to fire `after` from now.
     pub fn arm(&mut self, timer: Timer, after: Duration) {
         self.timers.arm(timer, self.now + after);
+    }
+
+    /// There will be another turn at once: what is left for it would make this one long.
+    pub fn go_on_in_next_turn(&mut self) {
+        self.arm(Timer::GoOn, Duration::from_micros(1));
     }
 
     /// Cancels the timer if it is armed.

@@ -8,6 +8,7 @@ use crate::disk::LogEnd;
 use crate::entry::{Entry, EntryKind};
 use crate::time::Instant;
 use crate::types::{LogIndex, Term};
+use crate::wire::entry_bytes;
 
 /// The entries behind the base, and which of them the journal has synced.
 #[derive(Debug, Default)]
@@ -18,6 +19,8 @@ pub struct Log {
     /// Consecutive stretches that are not synced yet, ascending. A stretch ends where
     /// the next begins.
     unsynced: VecDeque<Unsynced>,
+    /// How many bytes were ever appended.
+    written: u64,
 }
 
 /// The entry that the log begins behind: a snapshot covers it and all before it.
@@ -44,7 +47,7 @@ impl Log {
     /// durable.
     pub fn recovered(base: Base, entries: Vec<Entry>) -> Self {
         let durable = LogIndex(base.index.0 + entries.len() as u64);
-        Self { base, entries: entries.into(), durable, unsynced: VecDeque::new() }
+        Self { base, entries: entries.into(), durable, unsynced: VecDeque::new(), written: 0 }
     }
 
     /// What the log begins behind.
@@ -96,7 +99,13 @@ impl Log {
         if self.unsynced.back().is_none_or(|last| last.batch != batch) {
             self.unsynced.push_back(Unsynced { first: entry.index, batch, since: now });
         }
+        self.written += entry_bytes(&entry) as u64;
         self.entries.push_back(entry);
+    }
+
+    /// How many bytes of entries this node has ever appended.
+    pub fn written(&self) -> u64 {
+        self.written
     }
 
     /// Removes all entries above the index.

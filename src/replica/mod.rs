@@ -20,6 +20,7 @@ mod genesis;
 mod heartbeat;
 mod log;
 mod membership;
+mod pace;
 mod pins;
 mod progress;
 mod reads;
@@ -27,6 +28,7 @@ mod receive;
 mod repair;
 mod replication;
 mod requests;
+mod retired;
 mod salvage;
 mod send;
 mod snapshots;
@@ -43,18 +45,20 @@ pub use heartbeat::HeartbeatManager;
 pub use log::{Base, Log};
 pub use membership::MembershipManager;
 pub use replication::ReplicationManager;
+pub use retired::Retired;
 pub use salvage::last_state;
 pub use snapshots::{OwnSnapshots, SnapshotManager};
+pub use space::Room;
 pub use state::{Peer, ReplicaState};
 
 use std::time::Duration;
 
 use crate::configuration::Configuration;
 use crate::disk::{Damage, Record, Recovered};
-use crate::store::{Snapshot, State, Store};
+use crate::store::{Snapshot, Store};
 use crate::time::Instant;
 use crate::types::{LogIndex, PacketNumber, ServerId, Term};
-use crate::wire::{Message, Role, ScrubStatus};
+use crate::wire::{Message, Role, ScrubStatus, TurnTimes};
 use election::Tally;
 use genesis::Genesis;
 use heartbeat::Quorum;
@@ -97,6 +101,7 @@ pub struct ReplicaNode {
     kept_entries: u64,
     started_at: Instant,
     scrub: ScrubStatus,
+    longest_turn: TurnTimes,
 }
 
 impl ReplicaNode {
@@ -131,6 +136,7 @@ impl ReplicaNode {
             kept_entries: config.kept_entries,
             started_at: now,
             scrub: ScrubStatus::default(),
+            longest_turn: TurnTimes::default(),
         }
     }
 
@@ -169,6 +175,7 @@ impl ReplicaNode {
                     self.step_down();
                 } else {
                     self.heartbeat.beat(state, fx);
+                    ReplicationManager::note_pace(state, fx.now);
                     SnapshotManager::offer(state, fx);
                     self.hand_over_if_asked();
                     self.hand_over_if_stalled();
@@ -180,6 +187,11 @@ impl ReplicaNode {
             Timer::ReadIndex => self.reads.on_silence(state, fx),
             Timer::Fetch => self.snapshots.on_silence(state, fx),
             Timer::Repair => self.repair.on_timeout(state, fx),
+            Timer::GoOn if state.role == Role::Leader => {}
+            Timer::GoOn => {
+                self.replication.go_on(state, fx);
+                self.answer_to = HeartbeatManager::leader_to_answer(state);
+            }
             Timer::Sweep => {
                 self.requests.sweep(fx);
                 self.reads.sweep(fx);
@@ -192,7 +204,7 @@ impl ReplicaNode {
         self.effects.now = now;
         let Self { state, effects: fx, .. } = self;
         state.meet_peers(fx);
-        if state.role == Role::Leader && ReplicationManager::advance_commit(state) {
+        if state.role == Role::Leader && ReplicationManager::advance_commit(state, fx) {
             self.requests.release(state, fx);
             self.membership.release(state, fx);
             self.leave_if_removed();
@@ -235,7 +247,7 @@ impl ReplicaNode {
         let durable_before = self.state.log.durable();
         self.state.log.on_synced(batch.sequence());
         if self.state.role != Role::Leader {
-            self.replication.on_synced(&mut self.state, &mut self.effects);
+            self.replication.go_on(&mut self.state, &mut self.effects);
         }
         if self.state.log.durable() > durable_before {
             self.answer_to = HeartbeatManager::leader_to_answer(&self.state);
@@ -257,6 +269,7 @@ impl ReplicaNode {
         self.effects.now = now;
         let Self { state, effects: fx, .. } = self;
         let mut installed = false;
+        state.space.snapshot_waits(false);
         if let Some(snapshot) = state.snapshots.on_written()
             && snapshot.index() > state.commit
         {
@@ -270,6 +283,7 @@ impl ReplicaNode {
 
     /// There was no room on the disk for the snapshot that was taken.
     pub fn on_snapshot_refused(&mut self) {
+        self.state.space.snapshot_waits(true);
         self.state.snapshots.on_refused();
     }
 
@@ -287,15 +301,20 @@ impl ReplicaNode {
         self.scrub = scrub;
     }
 
-    /// So many bytes may still be written to the disk.
-    pub fn on_free_space(&mut self, free: u64) {
-        let needed = self.state.store.tentative().room_needed();
-        self.state.space.measured(free, needed);
+    /// What was measured of the disk.
+    pub fn on_room(&mut self, room: Room) {
+        self.state.space.measured(room, self.state.store.tentative());
     }
 
-    /// A state that nobody needs any more. To free one takes long: drop it beside the loop.
-    pub fn take_retired(&mut self) -> Option<State> {
-        self.effects.take_retired().or_else(|| self.state.snapshots.take_retired())
+    /// The longest turns of the loop that runs the node, which its status shows.
+    pub fn on_turn_times(&mut self, longest: TurnTimes) {
+        self.longest_turn = longest;
+    }
+
+    /// What nobody needs any more. To free it takes long: drop it beside the loop.
+    pub fn take_retired(&mut self) -> Option<Retired> {
+        let roots = self.state.store.take_retired().map(Retired::Roots);
+        roots.or_else(|| self.state.take_retired()).or_else(|| self.effects.take_retired())
     }
 
     /// What this node promised itself has become durable.

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::pace::Pace;
 use crate::link::RoundTrip;
 use crate::time::Instant;
 use crate::types::{LogIndex, ReadRound};
@@ -34,6 +35,8 @@ pub struct Progress {
     pub contact: Instant,
     /// How many frames with entries were sent to it again.
     pub retransmitted: u32,
+    /// Whether it takes in as much as is written.
+    pub pace: Pace,
     /// The first index that was ever sent; all from here to `next` was.
     first: LogIndex,
     /// The first index that was never sent.
@@ -50,6 +53,7 @@ pub struct Progress {
 struct Stretch {
     first: LogIndex,
     last: LogIndex,
+    bytes: u64,
     sent_at: Instant,
 }
 
@@ -65,6 +69,7 @@ impl Progress {
             round: ReadRound(0),
             contact,
             retransmitted: 0,
+            pace: Pace::default(),
             first: next,
             next,
             in_flight: VecDeque::new(),
@@ -91,7 +96,12 @@ impl Progress {
         // may be the remains of another leader's log."
         self.durable = self.durable.max(acknowledge.durable.min(acknowledge.matched));
         let before = self.in_flight.len();
-        self.in_flight.retain(|sent| !arrived(acknowledge, sent.first, sent.last));
+        let pace = &mut self.pace;
+        self.in_flight.retain(|sent| {
+            let has_arrived = arrived(acknowledge, sent.first, sent.last);
+            pace.on_entries(if has_arrived { sent.bytes } else { 0 });
+            !has_arrived
+        });
         self.lost.retain(|&(first, last)| !arrived(acknowledge, first, last));
         if self.in_flight.len() < before {
             self.backoff = 0;
@@ -162,8 +172,8 @@ impl Progress {
         }
     }
 
-    /// Entries up to `last` were sent, of those that [`Self::next_to_send`] gave.
-    pub fn on_sent(&mut self, first: LogIndex, last: LogIndex, now: Instant) {
+    /// Entries from `first` to `last` were sent, of those that [`Self::next_to_send`] gave.
+    pub fn on_sent(&mut self, (first, last): (LogIndex, LogIndex), bytes: u64, now: Instant) {
         match self.lost.front_mut() {
             Some(range) if range.1 == last => {
                 self.lost.pop_front();
@@ -171,7 +181,7 @@ impl Progress {
             Some(range) => range.0 = last.next(),
             None => self.next = last.next(),
         }
-        self.in_flight.push_back(Stretch { first, last, sent_at: now });
+        self.in_flight.push_back(Stretch { first, last, bytes, sent_at: now });
     }
 
     /// Whether nothing is left to send or to wait for.

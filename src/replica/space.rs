@@ -2,46 +2,77 @@
 //!
 //! docs/guarantees.md: "A disk that fills refuses writes before it is full". A node has
 //! enough room while all that may come before the next snapshot fits, and that snapshot
-//! beside the one before it: so whatever is deleted makes room again, at the next snapshot.
-//! With less, what makes the state grow is refused; deletes and reads go on.
+//! beside the one before it; and while as much fits after that snapshot. So whatever is
+//! deleted leads to a snapshot of what is left, which makes room again. With less, what makes
+//! the state grow is refused; deletes and reads go on.
 
 use super::state::ReplicaState;
 use crate::operation::{Command, LoggedRequest, Operation};
+use crate::store::State;
 use crate::types::ServerId;
 use crate::wire::{SPACE_ENOUGH, SPACE_LOW};
+
+/// Of what is needed, one part in so many must be to spare before a disk is no longer low.
+const SPARE_SHARE: u64 = 8;
 
 /// How much room this node's disk has.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Space {
-    /// Bytes that may still be written; none while that is not measured.
-    free: Option<u64>,
+    /// None while that is not measured.
+    room: Option<Room>,
     low: bool,
+    /// A snapshot waits for room.
+    snapshot_waits: bool,
+}
+
+/// What was measured of a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes that may still be written.
+    pub free: u64,
+    /// Bytes that log and snapshots may take in all.
+    pub all: u64,
+}
+
+impl Room {
+    /// Whether it is enough for a state as large as this one, with a share of it to spare.
+    fn is_enough_for(self, state: &State, spare: u64) -> bool {
+        let with_spare =
+            |needed: u64| needed.saturating_add(needed.checked_div(spare).unwrap_or(0));
+        self.free >= with_spare(state.room_to_next_snapshot())
+            && self.all >= with_spare(state.room_for_all())
+    }
 }
 
 impl Space {
-    /// So many bytes may still be written, and so many may be needed.
-    pub fn measured(&mut self, free: u64, needed: u64) {
+    /// There is so much room for the state.
+    pub fn measured(&mut self, room: Room, state: &State) {
         // Room that comes and goes with every batch must not open and close the door.
-        let slack = if self.low { needed / 8 } else { 0 };
-        self.free = Some(free);
-        self.low = free < needed.saturating_add(slack);
+        let spare = if self.low { SPARE_SHARE } else { 0 };
+        self.room = Some(room);
+        self.low = !room.is_enough_for(state, spare);
+    }
+
+    /// Whether a snapshot has found no room, and waits for some.
+    pub fn snapshot_waits(&mut self, waits: bool) {
+        self.snapshot_waits = waits;
     }
 
     /// Bytes that may still be written, if that was measured.
     pub fn free(&self) -> Option<u64> {
-        self.free
+        self.room.map(|room| room.free)
     }
 
     /// Whether what makes the state grow must be refused.
     pub fn is_low(&self) -> bool {
-        self.low
+        self.low || self.snapshot_waits
     }
 
     /// What an acknowledgment says of it.
     pub fn class(&self) -> u8 {
-        match self.free {
+        match self.room {
             None => 0,
-            Some(_) if self.low => SPACE_LOW,
+            Some(_) if self.is_low() => SPACE_LOW,
             Some(_) => SPACE_ENOUGH,
         }
     }
@@ -51,7 +82,11 @@ impl Space {
 /// grow.
 pub fn is_enough(state: &ReplicaState) -> bool {
     let others = state.peers.keys().filter(|id| has_room(**id, state)).count();
-    !state.space.is_low() && state.is_majority(others + usize::from(state.is_voter()))
+    // A turn takes in many requests: what they make of the state counts at once.
+    let fits = |room: Room| room.is_enough_for(state.store.tentative(), 0);
+    !state.space.is_low()
+        && state.space.room.is_none_or(fits)
+        && state.is_majority(others + usize::from(state.is_voter()))
 }
 
 /// Whether this voter's disk is not known to be low.

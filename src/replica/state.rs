@@ -9,6 +9,7 @@ use super::disk_stall::DiskWatch;
 use super::doubt::InDoubt;
 use super::log::{Base, Log};
 use super::progress::Progress;
+use super::retired::Retired;
 use super::snapshots::OwnSnapshots;
 use super::space::Space;
 use super::{Effects, NodeConfig, Timer};
@@ -24,10 +25,10 @@ use crate::wire::{DropCause, Role};
 
 /// The most entries that are kept for a node which fetches the snapshot before them.
 const KEPT_ENTRIES_MAX: u64 = 262_144;
-/// The most entries that one turn puts back: executing them takes time.
-const REJOINED_PER_TURN: usize = 512;
+/// The most entries that are put back at once: executing them takes time.
+const REJOINED_AT_ONCE: usize = 64;
 /// The most entries that one turn forgets: freeing them takes time.
-const FORGOTTEN_PER_TURN: usize = 4_096;
+const FORGOTTEN_PER_TURN: usize = 1_024;
 
 /// Who this node is, what it takes part in and how it sees the others.
 #[derive(Debug)]
@@ -75,6 +76,8 @@ pub struct ReplicaState {
     pub in_doubt: InDoubt,
     /// How much room the disk has.
     pub space: Space,
+    /// What a snapshot has taken the place of, to be freed.
+    retired: Option<Retired>,
     /// The node is about to stop: it hands leadership over and takes no further writes.
     pub handing_over: bool,
     /// When this node last had fresh contact with the leader of its term.
@@ -161,6 +164,7 @@ impl ReplicaState {
             snapshots: OwnSnapshots::recovered(recovered.snapshot),
             in_doubt: InDoubt::recovered(recovered.doubt, recovered.aside),
             space: Space::default(),
+            retired: None,
             handing_over: false,
             leader_contact: None,
             election_timeout: config.election_timeout,
@@ -359,12 +363,18 @@ impl ReplicaState {
             self.commit_to(base.index);
             return;
         }
-        let former = std::mem::replace(&mut self.store, Store::at(snapshot.state().clone()));
-        self.snapshots.retire_state(former.into_committed());
-        self.log = Log::recovered(base, Vec::new());
+        let store = std::mem::replace(&mut self.store, Store::at(snapshot.state().clone()));
+        let log = std::mem::replace(&mut self.log, Log::recovered(base, Vec::new()));
+        self.retired = Some(Retired::Whole(Box::new((store, log))));
         self.commit = base.index;
         fx.record(Record::Restart { index: base.index, term: base.term, chain: base.chain });
         self.rejoin(fx);
+    }
+
+    /// Something to free where that may take long.
+    pub(super) fn take_retired(&mut self) -> Option<Retired> {
+        let of_snapshots = || self.snapshots.take_retired().map(Retired::State);
+        self.retired.take().or_else(of_snapshots)
     }
 
     /// Whether a log that ends here lacks nothing of what this directory may have
@@ -376,7 +386,7 @@ impl ReplicaState {
     /// Puts back into the log what goes on from it and could be read, and ends the doubt if
     /// the log has come far enough. A turn puts back some; the next one goes on.
     pub fn rejoin(&mut self, fx: &mut Effects) {
-        for _ in 0..REJOINED_PER_TURN {
+        for _ in 0..REJOINED_AT_ONCE {
             let Some(entry) = self.in_doubt.take_next(&self.log) else { break };
             self.append(entry, fx);
         }

@@ -32,6 +32,7 @@ impl ReplicaNode {
             keys: committed.key_count() as u64,
             sessions: u32::try_from(committed.sessions().session_count()).unwrap_or(u32::MAX),
             uptime: micros(now.since(self.started_at)),
+            longest_turn: self.longest_turn,
             dropped: state.dropped.iter().map(|(cause, count)| (cause.code(), *count)).collect(),
             disk: self.disk_status(),
             peers: state
@@ -116,6 +117,7 @@ fn peer_status(id: ServerId, peer: &Peer, state: &ReplicaState, now: Instant) ->
         matched: if leads { peer.progress.matched } else { LogIndex(0) },
         durable: if leads { peer.progress.durable } else { LogIndex(0) },
         retransmitted: peer.progress.retransmitted,
+        falls_behind: leads && peer.progress.pace.falls_behind(peer.progress.matched),
     }
 }
 

@@ -30,7 +30,12 @@ pub struct Store {
     committed: State,
     /// The roots above the committed one, one for each index, ascending.
     tentative: VecDeque<State>,
+    /// Roots that nobody needs any more, so many that to free them takes long.
+    retired: VecDeque<State>,
 }
+
+/// The most roots that are freed at once: each is the last to hold what it alone knew.
+const FREED_AT_ONCE: usize = 256;
 
 impl Store {
     /// The state after the genesis entry, whose index is 1.
@@ -40,7 +45,7 @@ impl Store {
 
     /// The store whose committed state this is.
     pub fn at(committed: State) -> Self {
-        Self { committed, tentative: VecDeque::new() }
+        Self { committed, tentative: VecDeque::new(), retired: VecDeque::new() }
     }
 
     /// Executes the next entry on the tentative root. `request` is the request that the
@@ -58,25 +63,40 @@ impl Store {
     /// of which a snapshot is due.
     pub fn commit_to(&mut self, index: LogIndex) -> Option<State> {
         let mut due = None;
+        let mut former = VecDeque::new();
         while self.committed.index() < index {
-            self.reveal_next();
+            former.push_back(self.reveal_next());
             if self.committed.is_snapshot_due() {
                 due = Some(self.committed.clone());
             }
         }
+        self.retire(former);
         due
     }
 
-    fn reveal_next(&mut self) {
-        self.committed = self.tentative.pop_front().expect("what is committed was executed");
+    /// Returns the root that was committed before.
+    fn reveal_next(&mut self) -> State {
+        let next = self.tentative.pop_front().expect("what is committed was executed");
+        std::mem::replace(&mut self.committed, next)
     }
 
     /// Undoes what was executed above the index, sessions and configuration included.
     pub fn roll_back_to(&mut self, index: LogIndex) {
         assert!(index >= self.committed.index(), "what is committed is never undone");
-        while self.tentative().index() > index {
-            self.tentative.pop_back();
+        let kept = self.tentative.partition_point(|root| root.index() <= index);
+        let undone = self.tentative.split_off(kept);
+        self.retire(undone);
+    }
+
+    fn retire(&mut self, roots: VecDeque<State>) {
+        if roots.len() > FREED_AT_ONCE {
+            self.retired.extend(roots);
         }
+    }
+
+    /// Roots to free where that may take long, if there are many.
+    pub fn take_retired(&mut self) -> Option<VecDeque<State>> {
+        (!self.retired.is_empty()).then(|| std::mem::take(&mut self.retired))
     }
 
     /// The state at the commit index: the only one that anybody outside may see.

@@ -161,12 +161,23 @@ impl State {
 
     /// How many bytes of disk all may take that comes until the next snapshot is written,
     /// that snapshot included.
-    pub fn room_needed(&self) -> u64 {
-        let due = self.volume.keys.max(self.configuration.snapshot_bytes);
-        let log = due.saturating_sub(self.volume.log);
-        let snapshot =
-            self.volume.keys + 64 * (self.key_count() + self.sessions.session_count()) as u64;
-        log * LOG_OVERHEAD + snapshot
+    pub fn room_to_next_snapshot(&self) -> u64 {
+        self.log_between_snapshots().saturating_sub(self.volume.log) * LOG_OVERHEAD
+            + self.snapshot_volume()
+    }
+
+    /// How many bytes of disk a state of this size may take at any time: the snapshot, the
+    /// log up to the next one, and that.
+    pub fn room_for_all(&self) -> u64 {
+        self.log_between_snapshots() * LOG_OVERHEAD + 2 * self.snapshot_volume()
+    }
+
+    fn log_between_snapshots(&self) -> u64 {
+        self.volume.keys.max(self.configuration.snapshot_bytes)
+    }
+
+    fn snapshot_volume(&self) -> u64 {
+        self.volume.keys + 64 * (self.key_count() + self.sessions.session_count()) as u64
     }
 
     /// Appends what is neither key nor session.
@@ -253,8 +264,7 @@ impl State {
             self.configuration_index = entry.index;
         }
         let settled = request.map(|request| self.settle(request));
-        let enough = self.volume.keys.max(self.configuration.snapshot_bytes);
-        if entry.kind != EntryKind::Part && self.volume.log >= enough {
+        if entry.kind != EntryKind::Part && self.volume.log >= self.log_between_snapshots() {
             self.volume.log = 0;
         }
         settled
@@ -349,8 +359,9 @@ impl State {
 /// What an entry adds to the log's volume besides its payload, in bytes.
 const ENTRY_OVERHEAD: u64 = 32;
 
-/// How many bytes of disk a byte of log takes at most, whatever batches it comes in.
-const LOG_OVERHEAD: u64 = 4;
+/// How many bytes of disk a byte of log takes at most, whatever batches it comes in: the
+/// smallest request counts as some 90 bytes, and takes a sector of 512 when it comes alone.
+const LOG_OVERHEAD: u64 = 6;
 
 fn volume_of(key: &[u8], value: &[u8]) -> u64 {
     (key.len() + value.len()) as u64

@@ -469,12 +469,24 @@ pub struct NodeStatus {
     pub sessions: u32,
     /// Microseconds since the node was started.
     pub uptime: u64,
+    /// The longest turns of its event loop in the last minute.
+    pub longest_turn: TurnTimes,
     /// Frames dropped, by cause: [`DropCause::code`](super::DropCause::code) and count.
     pub dropped: Vec<(u8, u64)>,
     /// Its disk.
     pub disk: DiskStatus,
     /// The other nodes, as this one sees them.
     pub peers: Vec<PeerStatus>,
+}
+
+/// How long turns of an event loop took, in tenths of a millisecond; a larger time is given as
+/// the largest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TurnTimes {
+    /// By the clock.
+    pub wall: u16,
+    /// On the processor.
+    pub cpu: u16,
 }
 
 /// How a node's disk is.
@@ -526,4 +538,7 @@ pub struct PeerStatus {
     pub durable: LogIndex,
     /// How many frames with entries were sent to it again.
     pub retransmitted: u32,
+    /// Seen by a leader: it lacks entries, and has taken in less than was written for some
+    /// seconds.
+    pub falls_behind: bool,
 }

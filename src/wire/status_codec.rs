@@ -6,12 +6,17 @@ use super::fields::{
     put_address, put_count, put_option, put_text, take_address, take_list, take_option, take_text,
 };
 use super::kind::Body;
-use super::message::{DiskStatus, NodeStatus, PeerStatus, Role, ScrubStatus, StatusRequest};
+use super::message::{
+    DiskStatus, NodeStatus, PeerStatus, Role, ScrubStatus, StatusRequest, TurnTimes,
+};
 use crate::codec::{Malformed, Reader};
 use crate::types::{DirectoryId, GenesisId, Incarnation, LogIndex, NODES_MAX, ServerId, Term};
 
 /// The longest name of a cluster, in bytes.
 pub const CLUSTER_NAME_BYTES_MAX: usize = 64;
+
+/// The bit beside a node's standing that says that it falls behind.
+const FALLS_BEHIND: u8 = 4;
 
 impl Body for StatusRequest {
     fn put(&self, out: &mut Vec<u8>) {
@@ -45,6 +50,7 @@ impl Body for NodeStatus {
         out.put_u64_le(self.keys);
         out.put_u32_le(self.sessions);
         out.put_u64_le(self.uptime);
+        self.longest_turn.put(out);
         put_count(out, self.dropped.len());
         for (cause, count) in &self.dropped {
             out.put_u8(*cause);
@@ -75,6 +81,7 @@ impl Body for NodeStatus {
             keys: reader.u64()?,
             sessions: reader.u32()?,
             uptime: reader.u64()?,
+            longest_turn: TurnTimes::take(reader)?,
             // A later version may count more causes than this one knows.
             dropped: take_list(reader, usize::from(u8::MAX), |reader| {
                 Ok((reader.u8()?, reader.u64()?))
@@ -82,6 +89,17 @@ impl Body for NodeStatus {
             disk: DiskStatus::take(reader)?,
             peers: take_list(reader, NODES_MAX, take_peer)?,
         })
+    }
+}
+
+impl TurnTimes {
+    fn put(self, out: &mut Vec<u8>) {
+        out.put_u16_le(self.wall);
+        out.put_u16_le(self.cpu);
+    }
+
+    fn take(reader: &mut Reader) -> Result<Self, Malformed> {
+        Ok(Self { wall: reader.u16()?, cpu: reader.u16()? })
     }
 }
 
@@ -128,11 +146,12 @@ fn take_role(reader: &mut Reader) -> Result<Role, Malformed> {
 fn put_peer(out: &mut Vec<u8>, peer: &PeerStatus) {
     out.put_u16_le(peer.id.0);
     put_address(out, peer.address);
-    out.put_u8(match (peer.voter, peer.listed) {
+    let standing = match (peer.voter, peer.listed) {
         (true, _) => 1,
         (false, true) => 2,
         (false, false) => 0,
-    });
+    };
+    out.put_u8(if peer.falls_behind { standing | FALLS_BEHIND } else { standing });
     put_option(out, peer.heard_age, BufMut::put_u64_le);
     put_option(out, peer.round_trip, BufMut::put_u32_le);
     out.put_u64_le(peer.matched.0);
@@ -142,7 +161,8 @@ fn put_peer(out: &mut Vec<u8>, peer: &PeerStatus) {
 
 fn take_peer(reader: &mut Reader) -> Result<PeerStatus, Malformed> {
     let (id, address) = (ServerId(reader.u16()?), take_address(reader)?);
-    let (voter, listed) = match reader.u8()? {
+    let standing = reader.u8()?;
+    let (voter, listed) = match standing & !FALLS_BEHIND {
         0 => (false, false),
         1 => (true, true),
         2 => (false, true),
@@ -158,5 +178,6 @@ fn take_peer(reader: &mut Reader) -> Result<PeerStatus, Malformed> {
         matched: LogIndex(reader.u64()?),
         durable: LogIndex(reader.u64()?),
         retransmitted: reader.u32()?,
+        falls_behind: standing & FALLS_BEHIND != 0,
     })
 }

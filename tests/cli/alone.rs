@@ -18,10 +18,21 @@ impl Alone {
         Self::start_in(tempfile::tempdir().expect("there is room for a directory"))
     }
 
+    /// The same, with more flags.
+    pub fn start_with(flags: &[&str]) -> Self {
+        Self::start_with_in(flags, tempfile::tempdir().expect("there is room for a directory"))
+    }
+
     /// The same, on what the directory holds already.
     pub fn start_in(directory: TempDir) -> Self {
+        Self::start_with_in(&[], directory)
+    }
+
+    /// The same, with more flags.
+    pub fn start_with_in(more: &[&str], directory: TempDir) -> Self {
         let data = directory.path().join("data").display().to_string();
         let flags = ["--id", "1", "--data-dir", &data, "--listen", "127.0.0.1:0"];
+        let flags = [&flags[..], more].concat();
         let node = Node::start(&flags, &directory.path().join("log"));
         let address = node.wait_until_ready();
         Self { node, address, directory }

@@ -4,6 +4,7 @@
 mod alone;
 mod backup;
 mod command_line;
+mod disk_max;
 mod exit_codes;
 mod help;
 mod inspect;

@@ -15,13 +15,15 @@ fn a_table_at_a_glance() {
     assert_eq!(ran.err, "quorate: all is well: 1 of 1 nodes answered, node 1 leads\n");
     let text = ran.text();
     let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
-    let [head, row] = rows.as_slice() else { panic!("{text}") };
+    let [head, row, turns] = rows.as_slice() else { panic!("{text}") };
     let names = ["node", "address", "role", "term", "committed", "behind", "keys", "dropped"];
     assert_eq!(head, &names);
     let committed = row[4];
     let expected = ["1", &alone.address, "leader", "1", committed, "0", "1", "0"];
     assert_eq!(row, &expected);
     assert!(committed.parse::<u64>().is_ok_and(|index| index >= 3), "{text}");
+    let ["longest", "turn:", "node", "1", longest, "ms"] = turns[..] else { panic!("{text}") };
+    assert!(longest.parse::<f64>().is_ok_and(|time| time > 0.0), "{text}");
     let widest = text.lines().map(str::len).max().unwrap_or(0);
     assert!(widest <= 80, "{widest}");
 }
@@ -32,8 +34,7 @@ fn what_was_dropped_is_told_with_its_cause() {
     let strange = ["status", "--cluster", "another"];
     alone.run(&strange).expect(3);
     let text = alone.run(&["status"]).expect(0).text();
-    let line = text.lines().last().unwrap_or_default();
-    assert!(line.starts_with("node 1 dropped: cluster "), "{text}");
+    assert!(text.lines().any(|line| line.starts_with("node 1 dropped: cluster ")), "{text}");
 }
 
 #[test]
@@ -59,6 +60,8 @@ fn one_object_for_machines() {
         "keys",
         "sessions",
         "uptime_us",
+        "longest_turn_us",
+        "longest_turn_cpu_us",
         "dropped",
         "disk",
         "peers",
@@ -67,7 +70,8 @@ fn one_object_for_machines() {
     assert_eq!(node["address"], alone.address);
     assert_eq!((&node["role"], &node["voter"]), (&"leader".into(), &true.into()));
     assert_eq!((&node["id"], &node["leader_id"]), (&1.into(), &1.into()));
-    for counter in ["term", "last_index", "commit_index", "durable_index", "uptime_us"] {
+    let counters = ["term", "last_index", "commit_index", "durable_index", "uptime_us"];
+    for counter in counters.into_iter().chain(["longest_turn_us", "longest_turn_cpu_us"]) {
         assert!(node[counter].as_u64().is_some_and(|count| count > 0), "{counter}: {node}");
     }
     assert!(keys(&node["dropped"]).contains(&"checksum"), "{node}");

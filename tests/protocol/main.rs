@@ -2,6 +2,7 @@
 //! is a fact that must hold whatever frames come, in whatever order.
 
 mod members;
+mod client;
 mod probe;
 mod said;
 mod leader;
@@ -23,3 +24,4 @@ mod stalls;
 mod doubt;
 mod snapshots;
 mod space;
+mod pace;

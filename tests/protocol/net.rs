@@ -1,23 +1,26 @@
 //! A few nodes on a network that takes a millisecond, with disks that take none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use quorate::disk::{self, Identity, Record, Recovered, SegmentSize};
-use quorate::replica::{ReplicaNode, ReplicaState};
+use quorate::replica::{NodeConfig, ReplicaNode, ReplicaState};
 use quorate::sim::SimDirectory;
 use quorate::time::Instant;
-use quorate::types::{DirectoryId, ServerId};
-use quorate::wire::Role;
+use quorate::types::{DirectoryId, LogIndex, ServerId};
+use quorate::wire::{Message, NodeStatus, Role};
 
+use super::client;
 use super::members::{CLUSTER, address_of, config, ids};
 
 /// One directory and its journal, which is durable at once.
 pub struct Journal {
     directory: SimDirectory,
     open: Option<disk::Journal>,
+    /// What is given up once the next batch is written.
+    cut_after_batch: Option<LogIndex>,
 }
 
 impl Journal {
@@ -26,7 +29,7 @@ impl Journal {
         let mut directory = SimDirectory::new();
         let size = SegmentSize::new(SegmentSize::BYTES_MIN.into()).expect("within the limits");
         disk::create(&mut directory, identity, size).expect("room for a directory");
-        Self { directory, open: None }
+        Self { directory, open: None, cut_after_batch: None }
     }
 
     fn start(&mut self) -> Recovered {
@@ -40,6 +43,16 @@ impl Journal {
         let journal = self.open.as_mut().expect("only a running node writes");
         journal.write(&mut self.directory, records).expect("room for records");
         journal.sync(&mut self.directory).expect("a disk that works");
+        if let Some(upto) = self.cut_after_batch.take() {
+            journal.cut(&mut self.directory, upto).expect("a disk that works");
+        }
+    }
+
+    fn write_snapshot(&mut self, node: &mut ReplicaNode, now: Instant) {
+        while let Some(snapshot) = node.take_snapshot() {
+            disk::write_snapshot(&mut self.directory, &snapshot).expect("room for a snapshot");
+            self.cut_after_batch = Some(node.on_snapshot_written(now).upto);
+        }
     }
 }
 
@@ -48,7 +61,21 @@ pub struct Net {
     now: Instant,
     nodes: BTreeMap<ServerId, (ReplicaNode, Journal)>,
     size: usize,
+    config: NodeConfig,
     on_the_way: Vec<Frame>,
+    slow: Option<SlowWay>,
+    /// How many bytes each node was sent by others.
+    delivered: BTreeMap<ServerId, u64>,
+}
+
+/// The way to a node that carries only so much, and before which frames queue up for a tenth
+/// of a second; the others are lost.
+struct SlowWay {
+    to: ServerId,
+    bytes_per_second: u64,
+    queue: VecDeque<Frame>,
+    /// Bytes that may be delivered, times a thousand.
+    credit: u64,
 }
 
 struct Frame {
@@ -60,12 +87,50 @@ struct Frame {
 impl Net {
     /// A cluster of so many listed nodes, none of which runs.
     pub fn new(size: usize) -> Self {
-        Self { now: Instant(1_000_000), nodes: BTreeMap::new(), size, on_the_way: Vec::new() }
+        Self {
+            now: Instant(1_000_000),
+            nodes: BTreeMap::new(),
+            size,
+            config: config(size),
+            on_the_way: Vec::new(),
+            slow: None,
+            delivered: BTreeMap::new(),
+        }
+    }
+
+    /// The same, where a snapshot is due after so many bytes of log, or of state if that is
+    /// more.
+    pub fn with_snapshots(size: usize, snapshot_bytes: u64) -> Self {
+        let mut net = Self::new(size);
+        net.config.snapshot_bytes = snapshot_bytes;
+        net
+    }
+
+    /// From now on the way to this node carries so much.
+    pub fn slow_down(&mut self, to: ServerId, bytes_per_second: u64) {
+        self.slow = Some(SlowWay { to, bytes_per_second, queue: VecDeque::new(), credit: 0 });
+    }
+
+    /// How many bytes the node was sent by others.
+    pub fn delivered(&self, to: ServerId) -> u64 {
+        self.delivered.get(&to).copied().unwrap_or(0)
+    }
+
+    /// A client asks a node.
+    pub fn ask(&mut self, to: ServerId, message: &Message) {
+        if let Some((node, _)) = self.nodes.get_mut(&to) {
+            node.on_datagram(self.now, client::address(1), &client::frame(message));
+        }
+    }
+
+    /// What a node says of itself.
+    pub fn status(&self, id: ServerId) -> NodeStatus {
+        self.nodes[&id].0.status(0, self.now)
     }
 
     pub fn start(&mut self, id: ServerId, mut journal: Journal) {
         let seed = u64::from(id.0);
-        let node = ReplicaNode::new(&config(self.size), journal.start(), self.now, seed);
+        let node = ReplicaNode::new(&self.config, journal.start(), self.now, seed);
         self.nodes.insert(id, (node, journal));
     }
 
@@ -89,7 +154,8 @@ impl Net {
         let end = self.now + time;
         while self.now < end {
             self.now = self.now + Duration::from_millis(1);
-            for frame in std::mem::take(&mut self.on_the_way) {
+            let frames = std::mem::take(&mut self.on_the_way);
+            for frame in self.pass_slow_way(frames) {
                 self.deliver(&frame);
             }
             for (&id, (node, journal)) in &mut self.nodes {
@@ -99,11 +165,52 @@ impl Net {
         }
     }
 
+    /// What arrives in this millisecond.
+    fn pass_slow_way(&mut self, frames: Vec<Frame>) -> Vec<Frame> {
+        let Some(slow) = &mut self.slow else { return frames };
+        let is_slow = |frame: &Frame| frame.to == address_of(slow.to);
+        let (queued, mut arriving): (Vec<_>, Vec<_>) = frames.into_iter().partition(is_slow);
+        slow.queue.extend(queued);
+        slow.lose_what_is_too_much();
+        arriving.extend(slow.carry());
+        arriving
+    }
+
     fn deliver(&mut self, frame: &Frame) {
         let to = ids(self.size).find(|id| address_of(*id) == frame.to);
-        if let Some((node, _)) = to.and_then(|to| self.nodes.get_mut(&to)) {
+        let Some(to) = to else { return };
+        if let Some((node, _)) = self.nodes.get_mut(&to) {
+            *self.delivered.entry(to).or_default() += frame.bytes.len() as u64;
             node.on_datagram(self.now, frame.from, &frame.bytes);
         }
+    }
+}
+
+impl SlowWay {
+    fn lose_what_is_too_much(&mut self) {
+        let mut room = self.bytes_per_second / 10;
+        let fits = |frame: &Frame| {
+            let left = room.checked_sub(frame.bytes.len() as u64);
+            room = left.unwrap_or(0);
+            left.is_some()
+        };
+        let kept = self.queue.iter().map(fits).take_while(|fits| *fits).count();
+        self.queue.truncate(kept);
+    }
+
+    /// A millisecond passes.
+    fn carry(&mut self) -> Vec<Frame> {
+        self.credit += self.bytes_per_second;
+        let mut carried = Vec::new();
+        while let Some(first) = self.queue.front() {
+            let Some(left) = self.credit.checked_sub(first.bytes.len() as u64 * 1_000) else {
+                return carried;
+            };
+            self.credit = left;
+            carried.extend(self.queue.pop_front());
+        }
+        self.credit = 0;
+        carried
     }
 }
 
@@ -121,6 +228,8 @@ fn end_turn(
             let bytes = Bytes::copy_from_slice(&bytes);
             on_the_way.push(Frame { from: address_of(id), to, bytes });
         }
+        while node.take_retired().is_some() {}
+        journal.write_snapshot(node, now);
         let Some(batch) = node.take_batch() else { return };
         journal.write(batch.records());
         node.on_synced(now, batch);

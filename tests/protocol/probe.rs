@@ -8,7 +8,7 @@ use bytes::Bytes;
 use quorate::configuration::Configuration;
 use quorate::disk::{Damage, Doubt, GenesisState, Identity, LogEnd, Recovered};
 use quorate::entry::Entry;
-use quorate::replica::{Batch, ReplicaNode, ReplicaState};
+use quorate::replica::{Batch, ReplicaNode, ReplicaState, Room};
 use quorate::store::{Snapshot, Store};
 use quorate::time::Instant;
 use quorate::types::{
@@ -18,6 +18,7 @@ use quorate::wire::{
     self, Acknowledge, Echo, Frame, GenesisHash, Header, Message, Role, VoteReply,
 };
 
+use super::client;
 use super::members::{
     CLUSTER, FIRST, SECOND, address_of, config, configuration, directory_of, ids,
 };
@@ -209,18 +210,10 @@ impl Probe {
     }
 
     /// A client asks something. Each number is a client at an address of its own.
+    #[allow(clippy::needless_pass_by_value, reason = "tests make messages to give them away")]
     pub fn ask(&mut self, client: u32, message: Message) {
-        let header = Header {
-            cluster: ClusterHash::of(CLUSTER),
-            genesis: GenesisHash::default(),
-            sender: ServerId::NONE,
-            destination: ServerId::NONE,
-            directory: DirectoryId(9),
-            incarnation: Incarnation(0),
-            packet: PacketNumber(1),
-            echo: None,
-        };
-        self.deliver(client_address(client), header, message);
+        let frame = client::frame(&message);
+        self.node.on_datagram(self.now, client::address(client), &frame);
     }
 
     /// Clients put so many keys, each with a value of 900 bytes.
@@ -302,9 +295,13 @@ impl Probe {
         self.node.on_synced(self.now, batch);
     }
 
-    /// So many bytes of disk are free.
-    pub fn has_free(&mut self, bytes: u64) {
-        self.node.on_free_space(bytes);
+    /// So many bytes of disk are free, and no bound on all of it is near.
+    pub fn has_free(&mut self, free: u64) {
+        self.has_room(Room { free, all: u64::MAX });
+    }
+
+    pub fn has_room(&mut self, room: Room) {
+        self.node.on_room(room);
     }
 
     /// A segment of the journal is found damaged.
@@ -320,6 +317,11 @@ impl Probe {
     /// The disk has that snapshot.
     pub fn snapshot_written(&mut self) {
         self.node.on_snapshot_written(self.now);
+    }
+
+    /// The disk has no room for that snapshot.
+    pub fn snapshot_refused(&mut self) {
+        self.node.on_snapshot_refused();
     }
 
     /// Ends the turn, and lets the disk catch up. Returns what the node says.
@@ -346,11 +348,6 @@ fn blank(id: ServerId) -> Recovered {
         aside: Vec::new(),
         doubt: None,
     }
-}
-
-fn client_address(client: u32) -> SocketAddr {
-    let [a, b, c, d] = client.to_be_bytes();
-    SocketAddr::from(([11, b, c, d], 1 + u16::from(a)))
 }
 
 #[track_caller]

@@ -1,7 +1,7 @@
 //! Disks that fill: what makes the state grow is refused by name, the rest goes on.
 
 use quorate::operation::Operation;
-use quorate::replica::{DISK_STALL, HEARTBEAT_INTERVAL};
+use quorate::replica::{DISK_STALL, HEARTBEAT_INTERVAL, Room};
 use quorate::types::{LogIndex, ServerId};
 use quorate::wire::{Acknowledge, DeclineReason, Message, SPACE_ENOUGH, SPACE_LOW};
 
@@ -67,8 +67,8 @@ fn what_no_majority_has_room_for_is_refused() {
 #[test]
 fn room_is_kept_for_the_next_snapshot() {
     let mut probe = Probe::serving(3);
-    let needed = probe.store().tentative().room_needed();
-    assert!(needed >= 63 << 20, "four times 16 MiB of log: {needed}");
+    let needed = probe.store().tentative().room_to_next_snapshot();
+    assert!(needed >= 95 << 20, "six times 16 MiB of log: {needed}");
     probe.has_free(needed);
     assert!(!probe.state().space.is_low());
     probe.has_free(needed - 1);
@@ -77,6 +77,33 @@ fn room_is_kept_for_the_next_snapshot() {
     assert!(probe.state().space.is_low());
     probe.has_free(needed + needed / 4);
     assert!(!probe.state().space.is_low());
+}
+
+/// After the next snapshot there must be room for another, and what a turn has taken in counts
+/// before the disk is measured anew.
+#[test]
+fn room_is_kept_for_the_snapshot_after_the_next_one() {
+    let mut probe = Probe::serving(3);
+    let all = probe.store().tentative().room_for_all();
+    probe.has_room(Room { free: PLENTY, all: all - 1 });
+    assert!(!takes(&mut probe, 1, &put("key", "value")));
+    probe.has_room(Room { free: PLENTY, all: all + all / 4 });
+    probe.has_room(Room { free: PLENTY, all: all + 100 });
+    assert!(takes(&mut probe, 2, &put("key", "value")));
+    assert!(!takes(&mut probe, 3, &put("another", "value")));
+    assert!(takes(&mut probe, 4, &delete("key")));
+}
+
+#[test]
+fn while_a_snapshot_waits_for_room_nothing_grows() {
+    let mut probe = Probe::serving(3);
+    probe.has_free(PLENTY);
+    probe.snapshot_refused();
+    assert!(!takes(&mut probe, 1, &put("key", "value")));
+    probe.has_free(PLENTY);
+    assert!(!takes(&mut probe, 2, &put("key", "value")));
+    probe.snapshot_written();
+    assert!(takes(&mut probe, 3, &put("key", "value")));
 }
 
 #[test]

@@ -18,7 +18,7 @@ use quorate::wire::{
     Header, Heartbeat, Introduce, ListedValue, MemberChange, MemberOutcome, MemberReply,
     MemberRequest, Message, NodeStatus, OpenSession, PIECE_BYTES, Page, PeerStatus, Query, Read,
     ReadId, ReadIndexReply, ReadIndexRequest, ReplicateOperation, Reply, Request, RequestProgress,
-    Role, ScrubStatus, SessionOpened, Standing, StatusRequest, VoteReply, VoteRequest,
+    Role, ScrubStatus, SessionOpened, Standing, StatusRequest, TurnTimes, VoteReply, VoteRequest,
 };
 
 use super::recovery_samples;
@@ -426,6 +426,7 @@ fn status() -> NodeStatus {
         matched: LogIndex(1042),
         durable: LogIndex(1041),
         retransmitted: 3,
+        falls_behind: node == 3,
     };
     NodeStatus {
         nonce: 0x0042,
@@ -444,6 +445,7 @@ fn status() -> NodeStatus {
         keys: 311,
         sessions: 4,
         uptime: 3_600_000_000,
+        longest_turn: TurnTimes { wall: 123, cpu: 41 },
         dropped: vec![(DropCause::Checksum.code(), 2), (DropCause::Duplicate.code(), 41)],
         disk: DiskStatus {
             snapshot_index: LogIndex(1_000),

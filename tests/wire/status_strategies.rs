@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use quorate::types::{Incarnation, LogIndex, NODES_MAX, Term};
-use quorate::wire::{DiskStatus, NodeStatus, PeerStatus, Role, ScrubStatus};
+use quorate::wire::{DiskStatus, NodeStatus, PeerStatus, Role, ScrubStatus, TurnTimes};
 
 use super::strategies::{address, directory, genesis, index, node};
 
@@ -15,13 +15,13 @@ pub fn status() -> impl Strategy<Value = NodeStatus> {
         numbers,
         (node(), prop::option::of(node()), prop::option::of(genesis()), directory()),
         "[a-z]{1,64}",
-        (role, any::<bool>(), any::<[u32; 2]>(), disk_status()),
+        (role, any::<bool>(), any::<[u32; 2]>(), any::<[u16; 2]>(), disk_status()),
         counted,
         vec(peer_status(), 0..=NODES_MAX),
     )
         .prop_map(
             |(numbers, (id, leader_id, genesis, directory), cluster, rest, dropped, peers)| {
-                let (role, voter, [incarnation, sessions], disk) = rest;
+                let (role, voter, [incarnation, sessions], [wall, cpu], disk) = rest;
                 NodeStatus {
                     nonce: numbers[0],
                     id,
@@ -39,6 +39,7 @@ pub fn status() -> impl Strategy<Value = NodeStatus> {
                     keys: numbers[5],
                     sessions,
                     uptime: numbers[6],
+                    longest_turn: TurnTimes { wall, cpu },
                     dropped,
                     disk,
                     peers,
@@ -68,8 +69,14 @@ fn disk_status() -> impl Strategy<Value = DiskStatus> {
 
 fn peer_status() -> impl Strategy<Value = PeerStatus> {
     let ages = (any::<Option<u64>>(), any::<Option<u32>>());
-    (node(), address(), any::<[bool; 2]>(), ages, any::<([u64; 2], u32)>()).prop_map(
-        |(id, address, [voter, learner], (heard_age, round_trip), (numbers, retransmitted))| {
+    (node(), address(), any::<[bool; 3]>(), ages, any::<([u64; 2], u32)>()).prop_map(
+        |(
+            id,
+            address,
+            [voter, learner, falls_behind],
+            (heard_age, round_trip),
+            (numbers, retransmitted),
+        )| {
             PeerStatus {
                 id,
                 address,
@@ -80,6 +87,7 @@ fn peer_status() -> impl Strategy<Value = PeerStatus> {
                 matched: LogIndex(numbers[0]),
                 durable: LogIndex(numbers[1]),
                 retransmitted,
+                falls_behind,
             }
         },
     )

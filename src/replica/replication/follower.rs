@@ -13,6 +13,8 @@ use crate::wire::{Acknowledge, DropCause, RANGES_MAX, ReplicateOperation};
 
 /// The most entries that are held because others before them are missing.
 const HELD_ENTRIES_MAX: usize = 4_096;
+/// The most of those that are taken in at once: executing them takes time.
+const RELEASED_AT_ONCE: usize = 64;
 /// The most entries that may wait for this node's own disk.
 const UNSYNCED_ENTRIES_MAX: u64 = 65_536;
 
@@ -56,8 +58,9 @@ impl ReplicationManager {
         self.learn_commit(commit, state);
     }
 
-    /// The journal has caught up: there may be room for what was held.
-    pub fn on_synced(&mut self, state: &mut ReplicaState, fx: &mut Effects) {
+    /// The journal has caught up, or there was too much for one turn: there may be room now
+    /// for what was held.
+    pub fn go_on(&mut self, state: &mut ReplicaState, fx: &mut Effects) {
         self.attend_to_term(state);
         self.intake.release_held(state, fx);
     }
@@ -135,13 +138,21 @@ impl Intake {
     }
 
     fn release_held(&mut self, state: &mut ReplicaState, fx: &mut Effects) {
-        while let Some(first) = self.held.first_entry() {
-            if *first.key() > self.matched.next() || !has_room(state) {
+        for _ in 0..RELEASED_AT_ONCE {
+            if !self.may_release(state) {
                 return;
             }
-            let entry = first.remove();
+            let Some((_, entry)) = self.held.pop_first() else { return };
             self.take_in(&entry, state, fx);
         }
+        if self.may_release(state) {
+            fx.go_on_in_next_turn();
+        }
+    }
+
+    fn may_release(&self, state: &ReplicaState) -> bool {
+        let first = self.held.first_key_value();
+        first.is_some_and(|(index, _)| *index <= self.matched.next()) && has_room(state)
     }
 
     /// The ranges of held entries, lowest first.

@@ -23,6 +23,9 @@ use crate::wire::{
 /// may wait for this node's own disk: it bounds memory and what a rollback undoes.
 const UNCOMMITTED_ENTRIES_MAX: u64 = 16_384;
 
+/// The most entries that one turn commits: revealing them and answering takes time.
+const COMMITTED_AT_ONCE: u64 = 512;
+
 /// The cluster's time: it goes on from the last entry's by the leader's own clock.
 #[derive(Debug, Default)]
 pub(super) struct LogClock {
@@ -121,7 +124,8 @@ impl ReplicationManager {
             let Some((first, last)) = peer.progress.next_to_send(log.last_index()) else { break };
             let entries = pack(log, first.0..=last.0);
             let Some(sent_last) = entries.last().map(|entry| entry.index) else { break };
-            peer.progress.on_sent(first, sent_last, fx.now);
+            let bytes = entries.iter().map(|entry| entry_bytes(entry) as u64).sum();
+            peer.progress.on_sent((first, sent_last), bytes, fx.now);
             let replicate = ReplicateOperation {
                 term: *term,
                 commit: *commit,
@@ -178,6 +182,14 @@ impl ReplicationManager {
         }
     }
 
+    /// Notes from time to time how far everybody has come.
+    pub fn note_pace(state: &mut ReplicaState, now: Instant) {
+        let ReplicaState { peers, log, .. } = state;
+        for peer in peers.values_mut() {
+            peer.progress.pace.note(now, log.last_index(), log.written());
+        }
+    }
+
     /// Nothing came back from a follower in time.
     pub fn on_silence(&mut self, from: ServerId, state: &mut ReplicaState, fx: &mut Effects) {
         if state.role != Role::Leader {
@@ -194,7 +206,7 @@ impl ReplicationManager {
     /// docs/guarantees.md: "Only an entry of the leader's own term is committed by
     /// counting"; those before it may be on a majority and still be overwritten by a
     /// leader of a term between (Raft, section 5.4.2).
-    pub fn advance_commit(state: &mut ReplicaState) -> bool {
+    pub fn advance_commit(state: &mut ReplicaState, fx: &mut Effects) -> bool {
         let mut durable: Vec<LogIndex> = state
             .configuration()
             .members
@@ -207,7 +219,11 @@ impl ReplicationManager {
         if on_a_majority <= state.commit || !own_term {
             return false;
         }
-        state.commit_to(on_a_majority);
+        let at_once = LogIndex(state.commit.0 + COMMITTED_AT_ONCE);
+        if on_a_majority > at_once {
+            fx.go_on_in_next_turn();
+        }
+        state.commit_to(on_a_majority.min(at_once));
         true
     }
 }

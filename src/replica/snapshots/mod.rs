@@ -71,6 +71,9 @@ impl SnapshotManager {
         state: &mut ReplicaState,
         fx: &mut Effects,
     ) {
+        if let Some(peer) = state.peers.get_mut(&from) {
+            peer.progress.pace.on_request(request);
+        }
         let full = self.pieces_sent >= PIECES_PER_TURN;
         let Some(outbound) = self.find(request, state, fx.now) else {
             return Self::send_offer(from, state, fx);

@@ -12,7 +12,7 @@ use crate::wire::{PIECE_BYTES, SnapshotName, SnapshotPiece, SnapshotRequest};
 const BLOCKS_KEPT: usize = 8;
 /// The most blocks of one turn. Who asks for a block far ahead, because another node sent
 /// it those before, asks again until it is reached.
-const BLOCKS_PER_TURN: usize = 4;
+const BLOCKS_PER_TURN: usize = 2;
 
 /// A snapshot that is sent. Its blocks are made from the state as they are asked for.
 #[derive(Debug)]
