@@ -4,7 +4,7 @@
 use quorate::disk::{self, Directory, META, Record};
 use quorate::sim::SimDirectory;
 
-use super::life::{Author, Expected, Step, blank, identity, long_life, start, take};
+use super::life::{Author, Expected, Step, blank, identity, long_life, segment_size, start, take};
 use super::recording::Recording;
 
 /// How many losses of power are tried at each moment.
