@@ -157,6 +157,7 @@ fn recovered(
         entries: log.entries,
         aside: log.aside,
         doubt,
+        sightings: log.sightings,
     };
     if doubt.is_none() {
         // Once nothing is missing any more, what was laid aside is of no use.

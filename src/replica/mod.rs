@@ -18,6 +18,7 @@ mod effects;
 mod election;
 mod genesis;
 mod heartbeat;
+mod lives;
 mod log;
 mod membership;
 mod pins;
@@ -27,8 +28,10 @@ mod receive;
 mod repair;
 mod replication;
 mod requests;
+mod resumption;
 mod salvage;
 mod send;
+mod sightings;
 mod snapshots;
 mod space;
 mod state;
@@ -61,6 +64,7 @@ use heartbeat::Quorum;
 use reads::ReadManager;
 use repair::RepairManager;
 use requests::RequestManager;
+use resumption::Resumption;
 
 /// What of the journal a snapshot that was written makes needless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,6 +182,10 @@ impl ReplicaNode {
             Timer::ReadIndex => self.reads.on_silence(state, fx),
             Timer::Fetch => self.snapshots.on_silence(state, fx),
             Timer::Repair => self.repair.on_timeout(state, fx),
+            Timer::Resume => {
+                let ends = Resumption::on_timeout(state, fx);
+                self.promise_from_now_on(ends);
+            }
             Timer::Sweep => {
                 self.requests.sweep(fx);
                 self.reads.sweep(fx);
@@ -224,6 +232,7 @@ impl ReplicaNode {
             self.recorded_commit = self.state.commit;
             self.effects.record(Record::Commit(self.state.commit));
         }
+        self.record_sightings();
         self.effects.take_batch()
     }
 
@@ -296,6 +305,7 @@ impl ReplicaNode {
                 self.genesis.on_accept(myself, directory, genesis, state, fx);
             }
             Message::GenesisComplete(configuration) => self.be_born(&configuration),
+            Message::Resume(_) => Resumption::be_reborn(state, fx),
             other => unreachable!("a node promises itself no {other:?}"),
         }
     }

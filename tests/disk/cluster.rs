@@ -11,8 +11,8 @@ use quorate::replica::{ListedNode, NodeConfig, ReplicaNode, ReplicaState};
 use quorate::sim::SimDirectory;
 use quorate::time::Instant;
 use quorate::types::{
-    ClusterHash, Digest, DirectoryId, Incarnation, LogIndex, LogTime, PacketNumber, Sequence,
-    ServerId, SessionId,
+    ClusterHash, Digest, DirectoryId, Incarnation, LifeId, LogIndex, LogTime, PacketNumber,
+    Sequence, ServerId, SessionId,
 };
 use quorate::wire::{self, GenesisHash, Header, Message, Request, Role};
 
@@ -161,6 +161,7 @@ fn client_header() -> Header {
         destination: ServerId::NONE,
         directory: DirectoryId(9),
         incarnation: Incarnation(0),
+        life: LifeId(0),
         packet: PacketNumber(1),
         echo: None,
     }
