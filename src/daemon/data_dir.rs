@@ -295,7 +295,7 @@ mod tests {
         std::fs::write(directory.path().join(FORMER_JOURNAL), "quoratej").unwrap();
         let (code, sentence) = refusal(directory.path(), 1, "c");
         assert_eq!(code, 4);
-        assert!(sentence.contains("format 1 and this program reads format 2"), "{sentence}");
+        assert!(sentence.contains("format 1 and this program reads format 3"), "{sentence}");
     }
 
     #[test]
