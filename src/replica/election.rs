@@ -206,9 +206,11 @@ impl ElectionManager {
     }
 
     fn tally(&self, state: &ReplicaState) -> Tally {
-        // While it only asks for pre-votes its log may take in that it is no member any more.
-        let votes = state.votes_received.iter();
-        let counted = votes.filter(|voter| state.configuration().members.contains_key(voter));
+        // While it only asks for pre-votes its log may take in that it is no member any more;
+        // and at any time a directory may turn out to have forgotten what it had promised.
+        let members = &state.configuration().members;
+        let votes = state.votes_received.iter().filter_map(|voter| members.get_key_value(voter));
+        let counted = votes.filter(|(node, voter)| !state.sightings.is_lost(**node, **voter));
         if !state.is_voter() || !state.is_majority(counted.count()) {
             return Tally::Pending;
         }

@@ -11,5 +11,6 @@ mod rebirth;
 mod recording;
 mod repair;
 mod round_trip;
+mod sightings;
 mod sweep;
 mod vectors;

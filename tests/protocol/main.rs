@@ -20,5 +20,6 @@ mod sessions;
 mod bounds;
 mod stalls;
 mod doubt;
+mod lives;
 mod snapshots;
 mod space;
