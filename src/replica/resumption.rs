@@ -148,9 +148,9 @@ fn sentence(from: ServerId, sighted: &Sighted, state: &ReplicaState) -> String {
         format!("it in term {seen_term}{voted}")
     };
     format!(
-        "the directory {directory} has forgotten what it had promised: node {from} has seen {seen}, \
-         and this is start {} with what was there in term {}; an older copy was put back, or it \
-         was cloned, so it counts as lost",
+        "the directory {directory} has forgotten what it had promised: node {from} has seen \
+         {seen}, and this is start {} with what was there in term {}; an older copy was put back, \
+         or it was cloned, so it counts as lost",
         sighted.incarnation, held.term
     )
 }
