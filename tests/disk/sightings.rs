@@ -16,7 +16,7 @@ fn seen(term: u64) -> Sighting {
         term: Term(term),
         voted: true,
         durable: LogIndex(9),
-        lost: term % 2 == 0,
+        lost: term.is_multiple_of(2),
     }
 }
 

@@ -151,7 +151,7 @@ impl Cluster {
             Event::Fault if !self.calm => self.inject_next()?,
             Event::Blackout if !self.calm && !self.is_quiet => self.black_out(),
             Event::Ambush { place, life } if !self.calm && !self.is_quiet => {
-                self.ambush(place, life)
+                self.ambush(place, life);
             }
             Event::Fault | Event::Ambush { .. } | Event::Blackout => {}
             Event::Calm => self.calm_down(),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::{Cluster, Event};
 use crate::disk::{Recovered, Sighting};
+use crate::replica::ReplicaNode;
 use crate::sim::trace;
 use crate::types::{DirectoryId, LogIndex};
 
@@ -62,7 +63,7 @@ impl Cluster {
             member.node.is_some() && self.paused(at).is_none() && member.stop_by.is_none()
         };
         let knows = |at: usize| {
-            let state = self.nodes[at].node.as_ref().map(|node| node.state());
+            let state = self.nodes[at].node.as_ref().map(ReplicaNode::state);
             state.is_some_and(|state| {
                 let seen = state.sightings.of(key.0, key.1);
                 state.peers.contains_key(&key.0) && seen.is_some_and(|seen| is_more(seen, copy))
