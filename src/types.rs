@@ -71,6 +71,18 @@ counter! {
     Incarnation(u32)
 }
 
+/// Random bits that a process draws at its start. They tell two lives of one incarnation
+/// apart, which there are when a directory was cloned or an older copy was put back. Zero
+/// is that of a client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LifeId(pub u32);
+
+impl fmt::Display for LifeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
+}
+
 counter! {
     /// An election's number. At most one node leads in a term.
     Term(u64)

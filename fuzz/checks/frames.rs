@@ -10,14 +10,15 @@ use quorate::operation::{Command, Expected, LoggedRequest, Operation};
 use quorate::replica::ReplicaNode;
 use quorate::store::{Snapshot, State};
 use quorate::types::{
-    ClusterHash, Digest, DirectoryId, GenesisId, LogIndex, LogTime, ReadRound, Sequence, ServerId,
-    SessionId, Term,
+    ClusterHash, Digest, DirectoryId, GenesisId, Incarnation, LifeId, LogIndex, LogTime, ReadRound,
+    Sequence, ServerId, SessionId, Term,
 };
 use quorate::wire::{
     self, Acknowledge, HEADER_BYTES, Header, Heartbeat, Introduce, Kind, MemberChange,
     MemberRequest, Message, OpenSession, PIECE_BYTES, Query, Read, ReadId, ReadIndexReply,
-    ReadIndexRequest, RepairReply, RepairRequest, ReplicateOperation, Request, SnapshotName,
-    SnapshotOffer, SnapshotPiece, SnapshotRequest, Standing, StatusRequest, VoteReply, VoteRequest,
+    ReadIndexRequest, RepairReply, RepairRequest, ReplicateOperation, Request, Resume, Sighted,
+    SnapshotName, SnapshotOffer, SnapshotPiece, SnapshotRequest, Standing, StatusRequest, Verdict,
+    VoteReply, VoteRequest,
 };
 
 use super::choices::Choices;
@@ -44,7 +45,8 @@ pub fn client_header() -> Header {
         sender: ServerId::NONE,
         destination: ServerId::NONE,
         directory: DirectoryId(9),
-        incarnation: quorate::types::Incarnation(0),
+        incarnation: Incarnation(0),
+        life: LifeId(0),
         packet: quorate::types::PacketNumber(1),
         echo: None,
     }
@@ -52,7 +54,7 @@ pub fn client_header() -> Header {
 
 /// What another node might say.
 pub fn from_peer(choices: &mut Choices, node: &ReplicaNode, size: usize) -> Message {
-    match choices.below(14) {
+    match choices.below(18) {
         0..=2 => Message::ReplicateOperation(replicate(choices, node)),
         3 | 4 => Message::Acknowledge(acknowledge(choices, node)),
         5 => Message::Heartbeat(heartbeat(choices, node)),
@@ -62,6 +64,8 @@ pub fn from_peer(choices: &mut Choices, node: &ReplicaNode, size: usize) -> Mess
         9 => read_index(choices, node),
         10 => snapshot(choices, node),
         11 => repair(choices, node),
+        14 | 15 => Message::Resume(resume(choices, node)),
+        16 | 17 => Message::Sighted(sighted(choices, node)),
         _ => birth(choices, size),
     }
 }
@@ -188,7 +192,29 @@ fn heartbeat(choices: &mut Choices, node: &ReplicaNode) -> Heartbeat {
         commit: index(choices, node),
         confirmed_age: choices.flag().then(|| choices.pair().into()),
         durability_age: u32::from(choices.pair()) * 64,
+        durable: index(choices, node),
         configuration_index: index(choices, node),
+    }
+}
+
+fn resume(choices: &mut Choices, node: &ReplicaNode) -> Resume {
+    let end = choices.flag().then(|| (term(choices, node), index(choices, node)));
+    Resume { term: term(choices, node), voted: choices.flag(), end }
+}
+
+/// Mostly of this very life.
+fn sighted(choices: &mut Choices, node: &ReplicaNode) -> Sighted {
+    let own = node.state().life();
+    let verdicts = [Verdict::Whole, Verdict::Whole, Verdict::Unheard, Verdict::Lost];
+    Sighted {
+        directory: own.directory,
+        incarnation: Incarnation(own.incarnation.0 + u32::from(choices.byte() / 224)),
+        life: own.id,
+        verdict: verdicts[choices.below(4)],
+        seen_incarnation: own.incarnation,
+        seen_term: term(choices, node),
+        seen_vote: choices.flag(),
+        seen_index: index(choices, node),
     }
 }
 

@@ -10,7 +10,7 @@ use super::args::ClientFlags;
 use super::exit::Failure;
 use super::survey;
 use crate::daemon::random_u64;
-use crate::types::{DirectoryId, Incarnation, PacketNumber, ServerId};
+use crate::types::{DirectoryId, Incarnation, LifeId, PacketNumber, ServerId};
 use crate::wire::{
     self, About, Declined, GenesisHash, Header, MemberChange, MemberOutcome, MemberReply,
     MemberRequest, Message,
@@ -94,6 +94,7 @@ impl Call<'_> {
             destination: ServerId::NONE,
             directory: DirectoryId(self.request.nonce),
             incarnation: Incarnation(0),
+            life: LifeId(0),
             packet: PacketNumber(random_u64() >> 2),
             echo: None,
         };

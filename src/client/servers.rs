@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::ClientConfig;
 use crate::link::{Link, RoundTrip};
 use crate::time::Instant;
-use crate::types::{ClusterHash, DirectoryId, Incarnation, PacketNumber, ServerId};
+use crate::types::{ClusterHash, DirectoryId, Incarnation, LifeId, PacketNumber, ServerId};
 use crate::wire::{DropCause, GenesisHash, Header};
 
 /// The most nodes that a client remembers: those given, and those learned.
@@ -162,6 +162,7 @@ impl Servers {
             destination: ServerId::NONE,
             directory: self.process,
             incarnation: Incarnation(0),
+            life: LifeId(0),
             packet: server.link.number(now),
             echo: server.link.echo(now),
         };

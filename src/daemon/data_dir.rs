@@ -17,7 +17,6 @@ use super::random_u64;
 use crate::disk::{
     self, Examination, Identity, Journal, Recovered, Scrub, SegmentSize, StartError, examine,
 };
-use crate::store::Snapshot;
 use crate::types::{DirectoryId, ServerId};
 
 const LOCK_NAME: &str = "lock";
@@ -73,8 +72,7 @@ impl DataDir {
         tell(&found);
         tell_of_segments(path, segment_size, found.segment_size());
         let segment_size = found.segment_size();
-        let newest = found.recovered.snapshot.as_ref().map(Snapshot::index);
-        let scrub = Scrub::new(found.recovered.identity.directory, segment_size, newest);
+        let scrub = found.scrub();
         let (journal, recovered) =
             found.start(&mut files).map_err(|error| failed(path, "written", &error))?;
         let disk_use =
@@ -316,7 +314,7 @@ mod tests {
         std::fs::write(directory.path().join(FORMER_JOURNAL), "quoratej").unwrap();
         let (code, sentence) = refusal(directory.path(), 1, "c");
         assert_eq!(code, 4);
-        assert!(sentence.contains("format 1 and this program reads format 2"), "{sentence}");
+        assert!(sentence.contains("format 1 and this program reads format 3"), "{sentence}");
     }
 
     #[test]

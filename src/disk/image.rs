@@ -80,7 +80,7 @@ pub(super) fn read_segments(
             return Ok(Image::absent(number, meta.segment_size));
         };
         let bytes = directory.read(name)?;
-        Ok(Image::new(number, name.clone(), meta.identity.directory, meta.segment_size, bytes))
+        Ok(Image::new(number, name.clone(), meta.stamp, meta.segment_size, bytes))
     };
     (first..=last).map(read).collect()
 }

@@ -39,6 +39,9 @@ impl Journal {
         records: &[Record],
     ) -> Result<(), DiskError> {
         let log_records: Vec<LogRecord> = records.iter().filter_map(of_the_log).collect();
+        for record in records {
+            self.writer.carry(record);
+        }
         self.write_meta(directory, records)?;
         if log_records.is_empty() {
             return Ok(());
@@ -157,7 +160,12 @@ fn apply(record: &Record, meta: &mut Meta) {
             meta.voted_for = *voted_for;
         }
         Record::Doubt(Some(doubt)) => meta.doubt = Some(*doubt),
-        Record::Doubt(None) | Record::Append(_) | Record::Commit(_) | Record::Restart { .. } => {}
+        Record::Reborn(directory) => meta.identity.directory = *directory,
+        Record::Doubt(None)
+        | Record::Append(_)
+        | Record::Commit(_)
+        | Record::Restart { .. }
+        | Record::Sighted(..) => {}
     }
 }
 
@@ -169,9 +177,13 @@ fn of_the_log(record: &Record) -> Option<LogRecord> {
         Record::Restart { index, term, chain } => {
             Some(LogRecord::Restart { index: *index, term: *term, chain: *chain })
         }
+        Record::Sighted(node, directory, sighting) => {
+            Some(LogRecord::Sighted(*node, *directory, *sighting))
+        }
         Record::GenesisAccepted(_)
         | Record::GenesisComplete(_)
         | Record::HardState { .. }
-        | Record::Doubt(_) => None,
+        | Record::Doubt(_)
+        | Record::Reborn(_) => None,
     }
 }

@@ -17,7 +17,7 @@ use crate::types::{DirectoryId, Incarnation, LogIndex, ServerId, Term};
 use crate::wire::CLUSTER_NAME_BYTES_MAX;
 
 /// The version of the format that this program writes and reads.
-pub const FORMAT_VERSION: u16 = 2;
+pub const FORMAT_VERSION: u16 = 3;
 
 const MAGIC: [u8; 8] = *b"quoratem";
 /// How long the file is.
@@ -45,6 +45,9 @@ pub(super) struct Meta {
     pub term: Term,
     pub voted_for: Option<ServerId>,
     pub doubt: Option<Doubt>,
+    /// What the sectors of the journal are stamped with: the directory's first id. It stays
+    /// when the directory goes on as another.
+    pub stamp: DirectoryId,
 }
 
 impl Meta {
@@ -52,6 +55,7 @@ impl Meta {
     pub fn blank(identity: Identity, segment_size: SegmentSize) -> Self {
         Self {
             sequence: 0,
+            stamp: identity.directory,
             identity,
             incarnation: Incarnation(0),
             segment_size,
@@ -126,6 +130,7 @@ impl Meta {
         out.put_u16_le(u16::try_from(genesis.len()).expect("checked above"));
         out.put_u32_le(crc32fast::hash(&genesis));
         put_doubt(self.doubt, &mut out);
+        out.put_u64_le(self.stamp.0);
         out.put_slice(cluster);
         out.resize(CHECKED_BYTES, 0);
         let checksum = crc32fast::hash(&out);
@@ -241,6 +246,7 @@ fn decode_fields(reader: &mut Reader, genesis: Bytes) -> Result<Meta, Malformed>
     let genesis_bytes = usize::from(reader.u16()?);
     let genesis_checksum = reader.u32()?;
     let doubt = decode_doubt(reader)?;
+    let stamp = DirectoryId(reader.u64()?);
     let cluster = reader.bytes(cluster_bytes.min(CLUSTER_NAME_BYTES_MAX))?;
     let cluster = String::from_utf8(cluster.to_vec()).map_err(|_| Malformed)?;
     let genesis = Reader::new(genesis).bytes(genesis_bytes)?;
@@ -259,6 +265,7 @@ fn decode_fields(reader: &mut Reader, genesis: Bytes) -> Result<Meta, Malformed>
         term,
         voted_for,
         doubt,
+        stamp,
     })
 }
 

@@ -36,13 +36,14 @@ pub use scrub::{Damage, Findings, SLICE_BYTES, Scrub};
 pub use sector::SECTOR_BYTES;
 pub use snapshot_file::{decode_snapshot, encode_snapshot, is_snapshot, write_snapshot};
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::codec::Reader;
 use crate::configuration::Configuration;
 use crate::entry::{Entry, EntryKind};
 use crate::store::Snapshot;
-use crate::types::{DirectoryId, GenesisId, Incarnation, LogIndex, ServerId, Term};
+use crate::types::{DirectoryId, GenesisId, Incarnation, LifeId, LogIndex, ServerId, Term};
 
 /// Where a log ends: the term and index of its last entry. Of two logs that with the
 /// higher end is the more up to date one.
@@ -80,7 +81,34 @@ pub enum Record {
         /// That entry's chain value.
         chain: u32,
     },
+    /// What was seen of another node's directory; none: that may be forgotten.
+    Sighted(ServerId, DirectoryId, Option<Sighting>),
+    /// The directory counts as lost. What it holds goes on as another, with this id.
+    Reborn(DirectoryId),
 }
+
+/// What a node has seen that a directory of another held durably.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sighting {
+    /// The start of the directory that was seen last.
+    pub incarnation: Incarnation,
+    /// The life that was seen in it.
+    pub life: LifeId,
+    /// The highest term in which it promised anything.
+    pub term: Term,
+    /// Whether it voted in that term.
+    pub voted: bool,
+    /// The last entry of that term on its disk; zero: none was seen.
+    pub durable: LogIndex,
+    /// It turned out to hold less than this, or to live twice: it never counts again.
+    pub lost: bool,
+}
+
+/// The most sightings that a node keeps.
+pub const SIGHTINGS_MAX: usize = 64;
+
+/// Sightings, by node and directory.
+pub type Sightings = BTreeMap<(ServerId, DirectoryId), Sighting>;
 
 /// Whose directory it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,6 +184,8 @@ pub struct Recovered {
     pub aside: Vec<Entry>,
     /// What the directory may have acknowledged and cannot read, if it may have.
     pub doubt: Option<Doubt>,
+    /// What was seen of other nodes' directories.
+    pub sightings: Sightings,
 }
 
 impl Recovered {

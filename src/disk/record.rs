@@ -3,10 +3,12 @@
 
 use bytes::{BufMut, Bytes};
 
-use super::LogEnd;
+use super::{LogEnd, Sighting};
 use crate::codec::{Malformed, Reader};
 use crate::entry::{Entry, EntryKind};
-use crate::types::{ENTRY_BYTES_MAX, LogIndex, LogTime, Term};
+use crate::types::{
+    DirectoryId, ENTRY_BYTES_MAX, Incarnation, LifeId, LogIndex, LogTime, ServerId, Term,
+};
 
 /// What the journal holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,13 +22,25 @@ pub(super) enum LogRecord {
     /// The log begins anew after the snapshot at this index, whose last entry has this
     /// term and chain value. Everything before is void.
     Restart { index: LogIndex, term: Term, chain: u32 },
+    /// What was seen of another node's directory; none: that is forgotten.
+    Sighted(ServerId, DirectoryId, Option<Sighting>),
 }
+
+/// The most bytes of a record of what was seen of a directory, with its length.
+pub(super) const SIGHTED_BYTES: usize = 39;
 
 mod tag {
     pub const APPEND: u8 = 1;
     pub const COMMIT: u8 = 2;
     pub const ASIDE: u8 = 3;
     pub const RESTART: u8 = 4;
+    pub const SIGHTED: u8 = 5;
+}
+
+mod standing {
+    pub const FORGOTTEN: u8 = 0;
+    pub const SEEN: u8 = 1;
+    pub const LOST: u8 = 2;
 }
 
 impl LogRecord {
@@ -53,6 +67,12 @@ impl LogRecord {
                 out.put_u64_le(term.0);
                 out.put_u32_le(*chain);
             }
+            Self::Sighted(node, directory, sighting) => {
+                out.put_u8(tag::SIGHTED);
+                out.put_u16_le(node.0);
+                out.put_u64_le(directory.0);
+                encode_sighting(*sighting, out);
+            }
         }
         let length = u16::try_from(out.len() - start - 2).expect("an entry's payload is bounded");
         out[start..start + 2].copy_from_slice(&length.to_le_bytes());
@@ -70,6 +90,11 @@ impl LogRecord {
                 term: Term(reader.u64()?),
                 chain: reader.u32()?,
             },
+            tag::SIGHTED => Self::Sighted(
+                ServerId(reader.u16()?),
+                DirectoryId(reader.u64()?),
+                decode_sighting(&mut reader)?,
+            ),
             _ => return Err(Malformed),
         };
         reader.finish()?;
@@ -81,7 +106,7 @@ impl LogRecord {
         match self {
             Self::Append(entry) => Some((entry.term, entry.index)),
             Self::Restart { index, term, .. } => Some((*term, *index)),
-            Self::Commit(_) | Self::Aside(_) => None,
+            Self::Commit(_) | Self::Aside(_) | Self::Sighted(..) => None,
         }
     }
 
@@ -89,7 +114,7 @@ impl LogRecord {
     pub fn entry_index(&self) -> LogIndex {
         match self {
             Self::Append(entry) | Self::Aside(entry) => entry.index,
-            Self::Commit(_) | Self::Restart { .. } => LogIndex(0),
+            Self::Commit(_) | Self::Restart { .. } | Self::Sighted(..) => LogIndex(0),
         }
     }
 }
@@ -121,6 +146,33 @@ fn decode_entry(reader: &mut Reader) -> Result<Entry, Malformed> {
 fn decode_index(reader: &mut Reader) -> Result<LogIndex, Malformed> {
     let index = LogIndex(reader.u64()?);
     if index > LogIndex::MAX { Err(Malformed) } else { Ok(index) }
+}
+
+fn encode_sighting(sighting: Option<Sighting>, out: &mut Vec<u8>) {
+    let Some(seen) = sighting else { return out.put_u8(standing::FORGOTTEN) };
+    out.put_u8(if seen.lost { standing::LOST } else { standing::SEEN });
+    out.put_u32_le(seen.incarnation.0);
+    out.put_u32_le(seen.life.0);
+    out.put_u64_le(seen.term.0);
+    out.put_u8(u8::from(seen.voted));
+    out.put_u64_le(seen.durable.0);
+}
+
+fn decode_sighting(reader: &mut Reader) -> Result<Option<Sighting>, Malformed> {
+    let lost = match reader.u8()? {
+        standing::FORGOTTEN => return Ok(None),
+        standing::SEEN => false,
+        standing::LOST => true,
+        _ => return Err(Malformed),
+    };
+    Ok(Some(Sighting {
+        incarnation: Incarnation(reader.u32()?),
+        life: LifeId(reader.u32()?),
+        term: Term(reader.u64()?),
+        voted: reader.bool()?,
+        durable: LogIndex(reader.u64()?),
+        lost,
+    }))
 }
 
 /// The records that stand one behind the other in `bytes`, as far as they are whole. One

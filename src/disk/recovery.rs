@@ -10,6 +10,7 @@ use super::names::META;
 use super::record::LogRecord;
 use super::replay::{Beginning, Log, Replay};
 use super::scan::{Event, Flaw, Harm, Scan, scan};
+use super::scrub::Scrub;
 use super::snapshot_file::{Snapshots, read_snapshots};
 use super::{Doubt, GenesisState, Recovered, SegmentSize, StartError};
 use crate::entry::Entry;
@@ -50,6 +51,12 @@ impl Examination {
     /// How long its segments are.
     pub fn segment_size(&self) -> SegmentSize {
         self.meta.meta.segment_size
+    }
+
+    /// The way to read the files again while the node runs.
+    pub fn scrub(&self) -> Scrub {
+        let newest = self.snapshots.newest.as_ref().map(|(snapshot, _)| snapshot.index());
+        Scrub::new(self.meta.meta.stamp, self.meta.meta.segment_size, newest)
     }
 
     /// Whether something is lost that may have been relied on: then the journal must be
@@ -160,6 +167,7 @@ fn recovered(
         entries: log.entries,
         aside: log.aside,
         doubt,
+        sightings: log.sightings,
     };
     if doubt.is_none() {
         // Once nothing is missing any more, what was laid aside is of no use.

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::LogEnd;
 use super::record::LogRecord;
 use super::scan::Event;
+use super::{LogEnd, Sightings};
 use crate::entry::Entry;
 use crate::store::Snapshot;
 use crate::types::LogIndex;
@@ -20,6 +20,8 @@ pub(super) struct Log {
     pub commit: LogIndex,
     /// Whether nothing is missing of what the journal once held.
     pub is_complete: bool,
+    /// What was seen of other nodes' directories.
+    pub sightings: Sightings,
 }
 
 /// What the log begins with.
@@ -39,6 +41,7 @@ pub(super) struct Replay {
     log: BTreeMap<LogIndex, Held>,
     aside: BTreeMap<LogIndex, Entry>,
     commit: LogIndex,
+    sightings: Sightings,
     /// For each gap the commit index that was known before it.
     gaps: Vec<LogIndex>,
 }
@@ -64,6 +67,12 @@ impl Replay {
                 self.log.clear();
                 self.aside = self.aside.split_off(&index.next());
                 self.commit = self.commit.max(index);
+            }
+            Event::Record(_, LogRecord::Sighted(node, directory, Some(seen))) => {
+                self.sightings.insert((node, directory), seen);
+            }
+            Event::Record(_, LogRecord::Sighted(node, directory, None)) => {
+                self.sightings.remove(&(node, directory));
             }
         }
     }
@@ -106,7 +115,8 @@ impl Replay {
         }
         let is_complete = conflicts || end.is_none_or(|end| end.1 <= start || end == last);
         let commit = self.commit.min(self.certain(&reach)).max(start);
-        Log { entries, aside: self.above(last.1), commit, is_complete }
+        let sightings = std::mem::take(&mut self.sightings);
+        Log { entries, aside: self.above(last.1), commit, is_complete, sightings }
     }
 
     /// Whether the log was of another history than the snapshot, which is committed: then
@@ -130,10 +140,11 @@ impl Replay {
         certain
     }
 
-    fn all_aside(self, end: Option<LogEnd>) -> Log {
+    fn all_aside(mut self, end: Option<LogEnd>) -> Log {
         let is_complete = end.is_none_or(|end| end.1 == LogIndex(0));
+        let sightings = std::mem::take(&mut self.sightings);
         let aside = self.above(LogIndex(0));
-        Log { entries: Vec::new(), aside, commit: LogIndex(0), is_complete }
+        Log { entries: Vec::new(), aside, commit: LogIndex(0), is_complete, sightings }
     }
 
     /// The newest record of each index above the given one.

@@ -39,11 +39,12 @@ impl Examination {
 
         self.take_names(directory)?;
         self.remove_leftovers(&meta, directory)?;
-        let writer = if self.needs_rewriting() {
+        let mut writer = if self.needs_rewriting() {
             self.rewrite(&mut meta, directory)?
         } else {
             self.tidy(&meta, directory)?
         };
+        writer.carry_all(&self.recovered.sightings);
         Ok((Journal::new(meta, writer), self.recovered))
     }
 
@@ -90,7 +91,7 @@ impl Examination {
         let last = self.images.last().map_or(meta.first_segment, |image| image.number);
         let proof = &self.journal.proof;
         let newest = proof.newest.map_or(0, |newest| newest.batch).max(proof.synced);
-        let of = (meta.identity.directory, meta.segment_size);
+        let of = (meta.stamp, meta.segment_size);
         let mut writer = SegmentWriter::rewriting(of, last + 1, newest + 1, directory)?;
         for records in readable_records(&self.recovered).chunks(REWRITE_RECORDS) {
             writer.append(records, directory)?;
@@ -145,7 +146,7 @@ impl Examination {
                 highest: segment.indexes.as_ref().map_or(LogIndex(0), |range| *range.end()),
             })
             .collect();
-        let of = (meta.identity.directory, meta.segment_size);
+        let of = (meta.stamp, meta.segment_size);
         let proof = &self.journal.proof;
         let (next_batch, log_end) = (proof.taken() + 1, proof.log_end().unwrap_or_default());
         Ok(SegmentWriter::resume(of, segments, position, next_batch, log_end))
@@ -224,11 +225,15 @@ fn readable_records(recovered: &Recovered) -> Vec<LogRecord> {
     });
     let own = recovered.entries.iter().filter(|entry| entry.index > LogIndex(1));
     let aside = recovered.aside.iter().cloned().map(LogRecord::Aside);
+    let seen = recovered.sightings.iter();
+    let seen =
+        seen.map(|((node, directory), seen)| LogRecord::Sighted(*node, *directory, Some(*seen)));
     restart
         .into_iter()
         .chain(own.cloned().map(LogRecord::Append))
         .chain([LogRecord::Commit(recovered.commit)])
         .chain(aside)
+        .chain(seen)
         .collect()
 }
 
@@ -240,7 +245,7 @@ fn write_marker(
     directory: &mut dyn Directory,
 ) -> Result<(), DiskError> {
     let mut bytes = Vec::with_capacity(SECTOR_BYTES);
-    let place = Place { directory: meta.identity.directory, segment: image.number, sector };
+    let place = Place { directory: meta.stamp, segment: image.number, sector };
     sector::encode(place, &Stamp::marker(kind, batch, last), &[], &mut bytes);
     directory.write_at(&image.name, offset_of(sector), &bytes)
 }

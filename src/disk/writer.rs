@@ -4,19 +4,22 @@
 //! which is written but not synced, and which the next batch overwrites: so a later batch
 //! or a marker proves that a batch was durable once, and may have been acknowledged.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 
 use super::batch::{Packed, pack};
 use super::directory::{Directory, DiskError};
 use super::names::{self, JOURNAL, REWRITTEN, SEGMENT_AT_BIRTH, SPARE};
-use super::record::LogRecord;
-use super::sector::{self, Kind, Place, SECTOR_BYTES, Stamp};
-use super::{LogEnd, SegmentSize};
-use crate::types::{DirectoryId, LogIndex};
+use super::record::{LogRecord, SIGHTED_BYTES};
+use super::sector::{self, Kind, PAYLOAD_BYTES, Place, SECTOR_BYTES, Stamp};
+use super::{LogEnd, Record, SIGHTINGS_MAX, SegmentSize, Sightings};
+use crate::types::{DirectoryId, LogIndex, ServerId};
 
 /// How many segments that are done with are kept to be used again.
 const SPARES_MAX: usize = 2;
+/// The most sectors that what is carried into a new segment takes.
+const CARRIED_SECTORS_MAX: usize = 8;
+const _: () = assert!(SIGHTINGS_MAX * SIGHTED_BYTES <= CARRIED_SECTORS_MAX * PAYLOAD_BYTES);
 
 /// A segment, as the writer sees it.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +50,8 @@ pub(super) struct SegmentWriter {
     unsynced: usize,
     /// Whether the last segment has a batch that is synced.
     proves: bool,
+    /// What each new segment begins with, since those before it may be given up.
+    carried: BTreeMap<(ServerId, DirectoryId), LogRecord>,
 }
 
 impl SegmentWriter {
@@ -71,6 +76,7 @@ impl SegmentWriter {
             last,
             unsynced: 0,
             proves: position > 0,
+            carried: BTreeMap::new(),
         }
     }
 
@@ -104,13 +110,48 @@ impl SegmentWriter {
         records: &[LogRecord],
         directory: &mut dyn Directory,
     ) -> Result<(), DiskError> {
-        // A segment always has room for the marker behind its last batch.
-        for packed in pack(records, self.size.sectors() - 1, self.last) {
+        // A segment always has room for what is carried over, and for the marker behind its
+        // last batch.
+        let room = self.size.sectors() - CARRIED_SECTORS_MAX - 1;
+        for packed in pack(records, room, self.last) {
             self.sync(directory)?;
             if self.position + packed.sectors() + 1 > self.size.sectors() {
                 self.rotate(directory)?;
+                self.write_carried(directory)?;
             }
             self.write(&packed, directory)?;
+        }
+        Ok(())
+    }
+
+    /// Remembers what the record says of another node's directory, for the segments to come.
+    pub fn carry(&mut self, record: &Record) {
+        match record {
+            Record::Sighted(node, directory, Some(seen)) => {
+                let record = LogRecord::Sighted(*node, *directory, Some(*seen));
+                self.carried.insert((*node, *directory), record);
+            }
+            Record::Sighted(node, directory, None) => {
+                self.carried.remove(&(*node, *directory));
+            }
+            _ => {}
+        }
+    }
+
+    /// The same, of all that is known when the journal goes on.
+    pub fn carry_all(&mut self, sightings: &Sightings) {
+        for ((node, directory), seen) in sightings {
+            self.carry(&Record::Sighted(*node, *directory, Some(*seen)));
+        }
+    }
+
+    /// Begins a segment with what is carried over: as batches of its own, each of which is
+    /// synced, as all but the last of a write are.
+    fn write_carried(&mut self, directory: &mut dyn Directory) -> Result<(), DiskError> {
+        let records: Vec<LogRecord> = self.carried.values().cloned().collect();
+        for packed in pack(&records, CARRIED_SECTORS_MAX, self.last) {
+            self.write(&packed, directory)?;
+            self.sync(directory)?;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use super::genesis;
 use super::progress::Progress;
+use super::sightings::Life;
 use super::state::{Peer, ReplicaState};
 use crate::disk::GenesisState;
 use crate::time::Instant;
@@ -21,6 +22,8 @@ pub struct Sender {
     pub id: ServerId,
     /// Its data directory.
     pub directory: DirectoryId,
+    /// Its life.
+    pub life: Life,
     /// When the newest of this node's frames that the sender had heard was sent.
     pub echoed: Option<Instant>,
 }
@@ -72,21 +75,28 @@ pub fn admit(
     now: Instant,
 ) -> Result<Sender, DropCause> {
     let last_index = state.log.last_index();
-    let peer = state.peers.get_mut(&header.sender).ok_or(DropCause::Sender)?;
+    let ReplicaState { peers, sightings, .. } = state;
+    let peer = peers.get_mut(&header.sender).ok_or(DropCause::Sender)?;
     if peer.address != source {
         return Err(DropCause::Address);
     }
     let echoed = header.echo.and_then(|echo| peer.link.on_echo(echo, now));
-    let sender = Sender { id: header.sender, directory: header.directory, echoed };
-    match life_of(header, peer)? {
-        Life::Present => {}
-        Life::New if sender.is_fresh(now) || peer.life.is_none() || is_next(header, peer) => {
-            begin_life(header, peer, last_index, now);
+    let life = Life::of(header);
+    let sender = Sender { id: life.node, directory: life.directory, life, echoed };
+    if !sightings.meet(life, peer.life) {
+        return Err(DropCause::Incarnation);
+    }
+    match age_of(life, peer)? {
+        Age::Present => {}
+        Age::New if sender.is_fresh(now) || peer.life.is_none() || is_next(life, peer) => {
+            begin_life(life, peer, last_index, now);
         }
         // Another directory, in a frame that may be of any age: it may only say who it
         // is. The answer lets it show that it speaks of the present.
-        Life::New if matches!(message, Message::Introduce(_)) => return Ok(sender),
-        Life::New => return Err(DropCause::Incarnation),
+        Age::New if matches!(message, Message::Introduce(_) | Message::Resume(_)) => {
+            return Ok(sender);
+        }
+        Age::New => return Err(DropCause::Incarnation),
     }
     if !peer.link.hear(header.packet, now) {
         return Err(DropCause::Duplicate);
@@ -96,48 +106,49 @@ pub fn admit(
 }
 
 /// Whether a frame belongs to the life of a node that is known, or begins another.
-enum Life {
+enum Age {
     Present,
     New,
 }
 
 /// Frames of former lives are of the past: an acknowledgment from before a restart says
 /// nothing of what survived it.
-fn life_of(header: &Header, peer: &Peer) -> Result<Life, DropCause> {
+fn age_of(life: Life, peer: &Peer) -> Result<Age, DropCause> {
     match peer.life {
-        Some((directory, incarnation)) if directory == header.directory => {
-            match header.incarnation.cmp(&incarnation) {
+        Some(present) if present.directory == life.directory => {
+            match life.incarnation.cmp(&present.incarnation) {
                 Ordering::Less => Err(DropCause::Incarnation),
-                Ordering::Equal => Ok(Life::Present),
-                Ordering::Greater => Ok(Life::New),
+                Ordering::Equal => Ok(Age::Present),
+                Ordering::Greater => Ok(Age::New),
             }
         }
         // A node that was started on a wrong directory and then on its own again is as
         // welcome as one that lost its disk: a later start is not of the past.
-        _ => match peer.retired.get(&header.directory) {
-            Some(incarnation) if header.incarnation <= *incarnation => Err(DropCause::Incarnation),
-            _ => Ok(Life::New),
+        _ => match peer.retired.get(&life.directory) {
+            Some(incarnation) if life.incarnation <= *incarnation => Err(DropCause::Incarnation),
+            _ => Ok(Age::New),
         },
     }
 }
 
 /// Whether the frame is of a later start of the same directory: no frame of the past is.
-fn is_next(header: &Header, peer: &Peer) -> bool {
-    peer.directory() == Some(header.directory)
+fn is_next(life: Life, peer: &Peer) -> bool {
+    peer.directory() == Some(life.directory)
 }
 
-fn begin_life(header: &Header, peer: &mut Peer, last_index: LogIndex, now: Instant) {
-    if peer.directory() != Some(header.directory) {
+fn begin_life(life: Life, peer: &mut Peer, last_index: LogIndex, now: Instant) {
+    if peer.directory() != Some(life.directory) {
         peer.directory_since = now;
     }
-    if let Some((former, incarnation)) = peer.life.filter(|life| life.0 != header.directory) {
+    if let Some(former) = peer.life.filter(|former| former.directory != life.directory) {
         if peer.retired.len() == RETIRED_MAX {
             peer.retired.pop_first();
         }
-        peer.retired.insert(former, incarnation);
+        peer.retired.insert(former.directory, former.incarnation);
     }
-    peer.retired.remove(&header.directory);
-    peer.life = Some((header.directory, header.incarnation));
+    peer.retired.remove(&life.directory);
+    peer.life = Some(life);
+    peer.has_answered = false;
     peer.link.restart_hearing();
     peer.progress = Progress::new(last_index.next(), peer.progress.contact);
 }

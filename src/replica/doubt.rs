@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 
 use crate::disk::{Doubt, LogEnd};
 use crate::entry::Entry;
-use crate::types::LogIndex;
+use crate::types::{LogIndex, Term};
 
 use super::log::Log;
 
@@ -27,14 +27,23 @@ use super::log::Log;
 #[derive(Debug, Default)]
 pub struct InDoubt {
     doubt: Option<Doubt>,
+    /// The directory's term when this life began.
+    found_in: Term,
     /// Entries behind the first that is missing.
     aside: BTreeMap<LogIndex, Entry>,
 }
 
 impl InDoubt {
     /// What a start has found.
-    pub fn recovered(doubt: Option<Doubt>, aside: Vec<Entry>) -> Self {
-        Self { doubt, aside: aside.into_iter().map(|entry| (entry.index, entry)).collect() }
+    pub fn recovered(doubt: Option<Doubt>, found_in: Term, aside: Vec<Entry>) -> Self {
+        let aside = aside.into_iter().map(|entry| (entry.index, entry)).collect();
+        Self { doubt, found_in, aside }
+    }
+
+    /// Whether this is the term in which the directory was found to be in doubt: whatever it
+    /// has lost it had said by then.
+    pub fn found_in(&self, term: Term) -> bool {
+        self.found_in == term
     }
 
     /// Whether there is any doubt.

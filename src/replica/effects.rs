@@ -63,6 +63,8 @@ pub enum Timer {
     Repair,
     /// Go on with what would have made the last turn long.
     GoOn,
+    /// Ask again what others have seen of this directory.
+    Resume,
     /// Drop what clients have left unfinished.
     Sweep,
 }
@@ -190,6 +192,11 @@ impl Effects {
     /// Cancels the timer if it is armed.
     pub fn cancel(&mut self, timer: Timer) {
         self.timers.cancel(timer);
+    }
+
+    /// Whether the timer is armed.
+    pub(super) fn is_armed(&self, timer: Timer) -> bool {
+        self.timers.is_armed(timer)
     }
 
     /// Something may be left unfinished: a sweep will come, if none was to come before.

@@ -75,10 +75,10 @@ impl ElectionManager {
         self.tally(state)
     }
 
-    /// Whether this node may lead: its vote counts, and its log lacks nothing that its
-    /// directory may have acknowledged.
+    /// Whether this node may lead: its vote counts, its log lacks nothing that its directory
+    /// may have acknowledged, and it has asked whether that has forgotten anything.
     pub fn may_stand(state: &ReplicaState) -> bool {
-        state.is_voter() && !state.in_doubt.is_there()
+        state.is_voter() && !state.in_doubt.is_there() && state.resumption.may_promise()
     }
 
     /// Takes the next term and stands in it. The vote for itself, like any other, counts
@@ -138,6 +138,7 @@ impl ElectionManager {
         fx: &mut Effects,
     ) {
         let granted = !Self::is_content(state, fx)
+            && state.resumption.may_promise()
             && request.term > state.term
             && state.is_covered_by((request.last_term, request.last_index));
         fx.send(Destination::Peer(from), reply(request, granted, state));
@@ -168,6 +169,7 @@ impl ElectionManager {
         let free = state.voted_for.is_none_or(|candidate| candidate == from);
         let granted = request.term == state.term
             && free
+            && state.resumption.may_promise()
             && state.leader_id.is_none()
             && state.is_covered_by((request.last_term, request.last_index));
         if !granted {
@@ -204,9 +206,11 @@ impl ElectionManager {
     }
 
     fn tally(&self, state: &ReplicaState) -> Tally {
-        // While it only asks for pre-votes its log may take in that it is no member any more.
-        let votes = state.votes_received.iter();
-        let counted = votes.filter(|voter| state.configuration().members.contains_key(voter));
+        // While it only asks for pre-votes its log may take in that it is no member any more;
+        // and at any time a directory may turn out to have forgotten what it had promised.
+        let members = &state.configuration().members;
+        let votes = state.votes_received.iter().filter_map(|voter| members.get_key_value(voter));
+        let counted = votes.filter(|(node, voter)| !state.sightings.is_lost(**node, **voter));
         if !state.is_voter() || !state.is_majority(counted.count()) {
             return Tally::Pending;
         }

@@ -63,6 +63,7 @@ impl HeartbeatManager {
                 .and_then(|at| u32::try_from(micros(fx.now.since(at))).ok()),
             durability_age: state.durability_age(fx.now),
             configuration_index: state.configuration_index(),
+            durable: state.durable_in_term(),
         };
         for &peer in state.peers.keys() {
             fx.send(Destination::Peer(peer), Message::Heartbeat(heartbeat));

@@ -18,6 +18,7 @@ mod effects;
 mod election;
 mod genesis;
 mod heartbeat;
+mod lives;
 mod log;
 mod membership;
 mod pace;
@@ -29,8 +30,10 @@ mod repair;
 mod replication;
 mod requests;
 mod retired;
+mod resumption;
 mod salvage;
 mod send;
+mod sightings;
 mod snapshots;
 mod space;
 mod state;
@@ -65,6 +68,7 @@ use heartbeat::Quorum;
 use reads::ReadManager;
 use repair::RepairManager;
 use requests::RequestManager;
+use resumption::Resumption;
 
 /// What of the journal a snapshot that was written makes needless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,6 +196,10 @@ impl ReplicaNode {
                 self.replication.go_on(state, fx);
                 self.answer_to = HeartbeatManager::leader_to_answer(state);
             }
+            Timer::Resume => {
+                let ends = Resumption::on_timeout(state, fx);
+                self.promise_from_now_on(ends);
+            }
             Timer::Sweep => {
                 self.requests.sweep(fx);
                 self.reads.sweep(fx);
@@ -238,6 +246,7 @@ impl ReplicaNode {
             self.recorded_commit = self.state.commit;
             self.effects.record(Record::Commit(self.state.commit));
         }
+        self.record_sightings();
         self.effects.take_batch()
     }
 
@@ -331,6 +340,7 @@ impl ReplicaNode {
                 self.genesis.on_accept(myself, directory, genesis, state, fx);
             }
             Message::GenesisComplete(configuration) => self.be_born(&configuration),
+            Message::Resume(_) => Resumption::be_reborn(state, fx),
             other => unreachable!("a node promises itself no {other:?}"),
         }
     }

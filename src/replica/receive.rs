@@ -10,12 +10,13 @@ use super::effects::{ClientPath, Destination};
 use super::election::ElectionManager;
 use super::repair::{self, RepairManager};
 use super::requests::RequestManager;
+use super::sightings::Life;
 use crate::time::Instant;
 use crate::types::{LogIndex, ServerId, Term};
 use crate::wire::{self, Acknowledge, DropCause, Frame, Message, RepairReply, Role, SnapshotOffer};
 
 /// No term is ever that high: what says so is not a node of ours.
-const TERM_MAX: Term = Term(1 << 60);
+pub(super) const TERM_MAX: Term = Term(1 << 60);
 
 impl ReplicaNode {
     /// Takes in one datagram.
@@ -34,8 +35,25 @@ impl ReplicaNode {
             let client = ClientPath { address: source, packet: header.packet, heard_at };
             return self.on_client_message(client, message);
         }
-        let sender = admit(&header, source, &message, &mut self.state, self.effects.now)?;
-        self.on_peer_message(sender, message)
+        let admitted = admit(&header, source, &message, &mut self.state, self.effects.now);
+        let is_stranger = matches!(admitted, Err(DropCause::Sender | DropCause::Address));
+        if let Message::Sighted(sighted) = &message
+            && !is_stranger
+        {
+            self.on_sighted(header.sender, sighted);
+        }
+        match admitted {
+            Ok(sender) => {
+                self.meet(sender, &message);
+                self.on_peer_message(sender, message)
+            }
+            Err(cause) => {
+                if cause == DropCause::Incarnation {
+                    self.meet_former_life(Life::of(&header), &message);
+                }
+                Err(cause)
+            }
+        }
     }
 
     fn on_client_message(&mut self, client: ClientPath, message: Message) -> Result<(), DropCause> {
@@ -74,6 +92,9 @@ impl ReplicaNode {
                 self.on_genesis_message(sender, message);
                 Ok(())
             }
+            Message::Resume(held) => self.on_resume(sender, &held),
+            // It was taken up already: it may be of any life.
+            Message::Sighted(_) => Ok(()),
             // Nobody takes part in anything before it knows the genesis complete.
             _ if !self.state.is_born() => Ok(()),
             Message::VoteRequest(_) | Message::VoteReply(_) | Message::TimeoutNow(_) => {

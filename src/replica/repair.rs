@@ -274,7 +274,13 @@ fn pack(first: LogIndex, last: LogIndex, state: &ReplicaState) -> Vec<Entry> {
 /// unbounded doubt grants none, and a bounded one only to a log that lacks nothing.)
 pub fn end_by_leader(committed: LogIndex, state: &mut ReplicaState, fx: &mut Effects) {
     let of_this_term = state.log.term_at(committed) == Some(state.term);
-    if state.in_doubt.is_there() && of_this_term && state.commit >= committed {
-        state.end_doubt(fx);
+    if !state.in_doubt.is_there() || !of_this_term || state.commit < committed {
+        return;
     }
+    if state.in_doubt.has_bound() && state.in_doubt.found_in(state.term) {
+        // It led already when the directory was whole, so it has all up to the bound.
+        return;
+    }
+    state.leave_term_of_doubt(fx);
+    state.end_doubt(fx);
 }

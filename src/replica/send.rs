@@ -58,6 +58,7 @@ fn header(
         destination,
         directory: state.identity.directory,
         incarnation: state.incarnation,
+        life: state.life,
         packet,
         echo,
     }

@@ -9,7 +9,9 @@ use super::disk_stall::DiskWatch;
 use super::doubt::InDoubt;
 use super::log::{Base, Log};
 use super::progress::Progress;
+use super::resumption::Resumption;
 use super::retired::Retired;
+use super::sightings::{Held, Life, Sightings};
 use super::snapshots::OwnSnapshots;
 use super::space::Space;
 use super::{Effects, NodeConfig, Timer};
@@ -20,7 +22,7 @@ use crate::link::{Link, age_micros};
 use crate::operation::{LoggedRequest, Settled};
 use crate::store::{Snapshot, Store};
 use crate::time::Instant;
-use crate::types::{DirectoryId, Incarnation, LogIndex, PacketNumber, ServerId, Term};
+use crate::types::{DirectoryId, Incarnation, LifeId, LogIndex, PacketNumber, ServerId, Term};
 use crate::wire::{DropCause, Role};
 
 /// The most entries that are kept for a node which fetches the snapshot before them.
@@ -62,6 +64,12 @@ pub struct ReplicaState {
     pub identity: Identity,
     /// How often that directory was started.
     pub incarnation: Incarnation,
+    /// What tells this life from another of the same start.
+    pub life: LifeId,
+    /// How this life has begun, as the others see it.
+    pub resumption: Resumption,
+    /// What was seen of the directories of others.
+    pub sightings: Sightings,
     /// How far it has come towards a genesis.
     pub genesis: GenesisState,
     /// The log, executed to its end.
@@ -101,8 +109,8 @@ const PACKETS_PER_MICROSECOND_MAX: u64 = 16;
 pub struct Peer {
     /// Where it is reached.
     pub address: SocketAddr,
-    /// The directory and incarnation that it was last heard with.
-    pub life: Option<(DirectoryId, Incarnation)>,
+    /// The life that it was last heard in.
+    pub life: Option<Life>,
     /// Since when it is heard with that directory.
     pub directory_since: Instant,
     /// Directories that it was heard with before, each with its highest incarnation.
@@ -111,6 +119,8 @@ pub struct Peer {
     pub link: Link,
     /// When it was last heard.
     pub heard_at: Option<Instant>,
+    /// Whether it has heard what this node's directory held at the start.
+    pub has_answered: bool,
     /// How far it has come, while this node leads.
     pub progress: Progress,
 }
@@ -125,13 +135,14 @@ impl Peer {
             retired: BTreeMap::new(),
             link: Link::new(first_packet),
             heard_at: None,
+            has_answered: false,
             progress: Progress::new(next, now),
         }
     }
 
     /// The directory that it was last heard with.
     pub fn directory(&self) -> Option<DirectoryId> {
-        self.life.map(|(directory, _)| directory)
+        self.life.map(|life| life.directory)
     }
 }
 
@@ -142,6 +153,7 @@ impl ReplicaState {
         record_beginning(&recovered, fx);
         let listed = config.nodes.iter().map(|(id, listed)| (*id, listed.address)).collect();
         let (base, store) = beginning(&recovered);
+        let resumption = Resumption::new(&recovered, config.election_timeout, fx);
         let mut state = Self {
             server_id,
             role: Role::Follower,
@@ -157,12 +169,15 @@ impl ReplicaState {
             votes_received: BTreeSet::new(),
             identity: recovered.identity,
             incarnation: recovered.incarnation,
+            life: LifeId(fx.random.u32(1..)),
+            resumption,
+            sightings: Sightings::recovered(recovered.sightings),
             genesis: recovered.genesis,
             log: Log::recovered(base, recovered.entries),
             commit: recovered.commit.max(base.index),
             store,
             snapshots: OwnSnapshots::recovered(recovered.snapshot),
-            in_doubt: InDoubt::recovered(recovered.doubt, recovered.aside),
+            in_doubt: InDoubt::recovered(recovered.doubt, recovered.term, recovered.aside),
             space: Space::default(),
             retired: None,
             handing_over: false,
@@ -265,12 +280,50 @@ impl ReplicaState {
         self.configuration().is_voter(self.server_id, self.identity.directory)
     }
 
-    /// Whether the vote of the other node, as it was last heard, counts.
+    /// Whether the vote of the other node, as it was last heard, counts: only once it is
+    /// known that its directory has forgotten nothing.
     pub fn is_voting_peer(&self, id: ServerId) -> bool {
-        self.peers
-            .get(&id)
-            .and_then(Peer::directory)
-            .is_some_and(|directory| self.configuration().is_voter(id, directory))
+        let life = self.peers.get(&id).and_then(|peer| peer.life);
+        life.is_some_and(|life| {
+            self.configuration().is_voter(id, life.directory) && self.sightings.counts(life)
+        })
+    }
+
+    /// The life of this node.
+    pub fn life(&self) -> Life {
+        Life {
+            node: self.server_id,
+            directory: self.identity.directory,
+            incarnation: self.incarnation,
+            id: self.life,
+        }
+    }
+
+    /// Whether it is the present life of another node.
+    pub fn is_present(&self, life: Life) -> bool {
+        self.peers.get(&life.node).is_some_and(|peer| peer.life == Some(life))
+    }
+
+    /// What was seen of directories that neither vote nor are heard may be forgotten.
+    pub fn make_room_for_sightings(&mut self) {
+        let (peers, members) = (&self.peers, self.store.tentative().configuration());
+        self.sightings.make_room(|node, directory| {
+            members.is_voter(node, directory)
+                || peers.get(&node).and_then(Peer::directory) == Some(directory)
+        });
+    }
+
+    /// The other node's directory, as it was last heard, is seen to hold something durably.
+    pub fn saw(&mut self, id: ServerId, held: Held) {
+        if let Some(directory) = self.peers.get(&id).and_then(Peer::directory) {
+            self.sightings.saw((id, directory), held);
+        }
+    }
+
+    /// The last entry on this node's disk, if that is of this term; else zero.
+    pub fn durable_in_term(&self) -> LogIndex {
+        let durable = self.log.durable();
+        if self.log.term_at(durable) == Some(self.term) { durable } else { LogIndex(0) }
     }
 
     /// Whether these nodes are a majority of the voters. Each is a voter.
@@ -402,8 +455,18 @@ impl ReplicaState {
     /// What lies above the bound was certainly not acknowledged.
     pub fn lower_doubt(&mut self, bound: LogEnd, fx: &mut Effects) {
         if let Some(doubt) = self.in_doubt.lower_to(bound) {
+            self.leave_term_of_doubt(fx);
             fx.record(Record::Doubt(Some(doubt)));
             self.rejoin(fx);
+        }
+    }
+
+    /// The directory is about to hold less than it may have said, and legitimately so. It
+    /// said that in the term in which it was found so, or before: in a later one nobody
+    /// takes it for a copy that was put back.
+    pub fn leave_term_of_doubt(&mut self, fx: &mut Effects) {
+        if self.in_doubt.found_in(self.term) {
+            self.take_up_term(self.term.next(), fx);
         }
     }
 

@@ -101,6 +101,11 @@ impl Checks {
         Ok(Some(if served { TurningPoint::Commits } else { TurningPoint::Serves }))
     }
 
+    /// The node's directory is an older one: it may say less than before.
+    pub fn forget(&mut self, place: usize) {
+        self.seen.remove(&place);
+    }
+
     /// State-machine safety and log matching: an index is committed with one entry, on
     /// all nodes and for ever.
     fn check_commits(

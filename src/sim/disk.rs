@@ -14,10 +14,11 @@ const FORGETFUL_SYNCS: u64 = 8;
 /// The disk, and the journal that the running node writes.
 #[derive(Debug)]
 pub struct Disk {
-    id: DirectoryId,
     directory: SimDirectory,
     journal: Option<Journal>,
     forgetful: Option<Forgetful>,
+    /// What was there at some time before.
+    copy: Option<SimDirectory>,
 }
 
 /// A disk that forgets what it has synced: after a loss of power it is as it was at some
@@ -37,7 +38,7 @@ impl Disk {
         let size = SegmentSize::new(SegmentSize::BYTES_MIN.into()).expect("within the limits");
         disk::create(&mut directory, identity, size).expect("a simulated disk takes everything");
         let forgetful = is_forgetful.then(|| Forgetful { before: directory.clone(), syncs: 0 });
-        Self { id: new, directory, journal: None, forgetful }
+        Self { directory, journal: None, forgetful, copy: None }
     }
 
     /// Starts the directory. Returns what the node goes on from.
@@ -58,9 +59,22 @@ impl Disk {
         }
     }
 
-    /// The directory.
-    pub fn id(&self) -> DirectoryId {
-        self.id
+    /// Copies what would be there if the power failed now.
+    pub fn copy(&mut self) {
+        self.copy = Some(self.directory.without_unsynced());
+    }
+
+    /// What the copy holds, if there is one.
+    pub fn copied(&self) -> Option<Recovered> {
+        Some(disk::examine(self.copy.as_ref()?).ok()?.recovered)
+    }
+
+    /// The copy takes the place of the directory, whose node does not run.
+    pub fn put_back(&mut self) {
+        if let Some(copy) = self.copy.take() {
+            self.journal = None;
+            self.directory = copy;
+        }
     }
 
     /// What would be found if the power failed now, and took all with it that it may.

@@ -70,6 +70,8 @@ pub struct Weights {
     pub stop: u32,
     /// A node's disk is replaced by a blank one; a majority of those that vote is left.
     pub wipe: u32,
+    /// A node's directory is copied, or an older copy is put back, which others must notice.
+    pub put_back: u32,
 }
 
 /// A fault that happens at a time.
@@ -82,6 +84,7 @@ pub(super) enum Fault {
     Pause,
     Stop,
     Wipe,
+    PutBack,
 }
 
 impl Profile {
@@ -156,6 +159,7 @@ impl Weights {
             pause: weight(),
             stop: weight(),
             wipe: weight().min(1),
+            put_back: weight().min(2),
         }
     }
 
@@ -169,6 +173,7 @@ impl Weights {
             (self.pause, Fault::Pause),
             (self.stop, Fault::Stop),
             (self.wipe, Fault::Wipe),
+            (self.put_back, Fault::PutBack),
         ];
         let total: u32 = table.iter().map(|(weight, _)| weight).sum();
         let mut at = random.u32(..total.max(1));

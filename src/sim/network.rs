@@ -20,6 +20,7 @@ pub struct Network {
     /// Directions between nodes that are cut.
     cut: BTreeSet<(usize, usize)>,
     calm: bool,
+    hushed: bool,
     /// What happened to frames: lost, repeated, delayed for long, corrupted.
     pub counts: [u64; 4],
 }
@@ -65,13 +66,18 @@ impl Endpoint {
 impl Network {
     /// A network without cuts.
     pub fn new(random: fastrand::Rng) -> Self {
-        Self { random, cut: BTreeSet::new(), calm: false, counts: [0; 4] }
+        Self { random, cut: BTreeSet::new(), calm: false, hushed: false, counts: [0; 4] }
     }
 
     /// From now on everything arrives, once, in time.
     pub fn calm_down(&mut self) {
         self.cut.clear();
         self.calm = true;
+    }
+
+    /// The same, or no longer, until the faults cease.
+    pub fn hush(&mut self, hushed: bool) {
+        self.hushed = hushed;
     }
 
     /// Cuts one direction between two nodes.
@@ -102,7 +108,7 @@ impl Network {
     ) -> Vec<Arrival> {
         let bytes = Bytes::copy_from_slice(frame);
         let mut arrivals = Vec::new();
-        if self.calm {
+        if self.calm || self.hushed {
             arrivals.push(Arrival { at: now + profile.delay.0, bytes });
             return arrivals;
         }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::disk::CLUSTER;
 use super::network::Endpoint;
 use crate::time::Instant;
-use crate::types::{ClusterHash, DirectoryId, Incarnation, PacketNumber, ServerId};
+use crate::types::{ClusterHash, DirectoryId, Incarnation, LifeId, PacketNumber, ServerId};
 use crate::wire::{self, GenesisHash, Header, MemberChange, MemberOutcome, MemberRequest, Message};
 
 /// Where the operator is reached: no other client has this number.
@@ -72,6 +72,7 @@ impl Operator {
             destination: ServerId::NONE,
             directory: DirectoryId(1),
             incarnation: Incarnation(0),
+            life: LifeId(0),
             packet: PacketNumber(self.random.u64(1..1 << 62)),
             echo: None,
         };

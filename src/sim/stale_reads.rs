@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::codec::Reader;
 use crate::history::{Kind, Operation, Output, Status};
-use crate::types::{DirectoryId, Incarnation};
+use crate::types::{DirectoryId, LifeId};
 use crate::wire::ListedValue;
 
 /// A stale read that was answered.
@@ -21,7 +21,7 @@ pub struct StaleRead {
     /// When its answer came.
     pub ret: u64,
     /// The directory that answered, and its start.
-    pub life: (DirectoryId, Incarnation),
+    pub life: (DirectoryId, LifeId),
     /// The index that was answered.
     pub index: u64,
     /// The most that the state can be old, in microseconds, if that was answered.

@@ -281,6 +281,6 @@ fn stale_read(
 ) -> Option<StaleRead> {
     let Answer::Read { index, age } = *answer else { return None };
     let header = wire::decode(frame).ok()?.header;
-    let life = (header.directory, header.incarnation);
+    let life = (header.directory, header.life);
     Some(StaleRead { key, call: call.0, ret: ret.0, life, index: index.0, age, bytes })
 }

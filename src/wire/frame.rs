@@ -6,12 +6,14 @@ use super::DropCause;
 use super::kind::Kind;
 use super::message::Message;
 use crate::codec::{Malformed, Reader};
-use crate::types::{ClusterHash, DirectoryId, GenesisId, Incarnation, PacketNumber, ServerId};
+use crate::types::{
+    ClusterHash, DirectoryId, GenesisId, Incarnation, LifeId, PacketNumber, ServerId,
+};
 
 /// The largest datagram that is sent by default, in bytes.
 pub const FRAME_BYTES_MAX: usize = 1_200;
 /// The length of the header, in bytes.
-pub const HEADER_BYTES: usize = 56;
+pub const HEADER_BYTES: usize = 60;
 
 const MAGIC: u16 = u16::from_le_bytes(*b"QR");
 const VERSION: u8 = 1;
@@ -19,8 +21,8 @@ const VERSION: u8 = 1;
 const NOT_SEALED: u16 = 0;
 /// The age that stands for "nothing was heard".
 const NOTHING_HEARD: u32 = u32::MAX;
-const LENGTH_AT: usize = 50;
-const CHECKSUM_AT: usize = 52;
+const LENGTH_AT: usize = 54;
+const CHECKSUM_AT: usize = 56;
 
 /// What every frame says of its sender and of the way between the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +39,8 @@ pub struct Header {
     pub directory: DirectoryId,
     /// How often that directory was started.
     pub incarnation: Incarnation,
+    /// What tells this life from another of the same incarnation.
+    pub life: LifeId,
     /// The number of this frame on its way from sender to destination.
     pub packet: PacketNumber,
     /// The newest frame that the sender has heard from the destination.
@@ -155,6 +159,7 @@ fn put_header(header: &Header, kind: Kind, out: &mut Vec<u8>) {
     out.put_u16_le(header.destination.0);
     out.put_u64_le(header.directory.0);
     out.put_u32_le(header.incarnation.0);
+    out.put_u32_le(header.life.0);
     out.put_u64_le(header.packet.0);
     out.put_u64_le(header.echo.map_or(0, |echo| echo.packet.0));
     out.put_u32_le(header.echo.map_or(NOTHING_HEARD, |echo| echo.age.min(NOTHING_HEARD - 1)));
@@ -172,6 +177,7 @@ fn take_header(datagram: &Bytes) -> Result<Header, Malformed> {
         destination: ServerId(reader.u16()?),
         directory: DirectoryId(reader.u64()?),
         incarnation: Incarnation(reader.u32()?),
+        life: LifeId(reader.u32()?),
         packet: PacketNumber(reader.u64()?),
         echo: take_echo(&mut reader)?,
     })

@@ -55,6 +55,8 @@ kinds! {
     GenesisPropose = 2,
     GenesisAccept = 3,
     GenesisComplete = 4,
+    Resume = 5,
+    Sighted = 6,
     VoteRequest = 16,
     VoteReply = 17,
     TimeoutNow = 18,

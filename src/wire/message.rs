@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::member_message::{MemberReply, MemberRequest};
 use super::repair_codec::{RepairReply, RepairRequest};
+use super::resume_codec::{Resume, Sighted};
 use super::snapshot_codec::{SnapshotOffer, SnapshotPiece, SnapshotRequest};
 use crate::configuration::Configuration;
 use crate::entry::Entry;
@@ -27,6 +28,10 @@ pub enum Message {
     GenesisAccept(GenesisId),
     /// All members have durably accepted: the cluster is born.
     GenesisComplete(Configuration),
+    /// A node that was started says what its directory held.
+    Resume(Resume),
+    /// The answer to it: what was seen of that directory before.
+    Sighted(Sighted),
     /// A candidate, or one that would be, asks for a vote.
     VoteRequest(VoteRequest),
     /// The answer to it.
@@ -144,6 +149,8 @@ pub struct Heartbeat {
     pub durability_age: u32,
     /// The index of the leader's configuration.
     pub configuration_index: LogIndex,
+    /// The last entry on the leader's own disk, if that is of its own term; else zero.
+    pub durable: LogIndex,
 }
 
 /// Carries consecutive entries.

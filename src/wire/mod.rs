@@ -12,6 +12,7 @@ mod member_message;
 mod message;
 mod peer_codec;
 mod repair_codec;
+mod resume_codec;
 mod snapshot_codec;
 mod status_codec;
 
@@ -23,6 +24,7 @@ pub use member_message::{MemberChange, MemberOutcome, MemberReply, MemberRequest
 pub use message::*;
 pub use peer_codec::{ADDRESS_BYTES_MAX, REPLICATE_BYTES_FIXED, entry_bytes};
 pub use repair_codec::{REPAIR_BYTES_FIXED, RepairReply, RepairRequest};
+pub use resume_codec::{Resume, Sighted, Verdict};
 pub use snapshot_codec::{SnapshotName, SnapshotOffer, SnapshotPiece, SnapshotRequest};
 pub use status_codec::CLUSTER_NAME_BYTES_MAX;
 

@@ -140,6 +140,7 @@ impl Body for Heartbeat {
         put_option(out, self.confirmed_age, BufMut::put_u32_le);
         out.put_u32_le(self.durability_age);
         out.put_u64_le(self.configuration_index.0);
+        out.put_u64_le(self.durable.0);
     }
 
     fn take(reader: &mut Reader) -> Result<Self, Malformed> {
@@ -150,6 +151,7 @@ impl Body for Heartbeat {
             confirmed_age: take_option(reader, Reader::u32)?,
             durability_age: reader.u32()?,
             configuration_index: LogIndex(reader.u64()?),
+            durable: LogIndex(reader.u64()?),
         })
     }
 }

@@ -71,11 +71,13 @@ impl Body for RepairReply {
     }
 }
 
-fn put_end(out: &mut Vec<u8>, (term, index): (Term, LogIndex)) {
+/// Appends where a log ends.
+pub(super) fn put_end(out: &mut Vec<u8>, (term, index): (Term, LogIndex)) {
     out.put_u64_le(term.0);
     out.put_u64_le(index.0);
 }
 
-fn take_end(reader: &mut Reader) -> Result<(Term, LogIndex), Malformed> {
+/// Takes where a log ends.
+pub(super) fn take_end(reader: &mut Reader) -> Result<(Term, LogIndex), Malformed> {
     Ok((Term(reader.u64()?), LogIndex(reader.u64()?)))
 }

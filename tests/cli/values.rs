@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate::operation::{Invalid, Operation};
 use quorate::types::{
-    ClusterHash, Digest, DirectoryId, Incarnation, LogTime, PacketNumber, Sequence, ServerId,
-    SessionId,
+    ClusterHash, Digest, DirectoryId, Incarnation, LifeId, LogTime, PacketNumber, Sequence,
+    ServerId, SessionId,
 };
 use quorate::wire::{
     self, DeclineReason, GenesisHash, Header, Message, OpenSession, PIECE_BYTES, Request,
@@ -175,6 +175,7 @@ impl RawClient {
             destination: ServerId::NONE,
             directory: DirectoryId(5),
             incarnation: Incarnation(0),
+            life: LifeId(0),
             packet: PacketNumber(self.packet),
             echo: None,
         };

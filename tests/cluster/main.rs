@@ -3,6 +3,7 @@
 
 mod backup;
 mod cluster;
+mod copies;
 mod damage;
 mod leaders;
 mod load;

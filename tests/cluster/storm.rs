@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fastrand::Rng;
-use quorate::types::{ClusterHash, DirectoryId, Incarnation, PacketNumber, ServerId, Term};
+use quorate::types::{ClusterHash, DirectoryId, Incarnation, LifeId, PacketNumber, ServerId, Term};
 use quorate::wire::{self, DropCause, GenesisHash, Header, Message, StatusRequest};
 
 use crate::cluster::{Cluster, IDS};
@@ -190,6 +190,7 @@ fn header() -> Header {
         destination: ServerId::NONE,
         directory: DirectoryId(5),
         incarnation: Incarnation(0),
+        life: LifeId(0),
         packet: PacketNumber(1),
         echo: None,
     }

@@ -9,11 +9,10 @@ use quorate::disk::{self, Identity, Journal, Scrub, SegmentSize, StartError};
 use quorate::operation::Operation;
 use quorate::replica::{ListedNode, NodeConfig, ReplicaNode, ReplicaState};
 use quorate::sim::SimDirectory;
-use quorate::store::Snapshot;
 use quorate::time::Instant;
 use quorate::types::{
-    ClusterHash, Digest, DirectoryId, Incarnation, LogIndex, LogTime, PacketNumber, Sequence,
-    ServerId, SessionId,
+    ClusterHash, Digest, DirectoryId, Incarnation, LifeId, LogIndex, LogTime, PacketNumber,
+    Sequence, ServerId, SessionId,
 };
 use quorate::wire::{self, GenesisHash, Header, Message, Request, Role};
 
@@ -68,9 +67,7 @@ impl Cluster {
     /// Starts the node on the directory.
     pub fn start(&mut self, id: ServerId, mut directory: SimDirectory) -> Result<(), StartError> {
         let found = disk::examine(&directory)?;
-        let newest = found.recovered.snapshot.as_ref().map(Snapshot::index);
-        let of = (found.recovered.identity.directory, found.segment_size());
-        let scrub = Scrub::new(of.0, of.1, newest);
+        let scrub = found.scrub();
         let (journal, recovered) = found.start(&mut directory)?;
         let listed = |id| (id, ListedNode { address: address(id), typed: String::new() });
         let config = NodeConfig {
@@ -189,6 +186,7 @@ fn client_header() -> Header {
         destination: ServerId::NONE,
         directory: DirectoryId(9),
         incarnation: Incarnation(0),
+        life: LifeId(0),
         packet: PacketNumber(1),
         echo: None,
     }

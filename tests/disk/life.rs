@@ -60,7 +60,8 @@ impl Expected {
                 self.log.push(entry.clone());
             }
             Record::Commit(index) => self.commit = self.commit.max(*index),
-            Record::Doubt(_) | Record::Restart { .. } => {}
+            Record::Doubt(_) | Record::Restart { .. } | Record::Sighted(..) | Record::Reborn(_) => {
+            }
         }
     }
 

@@ -12,5 +12,6 @@ mod recording;
 mod repair;
 mod round_trip;
 mod scrub;
+mod sightings;
 mod sweep;
 mod vectors;

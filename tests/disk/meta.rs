@@ -62,14 +62,14 @@ fn another_version_is_named() {
     for copy in COPIES {
         let at = usize::try_from(copy).expect("a short file");
         let mut sector = directory.read(META).expect("it is there")[at..at + 512].to_vec();
-        sector[8] = 3;
+        sector[8] = 4;
         let checksum = crc32fast::hash(&sector[..508]).to_le_bytes();
         sector[508..].copy_from_slice(&checksum);
         directory.write_at(META, copy, &sector).expect("a disk that works");
     }
     let error = disk::examine(&directory).unwrap_err();
-    assert_eq!(error, StartError::Version(3));
-    assert!(error.to_string().contains("format 3"), "{error}");
+    assert_eq!(error, StartError::Version(4));
+    assert!(error.to_string().contains("format 4"), "{error}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use quorate::types::{ClusterHash, DirectoryId, Incarnation, PacketNumber, ServerId};
+use quorate::types::{ClusterHash, DirectoryId, Incarnation, LifeId, PacketNumber, ServerId};
 use quorate::wire::{self, GenesisHash, Header, Message};
 
 use super::members::CLUSTER;
@@ -23,6 +23,7 @@ pub fn frame(message: &Message) -> Bytes {
         destination: ServerId::NONE,
         directory: DirectoryId(9),
         incarnation: Incarnation(0),
+        life: LifeId(0),
         packet: PacketNumber(1),
         echo: None,
     };

@@ -17,6 +17,7 @@ pub fn heartbeat_that_commits(term: Term, commit: LogIndex) -> Message {
         confirmed_age: None,
         durability_age: 0,
         configuration_index: LogIndex(1),
+        durable: LogIndex(0),
     })
 }
 

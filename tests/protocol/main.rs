@@ -22,6 +22,7 @@ mod sessions;
 mod bounds;
 mod stalls;
 mod doubt;
+mod lives;
 mod snapshots;
 mod space;
 mod pace;

@@ -6,16 +6,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate::configuration::Configuration;
-use quorate::disk::{Damage, Doubt, GenesisState, Identity, LogEnd, Recovered};
+use quorate::disk::{
+    Damage, Doubt, GenesisState, Identity, LogEnd, Recovered, Sighting, Sightings,
+};
 use quorate::entry::Entry;
 use quorate::replica::{Batch, ReplicaNode, ReplicaState, Room};
 use quorate::store::{Snapshot, Store};
 use quorate::time::Instant;
 use quorate::types::{
-    ClusterHash, DirectoryId, Incarnation, LogIndex, PacketNumber, ReadRound, ServerId, Term,
+    ClusterHash, DirectoryId, Incarnation, LifeId, LogIndex, PacketNumber, ReadRound, ServerId,
+    Term,
 };
 use quorate::wire::{
-    self, Acknowledge, Echo, Frame, GenesisHash, Header, Message, Role, VoteReply,
+    self, Acknowledge, Echo, Frame, GenesisHash, Header, Message, Resume, Role, Sighted, Verdict,
+    VoteReply,
 };
 
 use super::client;
@@ -36,7 +40,12 @@ pub struct Probe {
     heard: BTreeMap<ServerId, PacketNumber>,
     /// The newest round of heartbeats that the node has begun.
     round: ReadRound,
+    /// What the node has said of its own life and of others', which is kept apart.
+    about_lives: Vec<Sent>,
 }
+
+/// How each other node lives, unless a test says otherwise.
+const FIRST_LIFE: (Incarnation, LifeId) = (Incarnation(1), LifeId(1));
 
 impl Probe {
     /// The first node of a cluster that was just born: a follower in term zero.
@@ -76,7 +85,19 @@ impl Probe {
         Self::started(blank(id), configuration(nodes))
     }
 
+    /// A node whose life all others have judged, as it has judged theirs.
     fn started(recovered: Recovered, configuration: Configuration) -> Self {
+        let known = ids(9).filter(|id| *id != recovered.identity.id).map(known_life);
+        let recovered = Recovered { sightings: known.collect(), ..recovered };
+        let mut probe = Self::started_unheard(recovered, configuration);
+        for peer in probe.peers() {
+            probe.answer_resume(peer, Verdict::Whole);
+        }
+        probe
+    }
+
+    /// A node that has not heard of any other yet.
+    pub fn started_unheard(recovered: Recovered, configuration: Configuration) -> Self {
         let now = Instant(1_000_000);
         Self {
             now,
@@ -86,7 +107,33 @@ impl Probe {
             next_packet: PacketNumber(1),
             heard: BTreeMap::new(),
             round: ReadRound(0),
+            about_lives: Vec::new(),
         }
+    }
+
+    fn peers(&self) -> Vec<ServerId> {
+        self.configuration.members.keys().filter(|id| **id != self.id).copied().collect()
+    }
+
+    /// Another node says what it thinks of this life.
+    pub fn answer_resume(&mut self, from: ServerId, verdict: Verdict) {
+        let own = self.state().life();
+        let sighted = Sighted {
+            directory: own.directory,
+            incarnation: own.incarnation,
+            life: own.id,
+            verdict,
+            seen_incarnation: own.incarnation,
+            seen_term: Term(0),
+            seen_vote: false,
+            seen_index: LogIndex(0),
+        };
+        self.hear_from((from, directory_of(from), FIRST_LIFE), Message::Sighted(sighted));
+    }
+
+    /// What was said of lives since this was last asked.
+    pub fn said_of_lives(&mut self) -> Vec<Sent> {
+        std::mem::take(&mut self.about_lives)
     }
 
     /// The first node of a cluster, elected, with an entry of its term not committed yet,
@@ -145,11 +192,27 @@ impl Probe {
         self.hear_in_life(from, (directory_of(from), Incarnation(1)), message);
     }
 
-    /// The same, in any of its lives.
+    /// The same, in any of its lives, which the node gets to know first.
     pub fn hear_in_life(
         &mut self,
         from: ServerId,
         (directory, incarnation): (DirectoryId, Incarnation),
+        message: Message,
+    ) {
+        let life = (from, directory, (incarnation, LifeId(incarnation.0)));
+        let seen = self.state().sightings.of(from, directory);
+        if seen.is_none_or(|seen| seen.incarnation != incarnation) {
+            // More than any of its former lives can have held.
+            let held = Resume { term: Term(1 << 59), voted: false, end: None };
+            self.hear_from(life, Message::Resume(held));
+        }
+        self.hear_from(life, message);
+    }
+
+    /// The same, without an introduction.
+    pub fn hear_from(
+        &mut self,
+        (from, directory, (incarnation, life)): (ServerId, DirectoryId, (Incarnation, LifeId)),
         message: Message,
     ) {
         self.next_packet = self.next_packet.next();
@@ -165,6 +228,7 @@ impl Probe {
             destination: self.id,
             directory,
             incarnation,
+            life,
             packet: self.next_packet,
             echo: self.heard.get(&from).map(|&packet| Echo { packet, age: 0 }),
         };
@@ -180,6 +244,7 @@ impl Probe {
             destination: ServerId::NONE,
             directory: directory_of(from),
             incarnation: Incarnation(1),
+            life: FIRST_LIFE.1,
             packet,
             echo: None,
         };
@@ -265,7 +330,12 @@ impl Probe {
         let (mut said, mut bytes) = (Vec::new(), Vec::new());
         while let Some(to) = self.node.poll_send(&mut bytes) {
             let frame = wire::decode(&Bytes::copy_from_slice(&bytes)).expect("what a node sends");
-            said.push(self.note(to, frame));
+            let sent = self.note(to, frame);
+            if matches!(sent.message, Message::Resume(_) | Message::Sighted(_)) {
+                self.about_lives.push(sent);
+            } else {
+                said.push(sent);
+            }
         }
         said
     }
@@ -335,7 +405,7 @@ impl Probe {
     }
 }
 
-fn blank(id: ServerId) -> Recovered {
+pub fn blank(id: ServerId) -> Recovered {
     Recovered {
         identity: Identity { cluster: CLUSTER.into(), id, directory: directory_of(id) },
         incarnation: Incarnation(1),
@@ -347,7 +417,13 @@ fn blank(id: ServerId) -> Recovered {
         entries: Vec::new(),
         aside: Vec::new(),
         doubt: None,
+        sightings: Sightings::new(),
     }
+}
+
+fn known_life(id: ServerId) -> ((ServerId, DirectoryId), Sighting) {
+    let (incarnation, life) = FIRST_LIFE;
+    ((id, directory_of(id)), Sighting { incarnation, life, ..Sighting::default() })
 }
 
 #[track_caller]

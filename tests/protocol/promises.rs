@@ -17,7 +17,7 @@ fn a_vote_leaves_when_it_is_durable() {
     assert_eq!(probe.turn(), []);
     let batch = probe.write();
     let vote = Record::HardState { term: Term(1), voted_for: Some(SECOND) };
-    assert_eq!(batch.records().last(), Some(&vote));
+    assert!(batch.records().contains(&vote));
 
     // Who asks again while the disk is busy is no earlier told.
     probe.hear(SECOND, Message::VoteRequest(vote_request(Term(1))));

@@ -171,6 +171,9 @@ pub fn records(records: &[Record]) -> String {
             Record::Commit(index) => format!("commit {index}"),
             Record::Doubt(doubt) => format!("{doubt:?}"),
             Record::Restart { index, .. } => format!("begins behind {index}"),
+            // Scenarios are about what is said; who has seen what stands in other tests.
+            Record::Sighted(..) => continue,
+            Record::Reborn(_) => "goes on as another directory".into(),
         });
     }
     said.join(", ")

@@ -43,6 +43,7 @@ fn the_first_seeds_pass_and_see_every_kind_of_fault() {
         "pause",
         "stop",
         "wipe",
+        "put back",
         "blackout",
         "ambush",
     ];

@@ -61,10 +61,10 @@ fn by_bytes() -> Vec<Bad> {
         bad("another-protocol", DropCause::Magic, sealed(0, b'q')),
         bad("another-version", DropCause::Version, sealed(2, 2)),
         // A sealed frame has no checksum, so its key is looked at first.
-        bad("an-unknown-key", DropCause::Key, changed(48, 1)),
-        bad("a-flipped-bit", DropCause::Checksum, changed(56, 0x40)),
+        bad("an-unknown-key", DropCause::Key, changed(52, 1)),
+        bad("a-flipped-bit", DropCause::Checksum, changed(60, 0x40)),
         bad("an-unknown-kind", DropCause::Kind, sealed(3, 127)),
-        bad("an-age-without-echo", DropCause::Malformed, sealed(36, 1)),
+        bad("an-age-without-echo", DropCause::Malformed, sealed(40, 1)),
         bad("message-too-short", DropCause::Malformed, self::sealed(shorter(1))),
         bad("a-byte-left-over", DropCause::Malformed, longer(&[0])),
         bad("half-an-optional-field", DropCause::Malformed, longer(&[200, 4, 0, 1, 2, 3])),

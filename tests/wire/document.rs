@@ -135,7 +135,7 @@ fn show_header(header: &[u8]) -> Vec<String> {
         let groups = widths.iter().map(|width| hex(bytes.split_off(..*width).unwrap_or_default()));
         groups.collect::<Vec<_>>().join(" ")
     };
-    vec![show(&header[..36], &[4, 4, 4, 4, 8, 4, 8]), show(&header[36..], &[8, 4, 4, 4])]
+    vec![show(&header[..32], &[4, 4, 4, 4, 8, 4, 4]), show(&header[32..], &[8, 8, 4, 4, 4])]
 }
 
 /// At most 32 bytes: a run of one byte in short, or groups of eight.

@@ -31,8 +31,8 @@ pub fn header(header: &Header) -> Vec<String> {
             header.cluster.0, header.genesis.0, header.sender, header.destination
         ),
         format!(
-            "directory {} incarnation {} packet {} echo {echo}",
-            header.directory, header.incarnation, header.packet
+            "directory {} incarnation {} life {} packet {} echo {echo}",
+            header.directory, header.incarnation, header.life, header.packet
         ),
     ]
 }

@@ -1,13 +1,35 @@
 //! The values that show how a node gets what it lacks.
 
 use bytes::Bytes;
-use quorate::types::{LogIndex, Term};
+use quorate::types::{Incarnation, LifeId, LogIndex, Term};
 use quorate::wire::{
-    Message, RepairReply, RepairRequest, SnapshotName, SnapshotOffer, SnapshotPiece,
-    SnapshotRequest,
+    Message, RepairReply, RepairRequest, Resume, Sighted, SnapshotName, SnapshotOffer,
+    SnapshotPiece, SnapshotRequest, Verdict,
 };
 
-use super::samples::{Between, Named, TERM, entries};
+use super::samples::{Between, Named, TERM, directory, entries};
+
+pub fn resume_messages() -> Vec<Named<Between>> {
+    let held = Resume { term: TERM, voted: true, end: Some((Term(2), LogIndex(1040))) };
+    let unbounded = Resume { end: None, ..held };
+    let whole = Sighted {
+        directory: directory(1),
+        incarnation: Incarnation(7),
+        life: LifeId(0x11fe_0007),
+        verdict: Verdict::Whole,
+        seen_incarnation: Incarnation(6),
+        seen_term: TERM,
+        seen_vote: true,
+        seen_index: LogIndex(0),
+    };
+    let lost = Sighted { verdict: Verdict::Lost, seen_index: LogIndex(1044), ..whole };
+    vec![
+        ("resume", (1, 2, Message::Resume(held))),
+        ("resume-unbounded", (1, 2, Message::Resume(unbounded))),
+        ("sighted", (2, 1, Message::Sighted(whole))),
+        ("sighted-lost", (2, 1, Message::Sighted(lost))),
+    ]
+}
 
 pub fn snapshot_messages() -> Vec<Named<Between>> {
     let snapshot = SnapshotName { index: LogIndex(1_000), term: TERM, chain: 0x5eed_c4a1 };

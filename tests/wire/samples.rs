@@ -10,8 +10,8 @@ use quorate::configuration::Configuration;
 use quorate::entry::{Entry, EntryKind};
 use quorate::operation::{Command, Expected, Invalid, LoggedRequest, Operation, Outcome, Settled};
 use quorate::types::{
-    ClusterHash, Digest, DirectoryId, ENTRY_BYTES_MAX, GenesisId, Incarnation, LogIndex, LogTime,
-    PacketNumber, ReadRound, Sequence, ServerId, SessionId, Term,
+    ClusterHash, Digest, DirectoryId, ENTRY_BYTES_MAX, GenesisId, Incarnation, LifeId, LogIndex,
+    LogTime, PacketNumber, ReadRound, Sequence, ServerId, SessionId, Term,
 };
 use quorate::wire::{
     About, Acknowledge, DeclineReason, Declined, DiskStatus, DropCause, Echo, Frame, GenesisHash,
@@ -67,6 +67,7 @@ pub fn node_header(from: u16, to: u16) -> Header {
         destination: ServerId(to),
         directory: directory(from),
         incarnation: Incarnation(7),
+        life: LifeId(0x11fe_0007),
         packet: PacketNumber(500_123),
         echo: Some(Echo { packet: PacketNumber(900_077), age: 350 }),
     }
@@ -79,6 +80,7 @@ pub fn client_header() -> Header {
         destination: ServerId::NONE,
         directory: DirectoryId(0xc11e_4700_0000_0007),
         incarnation: Incarnation(0),
+        life: LifeId(0),
         packet: PacketNumber(70_001),
         echo: None,
         ..node_header(2, 1)
@@ -115,6 +117,7 @@ pub type Between = (u16, u16, Message);
 fn node_messages() -> Vec<Named<Between>> {
     [
         birth_messages(),
+        recovery_samples::resume_messages(),
         election_messages(),
         log_messages(),
         read_index_messages(),
@@ -166,6 +169,7 @@ fn log_messages() -> Vec<Named<Between>> {
         confirmed_age: Some(41_200),
         durability_age: 900,
         configuration_index: LogIndex(1),
+        durable: LogIndex(1043),
     };
     let unconfirmed = Heartbeat { confirmed_age: None, ..heartbeat };
     let acknowledge = Acknowledge {

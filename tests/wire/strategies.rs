@@ -11,15 +11,16 @@ use quorate::operation::{Command, INLINE_BYTES_MAX};
 use quorate::operation::{Expected, Invalid, LoggedRequest, Operation, Outcome, Settled};
 use quorate::types::{
     ClusterHash, Digest, DirectoryId, ENTRY_BYTES_MAX, GenesisId, Incarnation, KEY_BYTES_MAX,
-    LogIndex, LogTime, NODES_MAX, PacketNumber, ReadRound, Sequence, ServerId, SessionId, Term,
+    LifeId, LogIndex, LogTime, NODES_MAX, PacketNumber, ReadRound, Sequence, ServerId, SessionId,
+    Term,
 };
 use quorate::wire::{
     About, Acknowledge, DeclineReason, Declined, Echo, Frame, GenesisHash, Header, Heartbeat,
     Introduce, Kind, MemberChange, MemberOutcome, MemberReply, MemberRequest, Message, OpenSession,
     PAGES_MAX, PIECE_BYTES, Page, Query, RANGES_MAX, Read, ReadId, ReadIndexReply,
     ReadIndexRequest, RepairReply, RepairRequest, ReplicateOperation, Reply, Request,
-    RequestProgress, SessionOpened, SnapshotName, SnapshotOffer, SnapshotPiece, SnapshotRequest,
-    Standing, StatusRequest, VoteReply, VoteRequest,
+    RequestProgress, Resume, SessionOpened, Sighted, SnapshotName, SnapshotOffer, SnapshotPiece,
+    SnapshotRequest, Standing, StatusRequest, Verdict, VoteReply, VoteRequest,
 };
 
 use super::status_strategies;
@@ -32,7 +33,7 @@ pub fn frame() -> impl Strategy<Value = Frame> {
 
 fn header() -> impl Strategy<Value = Header> {
     let echo = (packet(), 0..u32::MAX).prop_map(|(packet, age)| Echo { packet, age });
-    (any::<[u32; 3]>(), any::<[u16; 2]>(), directory(), packet(), prop::option::of(echo)).prop_map(
+    (any::<[u32; 4]>(), any::<[u16; 2]>(), directory(), packet(), prop::option::of(echo)).prop_map(
         |(halves, ids, directory, packet, echo)| Header {
             cluster: ClusterHash(halves[0]),
             genesis: GenesisHash(halves[1]),
@@ -40,6 +41,7 @@ fn header() -> impl Strategy<Value = Header> {
             destination: ServerId(ids[1]),
             directory,
             incarnation: Incarnation(halves[2]),
+            life: LifeId(halves[3]),
             packet,
             echo,
         },
@@ -53,6 +55,8 @@ pub fn message(kind: Kind) -> BoxedStrategy<Message> {
         Kind::GenesisPropose => configuration().prop_map(Message::GenesisPropose).boxed(),
         Kind::GenesisAccept => genesis().prop_map(Message::GenesisAccept).boxed(),
         Kind::GenesisComplete => configuration().prop_map(Message::GenesisComplete).boxed(),
+        Kind::Resume => resume().prop_map(Message::Resume).boxed(),
+        Kind::Sighted => sighted().prop_map(Message::Sighted).boxed(),
         Kind::VoteRequest => vote_request().prop_map(Message::VoteRequest).boxed(),
         Kind::VoteReply => vote_reply().prop_map(Message::VoteReply).boxed(),
         Kind::TimeoutNow => term().prop_map(Message::TimeoutNow).boxed(),
@@ -152,6 +156,28 @@ fn configuration() -> impl Strategy<Value = Configuration> {
     )
 }
 
+fn resume() -> impl Strategy<Value = Resume> {
+    (term(), any::<bool>(), prop::option::of((term(), index())))
+        .prop_map(|(term, voted, end)| Resume { term, voted, end })
+}
+
+fn sighted() -> impl Strategy<Value = Sighted> {
+    let verdicts = vec![Verdict::Unheard, Verdict::Whole, Verdict::Lost];
+    let verdict = prop::sample::select(verdicts);
+    (directory(), any::<[u32; 3]>(), verdict, term(), any::<bool>(), index()).prop_map(
+        |(directory, halves, verdict, seen_term, seen_vote, seen_index)| Sighted {
+            directory,
+            incarnation: Incarnation(halves[0]),
+            life: LifeId(halves[1]),
+            verdict,
+            seen_incarnation: Incarnation(halves[2]),
+            seen_term,
+            seen_vote,
+            seen_index,
+        },
+    )
+}
+
 fn vote_request() -> impl Strategy<Value = VoteRequest> {
     (term(), any::<bool>(), any::<bool>(), index(), term()).prop_map(
         |(term, pre_vote, transfer, last_index, last_term)| VoteRequest {
@@ -171,14 +197,17 @@ fn vote_reply() -> impl Strategy<Value = VoteReply> {
 }
 
 fn heartbeat() -> impl Strategy<Value = Heartbeat> {
-    (term(), any::<u64>(), index(), any::<Option<u32>>(), any::<u32>(), index()).prop_map(
-        |(term, round, commit, confirmed_age, durability_age, configuration_index)| Heartbeat {
-            term,
-            round: ReadRound(round),
-            commit,
-            confirmed_age,
-            durability_age,
-            configuration_index,
+    (term(), any::<u64>(), index(), any::<Option<u32>>(), any::<u32>(), index(), index()).prop_map(
+        |(term, round, commit, confirmed_age, durability_age, configuration_index, durable)| {
+            Heartbeat {
+                term,
+                round: ReadRound(round),
+                commit,
+                confirmed_age,
+                durability_age,
+                configuration_index,
+                durable,
+            }
         },
     )
 }

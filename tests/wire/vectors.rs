@@ -170,6 +170,7 @@ fn node_1() -> ReplicaNode {
         entries: vec![Entry::genesis(&samples::configuration())],
         aside: Vec::new(),
         doubt: None,
+        sightings: [].into(),
     };
     ReplicaNode::new(&config, recovered, Instant(0), 1)
 }

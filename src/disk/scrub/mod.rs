@@ -93,10 +93,11 @@ pub struct Scrub {
 }
 
 impl Scrub {
-    /// Of the directory with this id, these segments, and this newest snapshot.
-    pub fn new(directory: DirectoryId, size: SegmentSize, snapshot: Option<LogIndex>) -> Self {
+    /// Of the journal whose sectors are stamped with this id, in segments of this size, and of
+    /// this newest snapshot.
+    pub(super) fn new(stamp: DirectoryId, size: SegmentSize, snapshot: Option<LogIndex>) -> Self {
         Self {
-            of: (directory, size),
+            of: (stamp, size),
             snapshot,
             reading: None,
             read: None,

@@ -81,13 +81,22 @@ impl ReplicationManager {
             term: state.term,
             round: ReadRound(0),
             matched: self.intake.matched,
-            durable: self.intake.matched.min(state.log.durable()),
+            durable: self.durable(state),
             hint_index,
             hint_term: state.log.last_term(),
             received: self.intake.ranges(),
             durability_age: state.durability_age(fx.now),
             free_space_class: state.space.class(),
             configuration_index: state.configuration_index(),
+        }
+    }
+
+    /// Nothing, while this directory may have forgotten what it promised.
+    fn durable(&self, state: &ReplicaState) -> LogIndex {
+        if state.resumption.may_promise() {
+            self.intake.matched.min(state.log.durable())
+        } else {
+            LogIndex(0)
         }
     }
 

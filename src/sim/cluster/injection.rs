@@ -39,6 +39,7 @@ impl Cluster {
             Fault::Pause => self.pause(place),
             Fault::Stop => return self.tell_to_stop(place),
             Fault::Wipe => self.wipe(place),
+            Fault::PutBack => return self.put_back(place),
         }
         Ok(())
     }
@@ -100,15 +101,17 @@ impl Cluster {
     /// Nothing survives the loss of a majority. So the disks of a majority must be left
     /// without this one, and all of them must know the configuration that makes them one:
     /// else those that do not may be a majority of an earlier one.
-    fn may_wipe(&self, place: usize) -> bool {
-        let known = |member: &Member| member.disk.durable()?.configuration();
-        let on_disks: Vec<_> = self.nodes.iter().map(known).collect();
-        let Some(newest) = on_disks.iter().flatten().max_by_key(|(index, _)| *index) else {
-            return false;
+    pub(super) fn may_wipe(&self, place: usize) -> bool {
+        let known = |member: &Member| {
+            let held = member.disk.durable()?;
+            Some((held.identity.directory, held.configuration()?))
         };
+        let on_disks: Vec<_> = self.nodes.iter().map(known).collect();
+        let known = on_disks.iter().flatten().map(|(_, configuration)| configuration);
+        let Some(newest) = known.max_by_key(|(index, _)| *index) else { return false };
         let votes = |at: &usize| {
-            let member = &self.nodes[*at];
-            newest.1.is_voter(member.id, member.disk.id())
+            let directory = on_disks[*at].as_ref().map(|(directory, _)| *directory);
+            directory.is_some_and(|directory| newest.1.is_voter(self.nodes[*at].id, directory))
         };
         let others = (0..self.nodes.len()).filter(|at| *at != place).filter(votes);
         let running = self.nodes.iter().flat_map(|member| &member.node);
@@ -116,7 +119,7 @@ impl Cluster {
             running.into_iter().any(|node| node.state().configuration_index() > newest.0);
         let mut left = 0;
         for at in others {
-            if on_disks[at].as_ref() != Some(newest) {
+            if on_disks[at].as_ref().map(|(_, known)| known) != Some(newest) {
                 return false;
             }
             left += 1;
@@ -194,7 +197,7 @@ impl Cluster {
         member.disk.lose_power(&mut self.random);
     }
 
-    fn count(&mut self, kind: &'static str) {
+    pub(super) fn count(&mut self, kind: &'static str) {
         *self.fault_counts.entry(kind).or_default() += 1;
     }
 }

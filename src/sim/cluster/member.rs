@@ -193,7 +193,8 @@ impl Cluster {
     }
 
     fn sync_time(&mut self) -> Duration {
-        if !self.calm && self.random.f64() < self.profile.disk_stalls {
+        let may_stall = !self.calm && !self.is_quiet;
+        if may_stall && self.random.f64() < self.profile.disk_stalls {
             let longest = if self.random.u8(..8) == 0 { 8_000_000 } else { 1_000_000 };
             return Duration::from_micros(self.random.u64(..longest));
         }

@@ -3,6 +3,7 @@
 
 mod injection;
 mod member;
+mod put_back;
 mod recovery;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use super::trace::{self, Trace};
 use super::workload::Workload;
 use super::{Failure, Profile, Report, random_for};
 use crate::time::Instant;
+use crate::types::DirectoryId;
 use crate::wire::Kind;
 use member::Member;
 
@@ -37,6 +39,8 @@ pub struct Cluster {
     trace: Trace,
     faults_cease_at: Instant,
     calm: bool,
+    /// An older copy of a directory was put back just now: nothing else happens.
+    is_quiet: bool,
     snapshots_written: u64,
     fault_counts: BTreeMap<&'static str, u64>,
     events_handled: u64,
@@ -53,6 +57,7 @@ enum Event {
     Fault,
     Ambush { place: usize, life: u64 },
     Blackout,
+    Noticed { place: usize, directory: DirectoryId },
     Calm,
     Look,
 }
@@ -76,6 +81,7 @@ impl Cluster {
             trace: Trace::default(),
             faults_cease_at: Instant(0) + profile.duration,
             calm: false,
+            is_quiet: false,
             snapshots_written: 0,
             fault_counts: BTreeMap::new(),
             events_handled: 0,
@@ -140,9 +146,13 @@ impl Cluster {
             Event::SnapshotWritten { place, life } => self.on_snapshot_written(place, life)?,
             Event::Restart(place) => self.restart(place)?,
             Event::WakeClients => self.wake_clients(),
+            Event::Noticed { place, directory } => self.check_noticed(place, directory)?,
+            Event::Fault if self.is_quiet => self.schedule_next_fault(),
             Event::Fault if !self.calm => self.inject_next()?,
-            Event::Blackout if !self.calm => self.black_out(),
-            Event::Ambush { place, life } if !self.calm => self.ambush(place, life),
+            Event::Blackout if !self.calm && !self.is_quiet => self.black_out(),
+            Event::Ambush { place, life } if !self.calm && !self.is_quiet => {
+                self.ambush(place, life);
+            }
             Event::Fault | Event::Ambush { .. } | Event::Blackout => {}
             Event::Calm => self.calm_down(),
             Event::Look => return self.look(),

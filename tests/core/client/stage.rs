@@ -8,8 +8,8 @@ use quorate::client::{Answer, Ask, AskId, Client, ClientConfig, Event};
 use quorate::operation::{Operation, Outcome, Settled};
 use quorate::time::Instant;
 use quorate::types::{
-    ClusterHash, DirectoryId, GenesisId, Incarnation, LogIndex, LogTime, PacketNumber, Sequence,
-    ServerId, SessionId,
+    ClusterHash, DirectoryId, GenesisId, Incarnation, LifeId, LogIndex, LogTime, PacketNumber,
+    Sequence, ServerId, SessionId,
 };
 use quorate::wire::{
     self, About, DeclineReason, Declined, Frame, GenesisHash, Header, Message, OpenSession, Query,
@@ -208,6 +208,7 @@ pub fn header(server: usize, packet: PacketNumber) -> Header {
         destination: ServerId::NONE,
         directory: DirectoryId(server as u64 + 1),
         incarnation: Incarnation(1),
+        life: LifeId(1),
         packet,
         echo: None,
     }
