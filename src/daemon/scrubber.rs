@@ -24,8 +24,8 @@ pub struct ScrubLedger {
 struct Kept {
     sealed: Range<u32>,
     passed_at: Option<Instant>,
-    damaged: u32,
-    repaired: u32,
+    damaged: u16,
+    repaired: u16,
 }
 
 impl ScrubLedger {
@@ -37,10 +37,11 @@ impl ScrubLedger {
 
     /// In so many places damage was found, and in so many it is gone.
     pub fn count(&self, damaged: usize, repaired: usize) {
-        let (damaged, repaired) = (saturated(damaged as u64), saturated(repaired as u64));
+        let more =
+            |kept: u16, by: usize| kept.saturating_add(u16::try_from(by).unwrap_or(u16::MAX));
         self.with(|kept| {
-            kept.damaged = kept.damaged.saturating_add(damaged);
-            kept.repaired = kept.repaired.saturating_add(repaired);
+            kept.damaged = more(kept.damaged, damaged);
+            kept.repaired = more(kept.repaired, repaired);
         });
     }
 

@@ -518,10 +518,10 @@ pub struct DiskStatus {
 pub struct ScrubStatus {
     /// Seconds since all files were last read to their end; none: not yet.
     pub passed_age: Option<u32>,
-    /// In how many places damage was found.
-    pub damaged: u32,
+    /// In how many places damage was found, at most `u16::MAX`.
+    pub damaged: u16,
     /// In how many of them it is gone.
-    pub repaired: u32,
+    pub repaired: u16,
 }
 
 /// How a node sees another.

@@ -114,8 +114,8 @@ impl DiskStatus {
             out.put_u64_le(bytes);
         });
         put_option(out, self.scrub.passed_age, BufMut::put_u32_le);
-        out.put_u32_le(self.scrub.damaged);
-        out.put_u32_le(self.scrub.repaired);
+        out.put_u16_le(self.scrub.damaged);
+        out.put_u16_le(self.scrub.repaired);
     }
 
     fn take(reader: &mut Reader) -> Result<Self, Malformed> {
@@ -127,8 +127,8 @@ impl DiskStatus {
             fetching: take_option(reader, |reader| Ok((LogIndex(reader.u64()?), reader.u64()?)))?,
             scrub: ScrubStatus {
                 passed_age: take_option(reader, Reader::u32)?,
-                damaged: reader.u32()?,
-                repaired: reader.u32()?,
+                damaged: reader.u16()?,
+                repaired: reader.u16()?,
             },
         })
     }

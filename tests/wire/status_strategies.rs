@@ -51,7 +51,7 @@ pub fn status() -> impl Strategy<Value = NodeStatus> {
 fn disk_status() -> impl Strategy<Value = DiskStatus> {
     let missing = prop::option::of(index());
     let fetching = prop::option::of((index(), any::<u64>()));
-    let scrub = (any::<Option<u32>>(), any::<[u32; 2]>()).prop_map(|(passed_age, counts)| {
+    let scrub = (any::<Option<u32>>(), any::<[u16; 2]>()).prop_map(|(passed_age, counts)| {
         let [damaged, repaired] = counts;
         ScrubStatus { passed_age, damaged, repaired }
     });
