@@ -4,6 +4,7 @@
 mod backup;
 mod cluster;
 mod damage;
+mod lab;
 mod leaders;
 mod load;
 mod members;
