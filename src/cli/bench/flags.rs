@@ -25,8 +25,8 @@ Usage: quorate bench [flags]
                     each should have begun; without: one ends, the next begins
   --history FILE    write what clients saw, for 'quorate check-history'; writes
                     then are 6 put : 1 cas : 1 delete : 2 incr of 10, else put
-  --loss PERCENTS   only writes: for each a new cluster of 3 on this machine, with
-                    so many datagrams lost on each way, those of clients too;
+  --loss PERCENTS   for each a new cluster of 3 on this machine, which loses so
+                    many datagrams on each way, clients' too; only writes;
                     --delay: ms for each way [0]; --burst: lost in a row, mean
   --json            one line for machines, with what was answered each second
 
