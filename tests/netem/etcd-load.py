@@ -61,12 +61,11 @@ class Load:
         body = json.dumps({"key": key, "value": value}).encode()
         writer.write(b"POST /v3/kv/put HTTP/1.1\r\nHost: etcd\r\nContent-Length: %d\r\n\r\n%b"
                      % (len(body), body))
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = next(int(line.split(b":")[1]) for line in head.split(b"\r\n")
-                      if line.lower().startswith(b"content-length"))
-        await reader.readexactly(length)
-        if b" 200 " not in head.split(b"\r\n")[0]:
+        head = (await reader.readuntil(b"\r\n\r\n")).lower().split(b"\r\n")
+        lengths = [int(line.split(b":")[1]) for line in head if line.startswith(b"content-length")]
+        if b" 200 " not in head[0] or not lengths:
             raise ValueError("the write was refused")
+        await reader.readexactly(lengths[0])
 
     def figures(self):
         latencies = sorted(self.latencies)
