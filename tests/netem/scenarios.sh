@@ -7,7 +7,7 @@ kills=${KILLS:-5}
 # The election timeout, in milliseconds.
 election_timeout=250
 
-slice=(clean loss20 loss30 bursts reordered corrupted cut-off-leader chained-3 quorum-loss-5)
+slice=(clean loss20 bursts corrupted cut-off-leader quorum-loss-5)
 all_scenarios=(clean loss5 loss10 loss20 loss30 bursts reordered duplicated corrupted narrow
     one-way killed-leader cut-off-leader chained-3 chained-5 quorum-loss-5 constrained-3
     constrained-5)
