@@ -15,6 +15,11 @@ pub const IDS: [usize; 3] = [1, 2, 3];
 /// Held by whoever runs a cluster: two at once would disturb each other's timing.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
+/// Waits for its turn to run a cluster.
+pub fn alone() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Three nodes, some of which may be dead. All are killed when this is dropped.
 pub struct Cluster {
     nodes: [Option<Node>; 3],
@@ -27,7 +32,7 @@ pub struct Cluster {
 impl Cluster {
     /// Prepares three nodes with free ports, and starts none.
     pub fn prepare() -> Self {
-        let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let alone = alone();
         let sockets = IDS.map(|_| UdpSocket::bind("127.0.0.1:0").expect("there is a free port"));
         let addresses = sockets.map(|socket| socket.local_addr().expect("it is bound").to_string());
         let directory = tempfile::tempdir().expect("there is room for a directory");

@@ -5,6 +5,7 @@ mod backup;
 mod cluster;
 mod copies;
 mod damage;
+mod lab;
 mod leaders;
 mod load;
 mod members;

@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use getopts::Options;
 
+use super::lab::LabFlags;
 use crate::cli::args::{ClientFlags, Words, parse};
 use crate::cli::exit::Failure;
 use crate::types::VALUE_BYTES_MAX;
 
 pub const HELP: &str = "\
-Measures the cluster under load.
+Measures the cluster under load, or clusters of its own on lossy links.
 
 Usage: quorate bench [flags]
+       quorate bench --loss 0,5,10,20,30 [--delay MS] [--burst N] [--seed S]
 
   --clients N       sessions, each with one operation outstanding [16]
   --duration S      seconds; what is under way then may still end [10]
@@ -23,6 +25,9 @@ Usage: quorate bench [flags]
                     each should have begun; without: one ends, the next begins
   --history FILE    write what clients saw, for 'quorate check-history'; writes
                     then are 6 put : 1 cas : 1 delete : 2 incr of 10, else put
+  --loss PERCENTS   for each a new cluster of 3 on this machine, which loses so
+                    many datagrams on each way, clients' too; only writes;
+                    --delay: ms for each way [0]; --burst: lost in a row, mean
   --json            one line for machines, with what was answered each second
 
 Errors certainly had no effect, unknown operations may have had one. Ctrl-C ends
@@ -57,6 +62,8 @@ pub struct BenchFlags {
     pub rate: Option<u32>,
     /// The file for the history.
     pub history: Option<String>,
+    /// Clusters of its own instead of one that there is.
+    pub lab: Option<LabFlags>,
 }
 
 impl BenchFlags {
@@ -64,26 +71,31 @@ impl BenchFlags {
     pub fn read(words: &[String]) -> Result<Self, Failure> {
         let mut options = Options::new();
         ClientFlags::add_to(&mut options);
+        LabFlags::add_to(&mut options);
         for flag in ["clients", "duration", "value-size", "reads", "keys", "rate", "history"] {
             options.optopt("", flag, "", "");
         }
         let words = parse(options, words)?;
         let [] = words.expect_operands([])?;
         let rate = words.value("rate");
+        let lab = LabFlags::read(&words)?;
+        let reads = if lab.is_some() { 0 } else { 50 };
         Ok(Self {
             client: ClientFlags::read(&words)?,
             clients: within(&words, "clients", 16, 1..=CLIENTS_MAX)?,
             duration: words.seconds("duration", 10.0)?,
             value_size: within(&words, "value-size", 64, VALUE_BYTES_MIN..=VALUE_BYTES_MAX)?,
-            reads: within(&words, "reads", 50, 0..=100)?,
+            reads: within(&words, "reads", reads, 0..=100)?,
             keys: within(&words, "keys", 1_000, 1..=1_000_000_000)?,
             rate: rate.map(|_| within(&words, "rate", 1, 1..=RATE_MAX)).transpose()?,
             history: words.value("history"),
+            lab,
         })
     }
 }
 
-fn within<T>(
+/// The flag's value as a number in the range, or what stands in for it.
+pub fn within<T>(
     words: &Words,
     flag: &str,
     otherwise: T,

@@ -1,4 +1,4 @@
-//! `quorate bench`: the cluster under load, with what that took and what clients saw.
+//! `quorate bench`: a cluster under load, with what that took and what clients saw.
 
 mod flags;
 mod workload;
@@ -7,6 +7,7 @@ mod caller;
 mod figures;
 mod history_file;
 mod report;
+mod lab;
 
 pub use flags::HELP;
 
@@ -38,10 +39,11 @@ const TICK: Duration = Duration::from_secs(1);
 /// Runs `quorate bench`.
 pub fn run(words: &[String]) -> Outcome {
     let flags = BenchFlags::read(words)?;
+    if let Some(lab) = flags.lab.clone() {
+        return lab::run(&flags, &lab);
+    }
     let mut bench = Bench::new(flags)?;
-    let ran = bench.run();
-    bench.progress.finish_and_clear();
-    ran?;
+    bench.measure()?;
     bench.report()
 }
 
@@ -90,6 +92,12 @@ impl Bench {
             driver,
             flags,
         })
+    }
+
+    fn measure(&mut self) -> Result<(), Failure> {
+        let ran = self.run();
+        self.progress.finish_and_clear();
+        ran
     }
 
     fn run(&mut self) -> Result<(), Failure> {

@@ -2,10 +2,8 @@
 
 mod story;
 mod data;
-mod cluster;
 mod traffic;
 mod compare;
-mod patience;
 mod picture;
 mod screen;
 
@@ -18,11 +16,11 @@ use serde_json::{Value, json};
 
 use super::args::parse;
 use super::exit::{Exit, Failure, Outcome};
+use super::local_cluster::{self, Cluster};
 use super::output::print_line;
-use cluster::Cluster;
+use super::patience::Patience;
 use compare::Comparison;
 use data::Data;
-use patience::Patience;
 use picture::Colour;
 use screen::Screen;
 use story::Story;
@@ -51,6 +49,8 @@ for a second or longer.
 Example: quorate demo --keep
 ";
 
+/// The longest that the whole demo may take, short of a minute by what cleaning up takes.
+const DEMO_MAX: Duration = Duration::from_secs(55);
 /// For this long writes must not pause, whatever happens to one node.
 const PAUSE_LIMIT: Duration = Duration::from_secs(1);
 
@@ -64,11 +64,11 @@ pub fn run(words: &[String]) -> Outcome {
         [] => Data::read(None)?,
         _ => Data::read(Some(&words.expect_operands(["[FILE]"])?[0]))?,
     };
-    let patience = Patience::new()?;
+    let patience = Patience::new(DEMO_MAX)?;
     let mut story = Story {
         screen: Screen::new(words.has("json")),
         patience: &patience,
-        cluster: Cluster::new()?,
+        cluster: Cluster::new("demo")?,
         data,
         started: Instant::now(),
     };
@@ -119,7 +119,7 @@ impl Verdict {
 fn keep(screen: &mut Screen, cluster: Cluster) -> Result<(), Failure> {
     let program = env::args().next().unwrap_or_else(|| "quorate".to_owned());
     let directory = cluster.directory().display().to_string();
-    let nodes: Vec<_> = cluster::ids()
+    let nodes: Vec<_> = local_cluster::ids()
         .filter_map(|id| cluster.process_id(id).map(|process| (id, process)))
         .map(|(id, process)| (id, cluster.address(id), process))
         .collect();

@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::cluster::{self, Cluster, NODES};
 use super::compare::{self, Comparison};
 use super::data::{self, Data};
-use super::patience::Patience;
 use super::picture::{self, Colour, Standing};
 use super::screen::Screen;
 use super::traffic::{self, Record, Traffic};
 use super::{PAUSE_LIMIT, Verdict, count, seconds, whole_milliseconds};
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::local_cluster::{self, Cluster, NODES};
+use crate::cli::patience::Patience;
 use crate::cli::read::read_values;
 use crate::cli::survey::{self, Survey};
 use crate::types::{LogIndex, ServerId};
@@ -220,13 +220,13 @@ impl Story<'_> {
             let is_whole = |status: &&NodeStatus| Some(status.commit_index) == last;
             survey.answers().filter(is_whole).count() == NODES
         })?;
-        let contents = cluster::ids()
+        let contents = local_cluster::ids()
             .map(|id| compare::read_content(&self.cluster.flags_of(id)))
             .collect::<Result<Vec<_>, _>>()?;
         let acknowledged: BTreeMap<Bytes, Bytes> =
             self.data.pairs.clone().into_iter().chain(record.pairs()).collect();
         let comparison = compare::compare(&acknowledged, &contents);
-        let keys: Vec<String> = cluster::ids()
+        let keys: Vec<String> = local_cluster::ids()
             .zip(&contents)
             .map(|(id, content)| format!("node {id}: {} keys", count(content.len())))
             .collect();
@@ -313,7 +313,7 @@ fn standings(survey: &Survey, cluster: &Cluster) -> Vec<(ServerId, Standing)> {
         Some(status) if status.leader_id.is_some() => Standing::Follower,
         Some(_) => Standing::Electing,
     };
-    cluster::ids().map(|id| (id, standing(id))).collect()
+    local_cluster::ids().map(|id| (id, standing(id))).collect()
 }
 
 fn too_much(acknowledged: usize, total: usize) -> Failure {

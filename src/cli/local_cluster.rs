@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use super::args::{ClientFlags, DEFAULT_CLUSTER};
+use super::exit::{Exit, Failure};
 use super::patience::Patience;
-use crate::cli::args::{ClientFlags, DEFAULT_CLUSTER};
-use crate::cli::exit::{Exit, Failure};
-use crate::cli::survey;
+use super::survey;
 use crate::daemon::random_u64;
 use crate::types::ServerId;
 
@@ -39,6 +39,8 @@ pub struct Cluster {
 #[derive(Debug)]
 struct Node {
     id: ServerId,
+    listen: SocketAddr,
+    /// Where the others and the clients find it: `listen`, or what stands before it.
     address: SocketAddr,
     process: Option<Child>,
 }
@@ -49,12 +51,13 @@ pub fn ids() -> impl Iterator<Item = ServerId> {
 }
 
 impl Cluster {
-    /// A temporary directory, and no node in it yet.
+    /// A temporary directory, named after the command, and no node in it yet.
     ///
     /// # Errors
     /// The directory cannot be made.
-    pub fn new() -> Result<Self, Failure> {
-        let directory = env::temp_dir().join(format!("quorate-demo-{:08x}", random_u64() >> 32));
+    pub fn new(command: &str) -> Result<Self, Failure> {
+        let name = format!("quorate-{command}-{:08x}", random_u64() >> 32);
+        let directory = env::temp_dir().join(name);
         DirBuilder::new()
             .mode(0o700)
             .create(&directory)
@@ -67,8 +70,25 @@ impl Cluster {
     /// # Errors
     /// A node ended or does not answer, or patience did.
     pub fn start(&mut self, patience: &Patience) -> Result<(), Failure> {
+        self.start_behind(patience, |listening| Ok(listening.to_vec()))
+    }
+
+    /// The same, with something before each node: `front` is told where the nodes will
+    /// listen, and says where they are to be found instead.
+    ///
+    /// # Errors
+    /// Those of [`Self::start`], and those of `front`.
+    pub fn start_behind(
+        &mut self,
+        patience: &Patience,
+        mut front: impl FnMut(&[SocketAddr]) -> Result<Vec<SocketAddr>, Failure>,
+    ) -> Result<(), Failure> {
         for _ in 0..PORT_ATTEMPTS {
-            self.nodes = free_addresses()?;
+            let listening = free_addresses()?;
+            self.nodes = ids()
+                .zip(listening.iter().zip(front(&listening)?))
+                .map(|(id, (listen, address))| Node { id, listen: *listen, address, process: None })
+                .collect();
             for id in ids() {
                 self.start_node(id)?;
             }
@@ -110,7 +130,7 @@ impl Cluster {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
-            // A control-C is meant for the demo, which then sees to its nodes.
+            // A control-C is meant for the command, which then sees to its nodes.
             .process_group(0)
             .spawn()
             .map_err(|error| Failure::system("a process", &error))?;
@@ -123,7 +143,7 @@ impl Cluster {
         let mut arguments = vec!["run".into(), "--insecure-no-key".into()];
         arguments.extend(["--id".into(), id.to_string()]);
         arguments.extend(["--data-dir".into(), data_dir]);
-        arguments.extend(["--listen".into(), self.address(id).to_string()]);
+        arguments.extend(["--listen".into(), self.node(id).listen.to_string()]);
         for node in &self.nodes {
             arguments.extend(["--peer".into(), format!("{}={}", node.id, node.address)]);
         }
@@ -164,7 +184,7 @@ impl Cluster {
         self.nodes.iter().find(|node| node.id == id)?.process.as_ref().map(Child::id)
     }
 
-    /// Where the node listens.
+    /// Where the node is found.
     pub fn address(&self, id: ServerId) -> SocketAddr {
         self.node(id).address
     }
@@ -242,16 +262,13 @@ impl Drop for Cluster {
 }
 
 /// Loopback ports that nobody holds at the moment.
-fn free_addresses() -> Result<Vec<Node>, Failure> {
+fn free_addresses() -> Result<Vec<SocketAddr>, Failure> {
     let denied = |error| Failure::system("a socket", &error);
     let sockets = ids()
         .map(|_| UdpSocket::bind("127.0.0.1:0"))
         .collect::<io::Result<Vec<_>>>()
         .map_err(denied)?;
-    let node = |(id, socket): (ServerId, UdpSocket)| {
-        Ok(Node { id, address: socket.local_addr()?, process: None })
-    };
-    ids().zip(sockets).map(node).collect::<io::Result<_>>().map_err(denied)
+    sockets.iter().map(UdpSocket::local_addr).collect::<io::Result<_>>().map_err(denied)
 }
 
 fn ended_by_itself(id: ServerId, status: ExitStatus, log: &Path) -> Failure {

@@ -1,4 +1,4 @@
-//! How long the demo waits, and what ends it early.
+//! How long a command that runs a cluster of its own waits, and what ends it early.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,32 +8,32 @@ use std::time::{Duration, Instant};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use crate::cli::exit::Failure;
+use super::exit::Failure;
 
-/// The longest that the whole demo may take, short of a minute by what cleaning up takes.
-const DEMO_MAX: Duration = Duration::from_secs(55);
 /// How often is looked whether what is waited for has come.
 const GLANCE: Duration = Duration::from_millis(40);
 
-/// The demo's patience: it ends with a signal, and with the demo's time.
+/// The command's patience: it ends with a signal, and with the command's time.
 #[derive(Debug)]
 pub struct Patience {
     interrupted: Arc<AtomicBool>,
+    at_most: Duration,
     ends_at: Instant,
 }
 
 impl Patience {
-    /// From now on SIGINT, SIGTERM and SIGHUP do not end the process, but its patience.
+    /// From now on SIGINT, SIGTERM and SIGHUP do not end the process, but its patience. The
+    /// whole command may take so long.
     ///
     /// # Errors
     /// The system denies a signal handler.
-    pub fn new() -> Result<Self, Failure> {
+    pub fn new(at_most: Duration) -> Result<Self, Failure> {
         let interrupted = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM, SIGHUP] {
             flag::register(signal, Arc::clone(&interrupted))
                 .map_err(|error| Failure::system("a signal handler", &error))?;
         }
-        Ok(Self { interrupted, ends_at: Instant::now() + DEMO_MAX })
+        Ok(Self { interrupted, at_most, ends_at: Instant::now() + at_most })
     }
 
     /// Whether a signal came.
@@ -50,8 +50,8 @@ impl Patience {
             return Err(Failure::no_answer("interrupted; nothing is left behind"));
         }
         if Instant::now() >= self.ends_at {
-            let seconds = DEMO_MAX.as_secs();
-            return Err(Failure::no_answer(format!("the demo did not end within {seconds} s")));
+            let seconds = self.at_most.as_secs();
+            return Err(Failure::no_answer(format!("it did not end within {seconds} s")));
         }
         Ok(())
     }
