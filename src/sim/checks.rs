@@ -221,6 +221,16 @@ impl Checks {
         }
     }
 
+    /// Each committed entry, by its index and chain value.
+    pub fn committed_chains(&self) -> impl Iterator<Item = (LogIndex, u32)> {
+        (1..).map(LogIndex).zip(self.committed.iter().map(|entry| entry.chain))
+    }
+
+    /// The voters of the last committed configuration.
+    pub fn voters(&self) -> &BTreeMap<ServerId, DirectoryId> {
+        &self.voters
+    }
+
     /// In how many terms a leader was seen.
     pub fn leaders(&self) -> u64 {
         self.leaders.len() as u64

@@ -1,7 +1,13 @@
-//! One node's disk: its directory, and the journal in it while the node runs.
+//! One node's disk: its directory, the journal in it while the node runs, and what is known
+//! of it from outside.
 
-use super::directory::SimDirectory;
-use crate::disk::{self, DiskError, Identity, Journal, Record, Recovered, SegmentSize};
+use std::collections::BTreeMap;
+
+use super::directory::{SimDirectory, Trouble};
+use super::second_reading::{self, Reading};
+use crate::disk::{self, DiskError, Doubt, Identity, Journal, LogEnd, Record, Recovered};
+use crate::disk::{SegmentSize, StartError};
+use crate::replica::ReplicaNode;
 use crate::store::Snapshot;
 use crate::types::{DirectoryId, LogIndex, ServerId};
 
@@ -14,10 +20,21 @@ const FORGETFUL_SYNCS: u64 = 8;
 /// The disk, and the journal that the running node writes.
 #[derive(Debug)]
 pub struct Disk {
+    node: ServerId,
     id: DirectoryId,
     directory: SimDirectory,
     journal: Option<Journal>,
     forgetful: Option<Forgetful>,
+    /// It holds all that its node ever relied on: it was neither damaged nor replaced, or it
+    /// is repaired.
+    is_whole: bool,
+    /// The end of the log that its node may have said to be durable.
+    said: LogEnd,
+    /// What was damaged since it was whole may hide how far the log went.
+    may_lack_the_end: bool,
+    /// Which copy of the file `meta` goes bad, if one does. Two faults that hide each other
+    /// are one more than the format promises to notice.
+    weak_copy: usize,
 }
 
 /// A disk that forgets what it has synced: after a loss of power it is as it was at some
@@ -28,34 +45,100 @@ struct Forgetful {
     syncs: u64,
 }
 
+/// Why a node did not start.
+#[derive(Debug)]
+pub enum NotStarted {
+    /// It may when it is tried again.
+    NotNow,
+    /// Never on this directory.
+    Refused,
+    /// It should have: what must never be.
+    Broken(String),
+}
+
 impl Disk {
     /// A blank directory.
-    pub fn blank(id: ServerId, random: &mut fastrand::Rng, is_forgetful: bool) -> Self {
-        let mut directory = SimDirectory::new();
-        let new = DirectoryId(random.u64(1..));
-        let identity = Identity { cluster: CLUSTER.into(), id, directory: new };
-        let size = SegmentSize::new(SegmentSize::BYTES_MIN.into()).expect("within the limits");
-        disk::create(&mut directory, identity, size).expect("a simulated disk takes everything");
+    pub fn blank(node: ServerId, random: &mut fastrand::Rng, is_forgetful: bool) -> Self {
+        let (id, directory) = blank_directory(node, random);
         let forgetful = is_forgetful.then(|| Forgetful { before: directory.clone(), syncs: 0 });
-        Self { id: new, directory, journal: None, forgetful }
+        Self {
+            node,
+            id,
+            directory,
+            journal: None,
+            forgetful,
+            is_whole: true,
+            said: LogEnd::default(),
+            may_lack_the_end: false,
+            weak_copy: 0,
+        }
+    }
+
+    /// A blank directory takes the place of what was there.
+    pub fn replace(&mut self, random: &mut fastrand::Rng) {
+        let (id, mut directory) = blank_directory(self.node, random);
+        directory.inherit(&mut self.directory);
+        (self.id, self.directory, self.journal) = (id, directory, None);
+        (self.is_whole, self.said) = (false, LogEnd::default());
+        if let Some(forgetful) = &mut self.forgetful {
+            forgetful.before = self.directory.clone();
+        }
     }
 
     /// Starts the directory. Returns what the node goes on from.
     ///
     /// # Errors
-    /// What was found damaged: no simulated disk damages anything.
-    pub fn start(&mut self) -> Result<Recovered, String> {
-        let examination = disk::examine(&self.directory).map_err(|error| error.to_string())?;
-        if let Some(flaw) = examination.flaws.first() {
-            return Err(flaw.to_string());
+    /// Why there is no node.
+    pub fn start(&mut self, random: &mut fastrand::Rng) -> Result<Recovered, NotStarted> {
+        let examination = match disk::examine(&self.directory) {
+            Ok(examination) => examination,
+            Err(StartError::MetaLost) if !self.is_whole => return Err(NotStarted::Refused),
+            Err(error) => return Err(NotStarted::Broken(error.to_string())),
+        };
+        if let Some(flaw) = examination.flaws.first().filter(|_| self.is_whole) {
+            return Err(NotStarted::Broken(format!("an intact disk is damaged: {flaw}")));
         }
-        let started = examination.start(&mut self.directory);
-        let (journal, recovered) = started.map_err(|error| error.to_string())?;
+        let (journal, recovered) =
+            examination.start(&mut self.directory).map_err(|_| NotStarted::NotNow)?;
+        self.check(&recovered).map_err(NotStarted::Broken)?;
         self.journal = Some(journal);
-        match recovered.doubt {
-            None => Ok(recovered),
-            Some(doubt) => Err(format!("entries are missing: {doubt:?}")),
+        self.weak_copy = random.usize(..2);
+        Ok(recovered)
+    }
+
+    /// Whether what was found can be all that the node said to be durable.
+    /// docs/guarantees.md: "Damage is not taken for a torn write".
+    fn check(&self, found: &Recovered) -> Result<(), String> {
+        let covers = |doubt: Doubt| doubt.upto.is_none_or(|upto| upto >= self.said);
+        match found.doubt {
+            Some(doubt) if self.is_whole => Err(format!("nothing was damaged, and yet {doubt:?}")),
+            None if found.log_end() < self.said => {
+                Err(format!("durable means durable: the log is to end in {:?}", self.said))
+            }
+            Some(doubt) if found.log_end() < self.said && !covers(doubt) => {
+                Err(format!("damage is noticed up to {doubt:?} alone, of {:?}", self.said))
+            }
+            _ => Ok(()),
         }
+    }
+
+    /// The node has said, or may say now, that its log is durable to this end.
+    pub fn note_said(&mut self, node: &ReplicaNode) {
+        let log = &node.state().log;
+        let durable = log.durable();
+        self.said = self.said.max((log.term_at(durable).unwrap_or_default(), durable));
+    }
+
+    /// Whether the synced image holds what the node said to be durable.
+    ///
+    /// # Errors
+    /// What it lacks.
+    pub fn check_synced(&self) -> Result<(), String> {
+        if !self.is_whole {
+            return Ok(());
+        }
+        let found = disk::examine(&self.directory.without_unsynced());
+        self.check(&found.map_err(|error| error.to_string())?.recovered)
     }
 
     /// The directory.
@@ -63,52 +146,157 @@ impl Disk {
         self.id
     }
 
+    /// The files, to be damaged or looked at.
+    pub fn files(&mut self) -> &mut SimDirectory {
+        &mut self.directory
+    }
+
+    /// What a process would read now, by the second reader.
+    pub fn second_reading(&self) -> Reading {
+        second_reading::read(&self.directory, self.id)
+    }
+
+    /// What the disk has for certain, by the second reader.
+    pub fn durable_reading(&self) -> Reading {
+        second_reading::read(&self.directory.without_unsynced(), self.id)
+    }
+
     /// What would be found if the power failed now, and took all with it that it may.
     pub fn durable(&self) -> Option<Recovered> {
         Some(disk::examine(&self.directory.without_unsynced()).ok()?.recovered)
     }
 
+    /// Whether it holds all that its node ever relied on.
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
+    /// Something of it may be lost; also the end of the journal, after which nobody knows
+    /// whether there was more?
+    pub fn note_damage(&mut self, also_the_end: bool) {
+        self.is_whole = false;
+        self.may_lack_the_end |= also_the_end;
+    }
+
+    /// Whether what was damaged may hide how far the log went.
+    pub fn may_lack_the_end(&self) -> bool {
+        self.may_lack_the_end
+    }
+
+    /// The end of the log that its node may have said to be durable.
+    pub fn said(&self) -> LogEnd {
+        self.said
+    }
+
+    /// Looks whether it is repaired, and holds again all that its running node relies on.
+    pub fn note_repair(&mut self, node: &ReplicaNode) {
+        if self.is_whole || node.state().in_doubt.is_there() || !node.state().is_voter() {
+            return;
+        }
+        let found = disk::examine(&self.directory.without_unsynced());
+        self.is_whole = found.is_ok_and(|found| {
+            found.flaws.is_empty() && found.recovered.doubt.is_none() && self.check(&found.recovered).is_ok()
+        });
+        self.may_lack_the_end &= !self.is_whole;
+    }
+
+    /// Which copy of the file `meta` may go bad.
+    pub fn weak_copy(&self) -> usize {
+        self.weak_copy
+    }
+
+    /// Lets this go wrong with what is written next.
+    pub fn set_trouble(&mut self, trouble: Option<Trouble>) {
+        self.directory.set_trouble(trouble);
+    }
+
+    /// What went wrong since this was asked last.
+    pub fn take_mishaps(&mut self) -> BTreeMap<&'static str, u64> {
+        let mishaps = self.directory.take_mishaps();
+        if ["misdirected writes", "lost writes"].iter().any(|kind| mishaps.contains_key(kind)) {
+            self.note_damage(true);
+        }
+        mishaps
+    }
+
     /// Writes a batch. It is not synced yet.
-    pub fn write(&mut self, records: &[Record]) {
-        self.drive(|journal, directory| journal.write(directory, records));
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn write(&mut self, records: &[Record]) -> Result<(), DiskError> {
+        self.drive(|journal, directory| journal.write(directory, records))
     }
 
     /// Everything written is durable.
-    pub fn sync(&mut self) {
-        self.drive(|journal, directory| journal.sync(directory));
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn sync(&mut self) -> Result<(), DiskError> {
+        self.drive(|journal, directory| journal.sync(directory))?;
         if let Some(forgetful) = &mut self.forgetful {
             forgetful.syncs += 1;
             if forgetful.syncs % FORGETFUL_SYNCS == 0 {
                 forgetful.before = self.directory.clone();
             }
         }
+        Ok(())
     }
 
     /// Keeps the snapshot, durably.
-    pub fn write_snapshot(&mut self, snapshot: &Snapshot) {
-        disk::write_snapshot(&mut self.directory, snapshot)
-            .expect("a simulated disk takes everything");
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn write_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), DiskError> {
+        disk::write_snapshot(&mut self.directory, snapshot).map(|_| ())
     }
 
     /// Gives up what of the journal a snapshot covers up to the index.
-    pub fn cut(&mut self, upto: LogIndex) {
-        self.drive(|journal, directory| journal.cut(directory, upto));
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn cut(&mut self, upto: LogIndex) -> Result<(), DiskError> {
+        self.drive(|journal, directory| journal.cut(directory, upto))
     }
 
     fn drive(
         &mut self,
         act: impl FnOnce(&mut Journal, &mut SimDirectory) -> Result<(), DiskError>,
-    ) {
+    ) -> Result<(), DiskError> {
         let journal = self.journal.as_mut().expect("only a running node writes");
-        act(journal, &mut self.directory).expect("a simulated disk takes everything");
+        act(journal, &mut self.directory)
+    }
+
+    /// The process is gone.
+    pub fn close(&mut self) {
+        self.journal = None;
+        self.directory.set_trouble(None);
     }
 
     /// The power fails: of what was not synced, nothing, a part or all remains.
     pub fn lose_power(&mut self, random: &mut fastrand::Rng) {
-        self.journal = None;
+        self.close();
         if let Some(forgetful) = &self.forgetful {
             self.directory = forgetful.before.clone();
         }
         self.directory.lose_power(random);
+        // A write that was lost together with the marker behind it leaves nothing that tells
+        // of it: docs/disk-format.md, "What is not noticed". Then it was not lost.
+        if self.directory.has_strayed() && !self.is_noticed() {
+            self.directory.put_right();
+        }
     }
+
+    /// Whether a start would find, or see that it cannot find, all that was said to be durable.
+    pub fn is_noticed(&self) -> bool {
+        disk::examine(&self.directory).map_or(true, |found| self.check(&found.recovered).is_ok())
+    }
+}
+
+fn blank_directory(node: ServerId, random: &mut fastrand::Rng) -> (DirectoryId, SimDirectory) {
+    let mut directory = SimDirectory::new();
+    let id = DirectoryId(random.u64(1..));
+    let identity = Identity { cluster: CLUSTER.into(), id: node, directory: id };
+    let size = SegmentSize::new(SegmentSize::BYTES_MIN.into()).expect("within the limits");
+    disk::create(&mut directory, identity, size).expect("an empty disk has room");
+    (id, directory)
 }

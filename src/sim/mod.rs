@@ -6,17 +6,21 @@
 
 mod actor;
 mod checks;
+mod clock;
 mod cluster;
+mod damage;
 mod directory;
 mod disk;
 mod faults;
 mod network;
 mod operator;
+mod second_reading;
 mod stale_reads;
 mod trace;
 mod workload;
 
-pub use directory::SimDirectory;
+pub use damage::Damage;
+pub use directory::{SimDirectory, Trouble};
 pub use faults::Profile;
 
 use std::fmt;
@@ -46,6 +50,9 @@ pub struct Report {
     pub stale_reads: u64,
     /// Faults injected, by kind.
     pub faults: Vec<(&'static str, u64)>,
+    /// Why the cluster had not to recover, if it had not to and did not: what of its
+    /// directories is lost.
+    pub waived: Option<String>,
     /// A sum over the final states and all that the clients saw.
     pub checksum: u64,
 }

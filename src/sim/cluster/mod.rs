@@ -1,9 +1,12 @@
 //! One run of a cluster, event by event: the queue of events, and what frames and clients
 //! do. The nodes' turns, the faults and the recovery from them have files of their own.
 
+mod disk_faults;
 mod injection;
 mod member;
+mod oracle;
 mod recovery;
+mod writing;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::checks::Checks;
-use super::network::{Endpoint, Network};
+use super::network::{Arrival, Endpoint, Network};
 use super::operator::{self, Operator};
 use super::trace::{self, Trace};
 use super::workload::Workload;
@@ -40,6 +43,11 @@ pub struct Cluster {
     snapshots_written: u64,
     fault_counts: BTreeMap<&'static str, u64>,
     events_handled: u64,
+    turns: u64,
+    /// What was lost when faults ceased, so that the cluster need not recover.
+    loss: Option<String>,
+    /// The same, if it has not.
+    waived: Option<String>,
 }
 
 #[derive(Debug)]
@@ -53,6 +61,7 @@ enum Event {
     Fault,
     Ambush { place: usize, life: u64 },
     Blackout,
+    Room(usize),
     Calm,
     Look,
 }
@@ -79,6 +88,9 @@ impl Cluster {
             snapshots_written: 0,
             fault_counts: BTreeMap::new(),
             events_handled: 0,
+            turns: 0,
+            loss: None,
+            waived: None,
             profile,
             random,
             nodes,
@@ -144,6 +156,7 @@ impl Cluster {
             Event::Blackout if !self.calm => self.black_out(),
             Event::Ambush { place, life } if !self.calm => self.ambush(place, life),
             Event::Fault | Event::Ambush { .. } | Event::Blackout => {}
+            Event::Room(place) => self.nodes[place].disk.files().set_room(None),
             Event::Calm => self.calm_down(),
             Event::Look => return self.look(),
         }
@@ -170,7 +183,7 @@ impl Cluster {
                     self.schedule_at(until, Event::Arrival { from, to, bytes });
                     return Ok(());
                 }
-                let now = self.now;
+                let now = self.local(place);
                 if let Some(node) = &mut self.nodes[place].node {
                     node.on_datagram(now, from.address(), &bytes);
                     self.finish_turn(place)?;
@@ -186,7 +199,8 @@ impl Cluster {
             self.trace.add(self.now, trace::Event::Frame(kind, from, to));
         }
         for arrival in self.network.transmit(self.now, (from, to), frame, &self.profile) {
-            self.schedule_at(arrival.at, Event::Arrival { from, to, bytes: arrival.bytes });
+            let Arrival { at, to, bytes } = arrival;
+            self.schedule_at(at, Event::Arrival { from, to, bytes });
         }
     }
 
@@ -208,13 +222,7 @@ impl Cluster {
     }
 
     fn report(self) -> Report {
-        let [lost, repeated, straggled, corrupted] = self.network.counts;
-        let mut faults: Vec<(&'static str, u64)> = vec![
-            ("lost frames", lost),
-            ("repeated frames", repeated),
-            ("stragglers", straggled),
-            ("corrupted frames", corrupted),
-        ];
+        let mut faults: Vec<(&'static str, u64)> = self.network.counts().collect();
         faults.extend(self.fault_counts);
         let states = self.nodes.iter().flat_map(|member| &member.node);
         let sums = states.map(|node| node.store().committed().checksum());
@@ -231,6 +239,7 @@ impl Cluster {
             operations: self.workload.ended(),
             stale_reads: self.workload.stale_reads(),
             faults,
+            waived: self.waived,
             checksum: sums.fold(seen, |sum, state| sum.rotate_left(7) ^ state),
         }
     }
