@@ -7,6 +7,9 @@ use crate::time::{Instant, micros};
 /// A clock that keeps up with time shows so many millionths for each.
 pub const TRUE_RATE: u64 = 1_000_000;
 
+/// Between these are the rates of clocks when nothing goes wrong: they never agree quite.
+pub const CALM_RATES: (u64, u64) = (TRUE_RATE * 9 / 10, TRUE_RATE * 11 / 10);
+
 /// What a node takes for time.
 #[derive(Clone, Copy, Debug)]
 pub struct SimClock {

@@ -106,27 +106,37 @@ impl Disk {
         Ok(recovered)
     }
 
-    /// Whether what was found can be all that the node said to be durable.
-    /// docs/guarantees.md: "Damage is not taken for a torn write".
+    /// Whether what was found can be all that the node said to be durable, and nothing is in
+    /// doubt without need.
     fn check(&self, found: &Recovered) -> Result<(), String> {
-        let covers = |doubt: Doubt| doubt.upto.is_none_or(|upto| upto >= self.said);
         match found.doubt {
             Some(doubt) if self.is_whole => Err(format!("nothing was damaged, and yet {doubt:?}")),
-            None if found.log_end() < self.said => {
-                Err(format!("durable means durable: the log is to end in {:?}", self.said))
-            }
-            Some(doubt) if found.log_end() < self.said && !covers(doubt) => {
-                Err(format!("damage is noticed up to {doubt:?} alone, of {:?}", self.said))
-            }
-            _ => Ok(()),
+            _ => self.check_noticed(found),
         }
     }
 
-    /// The node has said, or may say now, that its log is durable to this end.
+    /// docs/guarantees.md: "Damage is not taken for a torn write".
+    fn check_noticed(&self, found: &Recovered) -> Result<(), String> {
+        let covers = |doubt: Doubt| doubt.upto.is_none_or(|upto| upto >= self.said);
+        if found.log_end() >= self.said || found.doubt.is_some_and(covers) {
+            return Ok(());
+        }
+        let (said, end, doubt) = (self.said, found.log_end(), found.doubt);
+        Err(format!("said to be durable to {said:?}, found to {end:?}, in doubt: {doubt:?}"))
+    }
+
+    /// The node has said, or may say now, that its log is durable to this end. What it had said
+    /// and has lost counts for as long as it is in doubt about it.
     pub fn note_said(&mut self, node: &ReplicaNode) {
-        let log = &node.state().log;
-        let durable = log.durable();
-        self.said = self.said.max((log.term_at(durable).unwrap_or_default(), durable));
+        let state = node.state();
+        let durable = state.log.durable();
+        let end = (state.log.term_at(durable).unwrap_or_default(), durable);
+        self.said = match (self.is_whole, state.in_doubt.is_there(), state.in_doubt.bound()) {
+            (true, ..) => self.said.max(end),
+            (false, true, None) => self.said.max(end),
+            (false, true, Some(bound)) => self.said.min(bound).max(end),
+            (false, false, _) => end,
+        };
     }
 
     /// Whether the synced image holds what the node said to be durable.
@@ -288,7 +298,8 @@ impl Disk {
 
     /// Whether a start would find, or see that it cannot find, all that was said to be durable.
     pub fn is_noticed(&self) -> bool {
-        disk::examine(&self.directory).map_or(true, |found| self.check(&found.recovered).is_ok())
+        let found = disk::examine(&self.directory);
+        found.map_or(true, |found| self.check_noticed(&found.recovered).is_ok())
     }
 }
 

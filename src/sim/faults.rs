@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use super::clock::TRUE_RATE;
-use super::random_for;
+use super::clock::{CALM_RATES, TRUE_RATE};
+use super::{Wishes, random_for};
 use crate::configuration::SNAPSHOT_BYTES;
 use crate::replica::KEPT_ENTRIES;
+
+/// How many operations clients begin in a minute, where a run is so long that not its seed
+/// decides.
+const OPERATIONS_PER_MINUTE: u64 = 1_000;
 
 /// What may go wrong in a run. Each seed draws a part of it: a run with few kinds of
 /// faults reaches states that one with all of them never does.
@@ -156,6 +160,19 @@ impl Profile {
         }
     }
 
+    /// The faults of a seed, as they are wished.
+    pub(super) fn wished(seed: u64, wishes: Wishes) -> Self {
+        let drawn = Self::draw(seed);
+        let drawn = Self { nodes: wishes.nodes.unwrap_or(drawn.nodes), ..drawn };
+        let profile = wishes.faults.restrict(drawn);
+        let Some(minutes) = wishes.minutes else { return profile };
+        Self {
+            duration: Duration::from_secs(60 * minutes),
+            operations: OPERATIONS_PER_MINUTE * minutes,
+            ..profile
+        }
+    }
+
     /// No faults at all, on a fast network.
     pub fn calm(nodes: usize) -> Self {
         Self {
@@ -192,7 +209,7 @@ impl Profile {
 fn draw_clock_rates(random: &mut fastrand::Rng) -> (u64, u64) {
     match random.u8(..8) {
         0..=2 => (TRUE_RATE, TRUE_RATE),
-        3..=6 => (TRUE_RATE * 9 / 10, TRUE_RATE * 11 / 10),
+        3..=6 => CALM_RATES,
         _ => (TRUE_RATE / 2, TRUE_RATE * 2),
     }
 }

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use super::Profile;
 use super::actor::{Actor, Asked, KEYS, Pending, key_of};
 use super::checks::Checks;
+use super::clock::CALM_RATES;
 use super::stale_reads::{self, StaleRead};
 use crate::client::{Answer, Ask, Event};
-use crate::history::{Operation, Output, Status};
+use crate::history::{Kind, Operation, Output, Status};
 use crate::time::Instant;
 use crate::wire::{self, Query};
 
@@ -24,6 +25,7 @@ pub struct Workload {
     servers: usize,
     operations_left: u64,
     large_values: f64,
+    slowest_clock: u64,
     stale_share: f64,
     clients: Vec<Actor>,
     next_address: u16,
@@ -63,6 +65,7 @@ impl Workload {
             servers,
             operations_left: profile.operations,
             large_values: profile.large_values,
+            slowest_clock: profile.clock_rates.0.min(CALM_RATES.0),
             stale_share: profile.stale_reads,
             clients,
             next_address,
@@ -254,7 +257,23 @@ impl Workload {
     /// What of it must not be.
     pub fn check(&self) -> Result<(), String> {
         Checks::history(&self.history)?;
-        stale_reads::check(&self.stale_reads, &self.history)
+        stale_reads::check(&self.stale_reads, &self.history, self.slowest_clock)
+    }
+
+    /// What the clients saw, readably: each operation when it began, and when it ended.
+    pub fn lines(&self) -> Vec<(Instant, String)> {
+        let mut lines = Vec::new();
+        for operation in &self.history {
+            let Operation { line, key, kind, status, out, index, .. } = operation;
+            let key = key.escape_ascii();
+            let asked = format!("operation {line}: {} {key}", name_of(kind));
+            lines.push((Instant(operation.call), asked));
+            if let Some(ret) = operation.ret {
+                let ended = format!("operation {line}: {status:?}, {}, {index:?}", show(out));
+                lines.push((Instant(ret), ended));
+            }
+        }
+        lines
     }
 
     /// A sum over what the clients saw.
@@ -268,6 +287,22 @@ impl Workload {
         }
         u64::from(hasher.finalize()) << 32 | self.history.len() as u64
     }
+}
+
+fn name_of(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::Put { .. } => "puts",
+        Kind::Get => "gets",
+        Kind::CompareAndSwap { .. } => "compares and swaps",
+        Kind::Delete => "deletes",
+        Kind::Append { .. } => "appends to",
+        Kind::Increment { .. } => "increments",
+    }
+}
+
+/// The beginning of what was answered: values may be long.
+fn show(out: &Output) -> String {
+    format!("{out:?}").chars().take(50).collect()
 }
 
 /// The stale read that ended with this answer, which the last of its frames completed;

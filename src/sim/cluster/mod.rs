@@ -38,6 +38,7 @@ pub struct Cluster {
     operator: Operator,
     checks: Checks,
     trace: Trace,
+    traced: bool,
     faults_cease_at: Instant,
     calm: bool,
     snapshots_written: u64,
@@ -68,7 +69,7 @@ enum Event {
 
 impl Cluster {
     /// The cluster of a seed, with nothing running yet.
-    pub fn new(seed: u64, profile: Profile) -> Self {
+    pub fn new(seed: u64, profile: Profile, traced: bool) -> Self {
         let mut random = random_for(seed, 2);
         let count = profile.nodes + usize::from(profile.newcomer);
         let nodes = (0..count).map(|place| Member::blank(place, &profile, &mut random));
@@ -82,7 +83,8 @@ impl Cluster {
             workload: Workload::new(random_for(seed, 4), &profile),
             operator: operator_for(seed, &profile),
             checks: Checks::default(),
-            trace: Trace::default(),
+            trace: Trace::new(traced),
+            traced,
             faults_cease_at: Instant(0) + profile.duration,
             calm: false,
             snapshots_written: 0,
@@ -115,7 +117,8 @@ impl Cluster {
         match ended {
             Ok(()) => Ok(self.report()),
             Err(broken) => {
-                Err(Box::new(Failure { seed: self.seed, broken, events: self.trace.lines() }))
+                let events = self.trace.lines(|| self.workload.lines());
+                Err(Box::new(Failure { seed: self.seed, broken, events }))
             }
         }
     }
@@ -239,6 +242,7 @@ impl Cluster {
             operations: self.workload.ended(),
             stale_reads: self.workload.stale_reads(),
             faults,
+            trace: if self.traced { self.trace.lines(|| self.workload.lines()) } else { Vec::new() },
             waived: self.waived,
             checksum: sums.fold(seen, |sum, state| sum.rotate_left(7) ^ state),
         }

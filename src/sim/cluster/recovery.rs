@@ -1,12 +1,11 @@
 //! The end of a run: faults cease, and the cluster must recover.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::member::Member;
 use super::{Cluster, Event};
-use crate::sim::clock::TRUE_RATE;
+use crate::sim::clock::CALM_RATES;
 use crate::types::{DirectoryId, ServerId};
 
 /// How long the cluster may take, once faults have ceased, until every operation is
@@ -14,8 +13,6 @@ use crate::types::{DirectoryId, ServerId};
 const RECOVERY_MAX: Duration = Duration::from_secs(60);
 /// How often it is looked whether it has.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
-/// Clocks never agree quite.
-const CALM_RATES: RangeInclusive<u64> = TRUE_RATE * 9 / 10..=TRUE_RATE * 11 / 10;
 
 /// Those who vote, by node and directory.
 type Electorate = BTreeMap<ServerId, DirectoryId>;
@@ -41,7 +38,7 @@ impl Cluster {
     }
 
     fn cease_faults(&mut self, place: usize) {
-        let rate = self.random.u64(CALM_RATES);
+        let rate = self.random.u64(CALM_RATES.0..=CALM_RATES.1);
         let member = &mut self.nodes[place];
         member.paused_until = self.now;
         member.slow_until = self.now;
