@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::directory::{SimDirectory, Trouble};
 use super::second_reading::{self, Reading};
 use crate::disk::{self, DiskError, Doubt, Identity, Journal, LogEnd, Record, Recovered};
-use crate::disk::{SegmentSize, StartError};
+use crate::disk::{Harm, SegmentSize, StartError};
 use crate::replica::ReplicaNode;
 use crate::store::Snapshot;
 use crate::types::{DirectoryId, LogIndex, ServerId};
@@ -95,7 +95,9 @@ impl Disk {
             Err(StartError::MetaLost) if !self.is_whole => return Err(NotStarted::Refused),
             Err(error) => return Err(NotStarted::Broken(error.to_string())),
         };
-        if let Some(flaw) = examination.flaws.first().filter(|_| self.is_whole) {
+        // A write of `meta` that failed half way leaves one copy of two, with nothing lost.
+        let mut harmful = examination.flaws.iter().filter(|flaw| flaw.harm != Harm::Nothing);
+        if let Some(flaw) = harmful.next().filter(|_| self.is_whole) {
             return Err(NotStarted::Broken(format!("an intact disk is damaged: {flaw}")));
         }
         let (journal, recovered) =

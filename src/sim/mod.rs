@@ -5,6 +5,7 @@
 //! to the byte, on any machine.
 
 mod actor;
+mod bounds;
 mod checks;
 mod classes;
 mod clock;

@@ -57,7 +57,7 @@ impl Workload {
         let mut next_address = 0;
         let clients = (0..CLIENTS).map(|_| {
             next_address += 1;
-            Actor::new(next_address, servers, Instant(0), &mut random)
+            Actor::new(next_address, (servers, false), Instant(0), &mut random)
         });
         let clients = clients.collect();
         Self {
@@ -114,7 +114,7 @@ impl Workload {
     }
 
     fn begin_stale_read(&mut self, place: usize, now: Instant) {
-        let key = key_of(self.random.u8(..KEYS));
+        let key = key_of(self.history.len(), self.random.u8(..KEYS));
         let query = Query::Get { key: key.clone() };
         let asked = Asked::Stale { key, call: now };
         self.clients[place].ask(Ask::Read { query, stale: true }, asked, now);
@@ -138,11 +138,26 @@ impl Workload {
         actor.ask(ask, Asked::Recorded(record), now);
     }
 
-    /// The client is gone, and what it had begun with it; another takes its place.
+    /// The client is gone, and what it had begun with it; another takes its place. It may have
+    /// the same address: then the answers to its frames that are under way come to the other.
     fn crash(&mut self, place: usize, now: Instant) {
-        self.next_address += 1;
         self.ended[2] += self.clients[place].pending.len() as u64;
-        self.clients[place] = Actor::new(self.next_address, self.servers, now, &mut self.random);
+        if self.random.bool() {
+            self.replace(place, self.clients[place].address, now);
+        } else {
+            self.begin_another(place, now);
+        }
+    }
+
+    fn begin_another(&mut self, place: usize, now: Instant) {
+        self.next_address += 1;
+        self.replace(place, self.next_address, now);
+    }
+
+    fn replace(&mut self, place: usize, address: u16, now: Instant) {
+        let knows_all = self.progress != Progress::NotAsked;
+        let servers = (self.servers, knows_all);
+        self.clients[place] = Actor::new(address, servers, now, &mut self.random);
     }
 
     /// Takes what the client has to say, after a timeout or the arrival of a frame.
@@ -165,9 +180,7 @@ impl Workload {
         }
         let actor = &self.clients[place];
         if done && actor.one_shot && actor.pending.is_empty() {
-            self.next_address += 1;
-            self.clients[place] =
-                Actor::new(self.next_address, self.servers, now, &mut self.random);
+            self.begin_another(place, now);
         }
     }
 
@@ -220,9 +233,15 @@ impl Workload {
         frames
     }
 
-    /// Faults have ceased: from now on the cluster must get something done.
-    pub fn calm_down(&mut self) {
+    /// Faults have ceased: from now on the cluster must get something done. Who asks one server
+    /// alone gives up: it may be one that is gone.
+    pub fn calm_down(&mut self, now: Instant) {
         self.progress = Progress::Awaited(self.history.len());
+        for place in 0..self.clients.len() {
+            if self.clients[place].knows_one {
+                self.crash(place, now);
+            }
+        }
     }
 
     /// Whether every operation was begun and is over, and the cluster works.

@@ -165,10 +165,11 @@ impl Cluster {
     fn send_frames(&mut self, place: usize) -> Result<(), String> {
         let mut frame = Vec::new();
         let from = Endpoint::Node(place);
-        while let Some(to) =
-            self.nodes[place].node.as_mut().and_then(|node| node.poll_send(&mut frame))
+        while let Some(node) = &mut self.nodes[place].node
+            && let Some(to) = node.poll_send(&mut frame)
         {
-            if let Some(candidate) = self.checks.frame_leaves(&frame)? {
+            let commit = node.state().commit;
+            if let Some(candidate) = self.checks.frame_leaves(&frame, commit)? {
                 let elected = usize::from(candidate.0) - 1;
                 let place = if self.random.bool() { place } else { elected };
                 self.maybe_ambush(place, TurningPoint::Votes);

@@ -24,9 +24,8 @@ impl Cluster {
     /// What is lost so that those who are left need not recover; none: they must.
     pub(super) fn loss(&self) -> Option<String> {
         let left: Vec<(&Member, Reading)> = self
-            .nodes
-            .iter()
-            .filter(|member| !member.is_gone && !member.is_refused)
+            .present()
+            .filter(|member| !member.is_refused)
             .map(|member| (member, member.disk.second_reading()))
             .collect();
         let of_each = self.electorates().into_iter().map(|voters| self.loss_of(&left, &voters));

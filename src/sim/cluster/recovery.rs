@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::member::Member;
 use super::{Cluster, Event};
+use crate::sim::bounds;
 use crate::sim::clock::CALM_RATES;
 use crate::types::{DirectoryId, ServerId};
 
@@ -22,15 +23,16 @@ impl Cluster {
     /// heard.
     pub(super) fn calm_down(&mut self) {
         self.calm = true;
-        self.workload.calm_down();
         self.network.calm_down();
         self.note_repairs();
         let leaves = self.draw_leaves();
+        self.workload.calm_down(self.now);
         for place in 0..self.nodes.len() {
             self.cease_faults(place);
-            match leaves.contains(&place) {
-                true => self.leave(place),
-                false => self.schedule(Duration::from_millis(1), Event::Restart(place)),
+            if leaves.contains(&place) {
+                self.leave(place);
+            } else {
+                self.schedule(Duration::from_millis(1), Event::Restart(place));
             }
         }
         self.loss = self.loss();
@@ -112,7 +114,7 @@ impl Cluster {
     /// all nodes agree and each has its vote, also those that lost their disks.
     pub(super) fn look(&mut self) -> Result<bool, String> {
         if self.workload.is_done() && self.operator.is_done() && self.agree() {
-            return Ok(true);
+            return self.check_at_rest().map(|()| true);
         }
         if self.now > self.faults_cease_at + RECOVERY_MAX {
             if self.loss.is_some() {
@@ -127,6 +129,21 @@ impl Cluster {
         }
         self.schedule(LOOK_INTERVAL, Event::Look);
         Ok(false)
+    }
+
+    fn check_at_rest(&self) -> Result<(), String> {
+        let kept = self.profile.kept_entries;
+        self.present().filter_map(|member| Some((member.id, member.node.as_ref()?))).try_for_each(
+            |(id, node)| {
+                let checked = bounds::check_at_rest(node, kept);
+                checked.map_err(|broken| format!("node {id}: {broken}"))
+            },
+        )
+    }
+
+    /// Those who have not left.
+    pub(super) fn present(&self) -> impl Iterator<Item = &Member> {
+        self.nodes.iter().filter(|member| !member.is_gone)
     }
 
     fn describe_nodes(&self) -> String {
@@ -157,12 +174,11 @@ impl Cluster {
     /// Whether all who belong to the cluster have their votes and the same state. Who was
     /// let out need not know.
     fn agree(&self) -> bool {
-        let present = self.nodes.iter().filter(|member| !member.is_gone);
-        let states = present.clone().filter_map(|member| member.node.as_ref());
+        let states = self.present().filter_map(|member| member.node.as_ref());
         let newest = states.map(|node| node.store().committed()).max_by_key(|state| state.index());
         let Some(newest) = newest else { return false };
         let belongs = |member: &&Member| newest.configuration().lists(member.id);
-        present.filter(belongs).all(|member| {
+        self.present().filter(belongs).all(|member| {
             member.node.as_ref().is_some_and(|node| {
                 let committed = node.store().committed();
                 let at_end = node.state().commit == node.state().log.last_index();
