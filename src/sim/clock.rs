@@ -39,6 +39,11 @@ impl SimClock {
         Instant(at.0 + clamped((ahead * u128::from(TRUE_RATE)).div_ceil(u128::from(self.rate))))
     }
 
+    /// Whether it keeps up with time.
+    pub fn is_true(&self) -> bool {
+        self.rate == TRUE_RATE
+    }
+
     /// From now on it runs at this rate.
     pub fn set_rate(&mut self, now: Instant, rate: u64) {
         *self = Self::new(now, self.shows(now), rate);

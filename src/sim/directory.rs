@@ -23,8 +23,8 @@ pub struct SimDirectory {
     room: Option<u64>,
     /// What goes wrong next.
     trouble: Option<Trouble>,
-    /// The last write that did not get where it should: its file, place and bytes.
-    strayed: Option<(u64, usize, Bytes)>,
+    /// The file in which a write strayed that is not synced yet.
+    straying: Option<u64>,
     /// What went wrong, and how often.
     mishaps: BTreeMap<&'static str, u64>,
 }
@@ -100,6 +100,7 @@ impl SimDirectory {
 
     /// The power fails: of what was not synced, nothing, a part or all remains.
     pub fn lose_power(&mut self, random: &mut fastrand::Rng) {
+        self.straying = None;
         let remains = Remains::draw(random);
         for renaming in std::mem::take(&mut self.unsynced_names) {
             if remains.keeps(random) {
@@ -164,29 +165,20 @@ impl SimDirectory {
         self.trouble = trouble;
     }
 
-    /// Whether a write strayed, and nothing was written in its place since.
-    pub fn has_strayed(&self) -> bool {
-        self.strayed.is_some()
+    /// Whether a write has strayed that is not synced yet.
+    pub fn is_straying(&self) -> bool {
+        self.straying.is_some()
     }
 
-    fn forget_overwritten(&mut self, name: &str, written: std::ops::Range<usize>) {
-        let number = self.names.get(name);
-        let is_it = |(file, offset, _): &(u64, usize, Bytes)| {
-            Some(file) == number && written.contains(offset)
-        };
-        if self.strayed.as_ref().is_some_and(is_it) {
-            self.strayed = None;
+    /// Everything that was written is on the disk, where it should be.
+    pub fn settle(&mut self) {
+        self.unsynced_names.clear();
+        self.durable_names.clone_from(&self.names);
+        for file in self.files.values_mut() {
+            file.unsynced.clear();
+            file.durable.clone_from(&file.content);
         }
-    }
-
-    /// The last write that strayed gets where it should after all. Returns whether there was
-    /// one.
-    pub fn put_right(&mut self) -> bool {
-        let Some((file, offset, piece)) = self.strayed.take() else { return false };
-        let Some(file) = self.files.get_mut(&file) else { return false };
-        put(&mut file.content, offset, &piece);
-        put(&mut file.durable, offset, &piece);
-        true
+        self.straying = None;
     }
 
     /// What went wrong since this was asked last, and how often.
@@ -226,9 +218,9 @@ impl SimDirectory {
         if let Some(draw) = draw {
             let sectors = (length / SECTOR_BYTES).max(1);
             let elsewhere = from + draw % sectors * SECTOR_BYTES;
-            file.unsynced.push((elsewhere, piece.clone()));
+            file.unsynced.push((elsewhere, piece));
         }
-        self.strayed = Some((number, offset, piece));
+        self.straying = Some(number);
         self.count(if draw.is_some() { "misdirected writes" } else { "lost writes" });
     }
 
@@ -342,7 +334,6 @@ impl Directory for SimDirectory {
             return Err(DiskError::Failed(format!("{name}: a write failed")));
         }
         self.file_mut(name)?.write_at(offset, bytes);
-        self.forget_overwritten(name, offset..offset + bytes.len());
         if let Some(draw) = self.take_stray(name, offset) {
             self.let_stray(name, draw);
         }
@@ -359,6 +350,7 @@ impl Directory for SimDirectory {
             return Err(DiskError::Failed(format!("{name}: a sync failed")));
         }
         self.file_mut(name)?.sync();
+        self.straying = self.straying.filter(|file| self.names.get(name) != Some(file));
         Ok(())
     }
 

@@ -127,17 +127,16 @@ impl Disk {
         Err(format!("said to be durable to {said:?}, found to {end:?}, in doubt: {doubt:?}"))
     }
 
-    /// The node has said, or may say now, that its log is durable to this end. What it had said
-    /// and has lost counts for as long as it is in doubt about it.
+    /// The node says, or may say, that its log is durable to this end. What it had said and has
+    /// lost counts for as long as it is in doubt about it.
     pub fn note_said(&mut self, node: &ReplicaNode) {
         let state = node.state();
         let durable = state.log.durable();
         let end = (state.log.term_at(durable).unwrap_or_default(), durable);
-        self.said = match (self.is_whole, state.in_doubt.is_there(), state.in_doubt.bound()) {
-            (true, ..) => self.said.max(end),
-            (false, true, None) => self.said.max(end),
-            (false, true, Some(bound)) => self.said.min(bound).max(end),
-            (false, false, _) => end,
+        self.said = match (state.in_doubt.is_there(), state.in_doubt.bound()) {
+            (false, _) => end,
+            (true, None) => self.said.max(end),
+            (true, Some(bound)) => self.said.min(bound).max(end),
         };
     }
 
@@ -195,14 +194,22 @@ impl Disk {
         self.may_lack_the_end
     }
 
+    /// Whether a start would find that nobody knows how far the log went.
+    pub fn has_boundless_doubt(&self) -> bool {
+        let found = disk::examine(&self.directory);
+        found.is_ok_and(|found| found.recovered.doubt == Some(Doubt { upto: None }))
+    }
+
     /// The end of the log that its node may have said to be durable.
     pub fn said(&self) -> LogEnd {
         self.said
     }
 
-    /// Looks whether it is repaired, and holds again all that its running node relies on.
+    /// Looks whether it is repaired, and holds again all that its running node relies on, which
+    /// has no batch under way.
     pub fn note_repair(&mut self, node: &ReplicaNode) {
-        if self.is_whole || node.state().in_doubt.is_there() || !node.state().is_voter() {
+        let is_sure = !node.state().in_doubt.is_there() && node.state().is_voter();
+        if self.is_whole || !is_sure || self.directory.is_straying() {
             return;
         }
         let found = disk::examine(&self.directory.without_unsynced());
@@ -290,11 +297,13 @@ impl Disk {
         if let Some(forgetful) = &self.forgetful {
             self.directory = forgetful.before.clone();
         }
+        let before = (!self.is_whole).then(|| self.directory.clone());
         self.directory.lose_power(random);
-        // A write that was lost together with the marker behind it leaves nothing that tells
-        // of it: docs/disk-format.md, "What is not noticed". Then it was not lost.
-        if self.directory.has_strayed() && !self.is_noticed() {
-            self.directory.put_right();
+        // What was damaged and the marker behind it are gone, and nothing is left that tells of
+        // it: docs/disk-format.md, "What is not noticed". Then nothing was lost at all.
+        if let Some(mut before) = before.filter(|_| !self.is_noticed()) {
+            before.settle();
+            self.directory = before;
         }
     }
 

@@ -4,23 +4,24 @@
 //! It judges nothing. It finds every entry that can still be read, wherever it stands; what
 //! the node makes of the directory is held against that.
 
-use std::collections::BTreeSet;
+use bytes::Bytes;
 
-use crate::disk::{Directory, LogEnd, SECTOR_BYTES};
-use crate::types::{DirectoryId, LogIndex, Term};
+use crate::disk::{Directory, SECTOR_BYTES};
+use crate::entry::{Entry, EntryKind};
+use crate::types::{DirectoryId, LogIndex, LogTime, Term};
 
 const STAMP_BYTES: usize = 64;
 
 /// What was found.
 #[derive(Debug, Default)]
 pub struct Reading {
-    /// Every entry: its index and its chain value, which stands for all before it as well.
-    pub entries: BTreeSet<(LogIndex, u32)>,
-    /// The index and term of every entry, and of every snapshot.
-    pub ends: BTreeSet<LogEnd>,
+    /// Every entry, in no particular order.
+    pub entries: Vec<Entry>,
     /// What the newest intact snapshot covers; zero: there is none.
     pub snapshot: LogIndex,
-    /// Whether the file `meta` says that the log may have gone on, nobody knows how far.
+    /// Up to where the log may have gone on, by the file `meta` and by the last batch.
+    pub may_end: LogIndex,
+    /// Whether the file `meta` says that nobody knows how far.
     pub boundless_doubt: bool,
     /// Where the last batch of the log begins: its segment, and the sector in it.
     pub last_batch: Option<(String, usize)>,
@@ -40,7 +41,7 @@ pub fn read(directory: &dyn Directory, id: DirectoryId) -> Reading {
                 read_segment((&name, number), id, &bytes, &mut newest, &mut reading);
             }
             Some(("snapshot", Ok(_))) => read_snapshot(&bytes, &mut reading),
-            _ if name == "meta" => reading.boundless_doubt = is_doubt_boundless(&bytes),
+            _ if name == "meta" => read_doubt(&bytes, &mut reading),
             _ => {}
         }
     }
@@ -88,6 +89,9 @@ fn note_end(reading: &mut Reading, newest: &mut u64, (name, at): (&str, usize), 
         reading.last_batch = Some((name.to_owned(), at.saturating_sub(part as usize)));
         reading.is_proven = false;
     }
+    if batch >= *newest {
+        reading.may_end = reading.may_end.max(LogIndex(u64_at(sector, 40)));
+    }
     reading.is_proven |= batch >= *newest && !is_part;
 }
 
@@ -108,11 +112,21 @@ fn take_records(stream: &mut Vec<u8>, reading: &mut Reading) {
         }
         let record: Vec<u8> = stream.drain(..end).skip(2).collect();
         if record.len() >= 31 && matches!(record[0], 1 | 3) {
-            let (index, term) = (LogIndex(u64_at(&record, 1)), Term(u64_at(&record, 9)));
-            reading.entries.insert((index, u32_at(&record, 27)));
-            reading.ends.insert((term, index));
+            reading.entries.extend(entry(&record[1..]));
         }
     }
+}
+
+fn entry(bytes: &[u8]) -> Option<Entry> {
+    Some(Entry {
+        index: LogIndex(u64_at(bytes, 0)),
+        term: Term(u64_at(bytes, 8)),
+        time: LogTime(u64_at(bytes, 16)),
+        kind: EntryKind::from_byte(bytes[24])?,
+        version: bytes[25],
+        chain: u32_at(bytes, 26),
+        payload: Bytes::copy_from_slice(&bytes[30..]),
+    })
 }
 
 /// Notes the snapshot if each of its checksums is right, and its last block is there.
@@ -135,15 +149,17 @@ fn read_snapshot(bytes: &[u8], reading: &mut Reading) {
         }
         rest = &rest[length..];
     }
-    let (index, term) = (LogIndex(u64_at(bytes, 12)), Term(u64_at(bytes, 20)));
-    reading.snapshot = reading.snapshot.max(index);
-    reading.ends.insert((term, index));
+    reading.snapshot = reading.snapshot.max(LogIndex(u64_at(bytes, 12)));
 }
 
-fn is_doubt_boundless(meta: &[u8]) -> bool {
+fn read_doubt(meta: &[u8], reading: &mut Reading) {
     let copies = [0, 4_096].into_iter().filter_map(|at| meta.get(at..at + SECTOR_BYTES));
     let sound = copies.filter(|copy| crc32fast::hash(&copy[..508]) == u32_at(copy, 508));
-    sound.max_by_key(|copy| u64_at(copy, 12)).is_some_and(|copy| copy[60] == 2)
+    let Some(newest) = sound.max_by_key(|copy| u64_at(copy, 12)) else { return };
+    reading.boundless_doubt = newest[60] == 2;
+    if newest[60] == 1 {
+        reading.may_end = reading.may_end.max(LogIndex(u64_at(newest, 69)));
+    }
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> u16 {

@@ -39,11 +39,11 @@ pub fn print(report: &Report) -> Result<(), Failure> {
 pub fn print_faults(
     faults: impl Iterator<Item = (&'static str, u64)>,
 ) -> Result<(), Failure> {
-    print_line("  faults:")?;
     let injected: Vec<String> = faults
         .filter(|(_, count)| *count > 0)
         .map(|(kind, count)| format!("{kind} {count}"))
         .collect();
+    print_line(if injected.is_empty() { "  no faults" } else { "  faults:" })?;
     for faults in injected.chunks(FAULTS_PER_LINE) {
         print_line(&format!("    {}", faults.join(", ")))?;
     }

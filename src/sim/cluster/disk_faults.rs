@@ -57,7 +57,7 @@ impl Cluster {
     /// Sees who holds again all that it ever relied on.
     pub(super) fn note_repairs(&mut self) {
         for member in &mut self.nodes {
-            if let Some(node) = &member.node {
+            if let Some(node) = member.node.as_ref().filter(|_| member.writing.is_idle()) {
                 member.disk.note_repair(node);
             }
         }
@@ -106,7 +106,7 @@ impl Cluster {
             (None, _) if name.starts_with("journal") => return,
             _ => self.random.usize(..sectors),
         };
-        if last_batch.is_some_and(|batch| batch == (name.clone(), sector)) {
+        if last_batch.as_ref().is_some_and(|batch| *batch == (name.clone(), sector)) {
             return;
         }
         let damage = [Damage::Zeroed, Damage::Flipped, Damage::Misplaced][self.random.usize(..3)];

@@ -42,6 +42,8 @@ pub struct Cluster {
     faults_cease_at: Instant,
     calm: bool,
     snapshots_written: u64,
+    /// Whether any node has asked another for a snapshot.
+    has_fetched: bool,
     fault_counts: BTreeMap<&'static str, u64>,
     events_handled: u64,
     turns: u64,
@@ -88,6 +90,7 @@ impl Cluster {
             faults_cease_at: Instant(0) + profile.duration,
             calm: false,
             snapshots_written: 0,
+            has_fetched: false,
             fault_counts: BTreeMap::new(),
             events_handled: 0,
             turns: 0,
@@ -101,6 +104,9 @@ impl Cluster {
 
     /// Runs until everything is settled.
     pub fn run(mut self) -> Result<Report, Box<Failure>> {
+        let untrue = |member: &&Member| !member.clock.is_true();
+        let untrue = self.nodes.iter().filter(untrue).count();
+        self.fault_counts.insert("clocks too fast or too slow", untrue as u64);
         self.schedule_all();
         let ended = loop {
             let Some(((at, _), event)) = self.events.pop_first() else {
@@ -199,6 +205,7 @@ impl Cluster {
     fn transmit(&mut self, from: Endpoint, to: Endpoint, frame: &[u8]) {
         let kind = frame.get(3).and_then(|byte| Kind::from_byte(*byte));
         if let Some(kind) = kind {
+            self.has_fetched |= kind == Kind::SnapshotRequest;
             self.trace.add(self.now, trace::Event::Frame(kind, from, to));
         }
         for arrival in self.network.transmit(self.now, (from, to), frame, &self.profile) {

@@ -9,13 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Cluster;
 use super::member::Member;
 use crate::sim::second_reading::Reading;
-use crate::types::{DirectoryId, LogIndex, ServerId, Term};
+use crate::entry::Entry;
+use crate::types::{DirectoryId, LogIndex, ServerId};
 
 /// What those who are left can still read, all together.
 #[derive(Debug, Default)]
 struct Left {
-    entries: BTreeSet<(LogIndex, u32)>,
-    indexes: BTreeSet<LogIndex>,
+    entries: BTreeMap<(LogIndex, u32), Entry>,
     /// Everything up to here is in some snapshot.
     snapshot: LogIndex,
 }
@@ -54,7 +54,7 @@ impl Cluster {
     ) -> Option<String> {
         let votes = |member: &Member| voters.get(&member.id) == Some(&member.disk.id());
         let may_vote = |(member, reading): &&(&Member, Reading)| {
-            votes(member) && !(reading.boundless_doubt && member.disk.may_lack_the_end())
+            votes(member) && !is_vote_lost(member, reading)
         };
         let able = left.iter().filter(may_vote);
         let whole = able.clone().filter(|(member, _)| is_whole(member)).count();
@@ -74,19 +74,24 @@ impl Cluster {
         let readable = Left::of(left);
         let mut committed = self.checks.committed_chains();
         let is_lost = |(index, chain): &(LogIndex, u32)| {
-            *index > readable.snapshot.max(LogIndex(1)) && !readable.entries.contains(&(*index, *chain))
+            *index > readable.snapshot.max(LogIndex(1)) && !readable.entries.contains_key(&(*index, *chain))
         };
         if let Some((index, _)) = committed.find(is_lost) {
             return Some(format!("no copy of entry {index} is left"));
         }
         let in_doubt = left.iter().filter(|(member, _)| !is_whole(member));
-        let said = in_doubt.map(|(member, _)| member.disk.said().1).max().unwrap_or_default();
-        let first = self.checks.committed() + 1;
-        (first..=said.0).map(LogIndex).find_map(|index| {
-            let is_lost = !readable.indexes.contains(&index) && index > readable.snapshot;
-            is_lost.then(|| format!("no copy of entry {index} is left, which may be committed"))
-        })
+        let ends = in_doubt.map(|(member, reading)| member.disk.said().1.max(reading.may_end));
+        let upto = ends.max().unwrap_or_default();
+        let lost = readable.first_lost(self.checks.committed_chains().last()?, upto)?;
+        Some(format!("no copy of entry {lost} is left, which may be committed"))
     }
+}
+
+/// Whether the end of its journal was hit, so that nobody knows what it has acknowledged. It
+/// says so, or will as soon as it is started.
+fn is_vote_lost(member: &Member, reading: &Reading) -> bool {
+    let will_doubt = member.node.is_none() && member.disk.has_boundless_doubt();
+    member.disk.may_lack_the_end() && (reading.boundless_doubt || will_doubt)
 }
 
 /// Whether nothing that it relied on is lost, or it says so itself.
@@ -100,17 +105,35 @@ impl Left {
     fn of(left: &[(&Member, Reading)]) -> Self {
         let mut all = Self::default();
         for (member, reading) in left {
-            all.entries.extend(&reading.entries);
-            all.indexes.extend(reading.ends.iter().map(|(_, index): &(Term, LogIndex)| *index));
             all.snapshot = all.snapshot.max(reading.snapshot);
+            all.add(reading.entries.iter().cloned());
             let Some(node) = &member.node else { continue };
             let log = &node.state().log;
             all.snapshot = all.snapshot.max(log.base().index);
-            for index in (log.base().index.0 + 1..=log.last_index().0).map(LogIndex) {
-                all.entries.extend(log.chain_at(index).map(|chain| (index, chain)));
-                all.indexes.insert(index);
-            }
+            let indexes = (log.base().index.0 + 1..=log.last_index().0).map(LogIndex);
+            all.add(indexes.filter_map(|index| log.entry(index).cloned()));
         }
         all
+    }
+
+    fn add(&mut self, entries: impl Iterator<Item = Entry>) {
+        self.entries.extend(entries.map(|entry| ((entry.index, entry.chain), entry)));
+    }
+
+    /// Behind the last entry that is certainly committed, up to what may be: the first of which
+    /// no copy goes on from those before it.
+    fn first_lost(&self, (committed, chain): (LogIndex, u32), upto: LogIndex) -> Option<LogIndex> {
+        let mut chains = BTreeSet::from([chain]);
+        for index in (committed.0 + 1..=upto.0).map(LogIndex) {
+            let here = self.entries.range((index, 0)..=(index, u32::MAX)).map(|(_, entry)| entry);
+            let goes_on = |entry: &&Entry| {
+                chains.iter().any(|chain| entry.chain_after(*chain) == entry.chain)
+            };
+            chains = here.filter(goes_on).map(|entry| entry.chain).collect();
+            if chains.is_empty() {
+                return Some(index);
+            }
+        }
+        None
     }
 }

@@ -30,6 +30,13 @@ pub(super) struct Writing {
     cut_after_next: Option<LogIndex>,
 }
 
+impl Writing {
+    /// Whether no batch is on its way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.batch.is_none()
+    }
+}
+
 impl Cluster {
     /// Tells the node of its room, and takes a snapshot that it wants written.
     pub(super) fn tend_disk(&mut self, place: usize) {
