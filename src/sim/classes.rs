@@ -60,10 +60,8 @@ impl FaultClass {
             kept_entries: drawn.kept_entries,
             ..Profile::calm(drawn.nodes)
         };
-        let some = Profile {
-            interval: drawn.interval.or(Some(Duration::from_secs(1))),
-            ..none.clone()
-        };
+        let some =
+            Profile { interval: drawn.interval.or(Some(Duration::from_secs(1))), ..none.clone() };
         match self {
             Self::All => drawn,
             Self::None => none,

@@ -196,18 +196,15 @@ impl SimDirectory {
         *self.mishaps.entry(mishap).or_default() += 1;
     }
 
-    /// Whether this write is the one that strays, and to where.
-    fn take_stray(&mut self, name: &str, offset: usize) -> Option<Option<usize>> {
-        let Some(Trouble::Stray { draw, meta_copy }) = self.trouble else { return None };
-        if name == META && offset / META_COPY != meta_copy {
-            return None;
-        }
-        self.trouble = None;
-        Some(draw)
+    /// Whether this write is the one that strays.
+    fn strays(&self, name: &str, offset: usize) -> bool {
+        let Some(Trouble::Stray { meta_copy, .. }) = self.trouble else { return false };
+        name != META || offset / META_COPY == meta_copy
     }
 
     /// The sector that was written last will not be where it should once it is synced.
-    fn let_stray(&mut self, name: &str, draw: Option<usize>) {
+    fn let_stray(&mut self, name: &str) {
+        let Some(Trouble::Stray { draw, .. }) = self.trouble.take() else { return };
         let Some(&number) = self.names.get(name) else { return };
         let Some(file) = self.files.get_mut(&number) else { return };
         let Some((offset, piece)) = file.unsynced.pop() else { return };
@@ -334,8 +331,8 @@ impl Directory for SimDirectory {
             return Err(DiskError::Failed(format!("{name}: a write failed")));
         }
         self.file_mut(name)?.write_at(offset, bytes);
-        if let Some(draw) = self.take_stray(name, offset) {
-            self.let_stray(name, draw);
+        if self.strays(name, offset) {
+            self.let_stray(name);
         }
         Ok(())
     }

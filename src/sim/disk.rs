@@ -214,7 +214,9 @@ impl Disk {
         }
         let found = disk::examine(&self.directory.without_unsynced());
         self.is_whole = found.is_ok_and(|found| {
-            found.flaws.is_empty() && found.recovered.doubt.is_none() && self.check(&found.recovered).is_ok()
+            found.flaws.is_empty()
+                && found.recovered.doubt.is_none()
+                && self.check(&found.recovered).is_ok()
         });
         self.may_lack_the_end &= !self.is_whole;
     }

@@ -13,6 +13,7 @@ const OPERATIONS_PER_MINUTE: u64 = 1_000;
 
 /// What may go wrong in a run. Each seed draws a part of it: a run with few kinds of
 /// faults reaches states that one with all of them never does.
+#[allow(clippy::struct_excessive_bools, reason = "each is a fault of its own")]
 #[derive(Clone, Debug, PartialEq)]
 pub struct Profile {
     /// How many nodes: 1, 3, 5 or 7.

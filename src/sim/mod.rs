@@ -24,7 +24,7 @@ mod workload;
 pub use classes::FaultClass;
 pub use damage::Damage;
 pub use directory::{SimDirectory, Trouble};
-pub use faults::Profile;
+pub use faults::{Profile, Weights};
 
 use std::fmt;
 

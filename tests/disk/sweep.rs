@@ -99,7 +99,8 @@ fn sweep(stage: &Stage, step: usize, (at_once, late): (&[ServerId], &[ServerId])
         .flat_map(|(name, sectors)| (0..sectors).map(move |sector| (name.clone(), sector)));
     for (number, (name, sector)) in sectors.enumerate().filter(|(at, _)| at % step == 0) {
         // A coarse sweep takes the faults in turn.
-        let faults = Damage::ALL.iter().cycle().skip(number / step).take(if step == 1 { 4 } else { 1 });
+        let faults =
+            Damage::ALL.iter().cycle().skip(number / step).take(if step == 1 { 4 } else { 1 });
         for fault in faults {
             let Some(directory) = damaged(intact, &name, sector, *fault) else { continue };
             let what = format!("{name}, sector {sector} {fault:?}");

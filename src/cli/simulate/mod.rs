@@ -33,6 +33,9 @@ A seed fixes everything: the same one gives the same history on any machine.
 Example: quorate simulate --seeds 0..500
 ";
 
+/// The longest run that is asked for: all that its clients saw is kept in memory.
+const MINUTES_MAX: u64 = 1_440;
+
 /// Runs `quorate simulate`.
 pub fn run(words: &[String]) -> Outcome {
     let mut options = Options::new();
@@ -65,14 +68,10 @@ fn read_wishes(words: &Words) -> Result<Wishes, Failure> {
     }
     let class = words.value("faults").unwrap_or_else(|| FaultClass::All.name().to_owned());
     let names = FaultClass::EACH.map(FaultClass::name).join(", ");
-    let faults = FaultClass::named(&class).ok_or_else(|| {
-        Failure::usage(format!("--faults is '{class}'; expected one of {names}"))
-    })?;
+    let faults = FaultClass::named(&class)
+        .ok_or_else(|| Failure::usage(format!("--faults is '{class}'; expected one of {names}")))?;
     Ok(Wishes { nodes, minutes, faults, traced: words.has("trace") })
 }
-
-/// The longest run that is asked for: all that its clients saw is kept in memory.
-const MINUTES_MAX: u64 = 1_440;
 
 fn parse_range(text: &str) -> Result<(u64, u64), Failure> {
     text.split_once("..")
@@ -103,17 +102,14 @@ fn run_one(seed: u64, wishes: Wishes, as_json: bool) -> Outcome {
 
 /// The command that runs this one seed.
 fn command(seed: u64, wishes: Wishes) -> String {
-    let mut command = format!("quorate simulate --seed {seed}");
-    if let Some(nodes) = wishes.nodes {
-        command += &format!(" --nodes {nodes}");
-    }
-    if let Some(minutes) = wishes.minutes {
-        command += &format!(" --minutes {minutes}");
-    }
-    if wishes.faults != FaultClass::All {
-        command += &format!(" --faults {}", wishes.faults.name());
-    }
-    command
+    let class = Some(wishes.faults.name()).filter(|_| wishes.faults != FaultClass::All);
+    let flags = [
+        Some(format!("quorate simulate --seed {seed}")),
+        wishes.nodes.map(|nodes| format!("--nodes {nodes}")),
+        wishes.minutes.map(|minutes| format!("--minutes {minutes}")),
+        class.map(|class| format!("--faults {class}")),
+    ];
+    flags.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

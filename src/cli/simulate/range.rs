@@ -162,8 +162,8 @@ impl Sums {
         if wishes.faults != FaultClass::None && injected == 0 {
             return Some(format!("no fault of the class {} happened", wishes.faults.name()));
         }
-        let too_many = self.done >= SEEDS_FOR_A_SHARE
-            && self.waived * 100 >= self.done * WAIVED_MAX;
+        let too_many =
+            self.done >= SEEDS_FOR_A_SHARE && self.waived * 100 >= self.done * WAIVED_MAX;
         too_many.then(|| format!("{} of {} seeds were waived", self.waived, self.done))
     }
 }

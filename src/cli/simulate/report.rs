@@ -36,9 +36,7 @@ pub fn print(report: &Report) -> Result<(), Failure> {
 }
 
 /// Prints how often which faults were injected.
-pub fn print_faults(
-    faults: impl Iterator<Item = (&'static str, u64)>,
-) -> Result<(), Failure> {
+pub fn print_faults(faults: impl Iterator<Item = (&'static str, u64)>) -> Result<(), Failure> {
     let injected: Vec<String> = faults
         .filter(|(_, count)| *count > 0)
         .map(|(kind, count)| format!("{kind} {count}"))

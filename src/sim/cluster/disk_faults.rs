@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::member::Member;
 use super::{Cluster, Event};
-use crate::disk::Directory;
+use crate::disk::{Directory, SECTOR_BYTES};
 use crate::sim::damage::Damage;
 use crate::sim::directory::Trouble;
 use crate::sim::trace;
@@ -149,10 +149,7 @@ impl Cluster {
             // docs/disk-format.md: "Damage to the sector of a last batch whose marker a loss of
             // power took". Nothing else may pass.
             return if reading.is_proven && !disk.may_lack_the_end() {
-                Err(format!(
-                    "node {}: {damage:?} of sector {sector} of {name} passes",
-                    place + 1
-                ))
+                Err(format!("node {}: {damage:?} of sector {sector} of {name} passes", place + 1))
             } else {
                 Ok(())
             };
@@ -200,9 +197,9 @@ impl Cluster {
 
 /// A file that holds something, and how many sectors it has.
 fn pick_file(files: &dyn Directory, random: &mut fastrand::Rng) -> Option<(String, usize)> {
-    let is_kept = |name: &String| !name.starts_with("spare-") && !name.ends_with(".new");
+    let is_kept = |name: &String| !name.starts_with("spare-") && !name.contains(".new");
     let mut names: Vec<String> = files.names().ok()?.into_iter().filter(is_kept).collect();
     let name = names.swap_remove(random.usize(..names.len()));
-    let sectors = files.read(&name).ok()?.len().div_ceil(crate::disk::SECTOR_BYTES);
+    let sectors = files.read(&name).ok()?.len().div_ceil(SECTOR_BYTES);
     (sectors > 0).then_some((name, sectors))
 }

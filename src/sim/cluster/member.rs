@@ -205,7 +205,7 @@ impl Cluster {
     /// Now and then the synced image is looked at: that takes too long for every turn.
     fn sample(&mut self, place: usize) -> Result<(), String> {
         self.turns += 1;
-        if self.turns % TURNS_PER_SAMPLE > 0 {
+        if !self.turns.is_multiple_of(TURNS_PER_SAMPLE) {
             return Ok(());
         }
         let checked = self.nodes[place].disk.check_synced();

@@ -249,7 +249,11 @@ impl Cluster {
             operations: self.workload.ended(),
             stale_reads: self.workload.stale_reads(),
             faults,
-            trace: if self.traced { self.trace.lines(|| self.workload.lines()) } else { Vec::new() },
+            trace: if self.traced {
+                self.trace.lines(|| self.workload.lines())
+            } else {
+                Vec::new()
+            },
             waived: self.waived,
             checksum: sums.fold(seen, |sum, state| sum.rotate_left(7) ^ state),
         }

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Cluster;
 use super::member::Member;
-use crate::sim::second_reading::Reading;
 use crate::entry::Entry;
+use crate::sim::second_reading::Reading;
 use crate::types::{DirectoryId, LogIndex, ServerId};
 
 /// What those who are left can still read, all together.
@@ -35,7 +35,9 @@ impl Cluster {
     /// The voters that count, and those of each change of them that may be under way.
     pub(super) fn electorates(&self) -> BTreeSet<BTreeMap<ServerId, DirectoryId>> {
         let of_logs = self.nodes.iter().filter_map(|member| match &member.node {
-            Some(node) if node.state().is_born() => Some(node.state().configuration().members.clone()),
+            Some(node) if node.state().is_born() => {
+                Some(node.state().configuration().members.clone())
+            }
             Some(_) => None,
             None => Some(member.disk.durable()?.configuration()?.1.members),
         });
@@ -74,7 +76,8 @@ impl Cluster {
         let readable = Left::of(left);
         let mut committed = self.checks.committed_chains();
         let is_lost = |(index, chain): &(LogIndex, u32)| {
-            *index > readable.snapshot.max(LogIndex(1)) && !readable.entries.contains_key(&(*index, *chain))
+            *index > readable.snapshot.max(LogIndex(1))
+                && !readable.entries.contains_key(&(*index, *chain))
         };
         if let Some((index, _)) = committed.find(is_lost) {
             return Some(format!("no copy of entry {index} is left"));
