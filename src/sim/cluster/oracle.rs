@@ -73,7 +73,13 @@ impl Cluster {
 
     /// An entry that is committed, or may be, and that nobody can read.
     fn lost_entry(&self, left: &[(&Member, Reading)]) -> Option<String> {
-        let readable = Left::of(left);
+        // Who lacks the change that brought a newcomer in does not know where to ask it.
+        let voters = self.checks.voters();
+        let is_known = |member: &Member| {
+            let place = usize::from(member.id.0) - 1;
+            place < self.profile.nodes || voters.contains_key(&member.id)
+        };
+        let readable = Left::of(left.iter().filter(|(member, _)| is_known(member)));
         let mut committed = self.checks.committed_chains();
         let is_lost = |(index, chain): &(LogIndex, u32)| {
             *index > readable.snapshot.max(LogIndex(1))
@@ -105,7 +111,7 @@ fn is_whole(member: &Member) -> bool {
 
 impl Left {
     /// Copies are in the journals and snapshots, and in the memory of nodes that run.
-    fn of(left: &[(&Member, Reading)]) -> Self {
+    fn of<'a>(left: impl Iterator<Item = &'a (&'a Member, Reading)>) -> Self {
         let mut all = Self::default();
         for (member, reading) in left {
             all.snapshot = all.snapshot.max(reading.snapshot);

@@ -12,6 +12,8 @@ use crate::types::LogIndex;
 
 /// How long what found no room waits before it is tried again.
 const NO_SPACE_PAUSE: Duration = Duration::from_secs(1);
+/// How much longer than a batch a snapshot takes.
+const SNAPSHOT_SYNCS: u32 = 10;
 /// How much longer a slow disk takes.
 const SLOWNESS: u32 = 30;
 
@@ -47,7 +49,7 @@ impl Cluster {
         let Some(snapshot) = node.take_snapshot() else { return };
         member.writing.snapshot = Some(snapshot);
         let life = member.life;
-        let takes = self.sync_time(place) * 10;
+        let takes = self.sync_time(place, SNAPSHOT_SYNCS);
         self.schedule(takes, Event::SnapshotWritten { place, life });
     }
 
@@ -76,7 +78,7 @@ impl Cluster {
         self.note_mishaps(place);
         match written {
             Ok(()) => {
-                let takes = self.sync_time(place);
+                let takes = self.sync_time(place, 1);
                 self.schedule(takes, Event::Synced { place, life });
             }
             Err(DiskError::NoSpace) => {
@@ -171,13 +173,14 @@ impl Cluster {
         self.schedule(down, Event::Restart(place));
     }
 
-    fn sync_time(&mut self, place: usize) -> Duration {
+    /// How long the disk takes for what is so many times as much as a batch.
+    fn sync_time(&mut self, place: usize, times: u32) -> Duration {
         if !self.calm && self.random.f64() < self.profile.disk_stalls {
             self.count("disk stalls");
             let longest = if self.random.u8(..8) == 0 { 8_000_000 } else { 1_000_000 };
             return Duration::from_micros(self.random.u64(..longest));
         }
-        let usual = self.profile.sync.mul_f64(0.5 + self.random.f64());
+        let usual = times * self.profile.sync.mul_f64(0.5 + self.random.f64());
         if self.nodes[place].slow_until > self.now { usual * SLOWNESS } else { usual }
     }
 
