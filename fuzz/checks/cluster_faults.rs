@@ -308,8 +308,9 @@ impl Cluster {
         let now = self.now;
         let Some(Place::Up(life)) = self.places.get_mut(&id) else { return };
         let sent = life.end_turn(now);
+        let commit = life.node.state().commit;
         for (_, frame) in &sent {
-            if let Err(broken) = self.checks.frame_leaves(frame) {
+            if let Err(broken) = self.checks.frame_leaves(frame, commit) {
                 panic!("{broken}");
             }
         }

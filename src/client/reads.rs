@@ -193,6 +193,9 @@ impl Client {
 
     pub(super) fn give_up_read(&mut self, id: AskId) {
         let Some(read) = self.reads.get(&id) else { return };
+        if !read.stale {
+            self.servers.forsake(read.target);
+        }
         let waited = self.config.timeout.as_secs_f64();
         let address = self.servers.address(read.target);
         let sentence = format!("no answer within {waited} s, last asked {address}");

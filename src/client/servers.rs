@@ -88,6 +88,14 @@ impl Servers {
         self.preferred = server;
     }
 
+    /// An operation was given up that this one was asked last: the next begins with another. With
+    /// a short time for each, none would ever come to ask one.
+    pub fn forsake(&mut self, server: ServerIndex) {
+        if self.preferred == server {
+            self.preferred = self.after(server);
+        }
+    }
+
     /// This one answers; better than one that does not.
     pub fn suggest(&mut self, server: ServerIndex) {
         if self.known[self.preferred.0].life.is_none() {

@@ -265,9 +265,12 @@ impl ReplicaNode {
         Ok(())
     }
 
+    /// A learner may know a higher term too, from a candidate whose disk was lost since. It
+    /// follows nobody in a lower one, so it would never learn more if it was not heeded.
     fn on_acknowledge(&mut self, sender: Sender, answer: &Acknowledge) -> Result<(), DropCause> {
         let Self { state, effects: fx, .. } = self;
-        if answer.term > state.term && state.is_voting_peer(sender.id) {
+        let learns = state.configuration().learners.contains(&sender.id);
+        if answer.term > state.term && (learns || state.is_voting_peer(sender.id)) {
             check_term(answer.term)?;
             self.step_down_to(answer.term);
         } else if answer.term == state.term && state.role == Role::Leader {

@@ -18,6 +18,8 @@ use crate::wire::{ListedValue, Query};
 
 /// Few keys, so that operations meet.
 pub const KEYS: u8 = 5;
+/// After so many operations the keys are others.
+const KEY_LIFE: usize = 400;
 /// How long an operation may take before its client gives up.
 const TIMEOUTS: [Duration; 3] =
     [Duration::from_millis(400), Duration::from_secs(2), Duration::from_secs(20)];
@@ -37,6 +39,8 @@ pub struct Actor {
     pub width: usize,
     /// It is gone after a single operation.
     pub one_shot: bool,
+    /// It asks one server alone.
+    pub knows_one: bool,
     /// The last version and value that it knows of a key.
     known: BTreeMap<Bytes, (u64, Bytes)>,
 }
@@ -65,15 +69,22 @@ pub enum Asked {
 }
 
 impl Actor {
-    /// A client at an address of its own, with a nature drawn for it.
-    pub fn new(address: u16, servers: usize, now: Instant, random: &mut fastrand::Rng) -> Self {
+    /// A client at the address, with a nature drawn for it. Unless it is to know all servers
+    /// it may know one alone.
+    pub fn new(
+        address: u16,
+        (servers, knows_all): (usize, bool),
+        now: Instant,
+        random: &mut fastrand::Rng,
+    ) -> Self {
         let one_shot = random.u8(..4) == 0;
         let mut all: Vec<SocketAddr> =
             (0..servers).map(|place| Endpoint::Node(place).address()).collect();
         random.shuffle(&mut all);
-        if random.u8(..4) == 0 {
+        if random.u8(..4) == 0 && !knows_all {
             all.truncate(1);
         }
+        let knows_one = all.len() < servers;
         let config = ClientConfig {
             cluster: ClusterHash::of(CLUSTER),
             servers: all,
@@ -88,6 +99,7 @@ impl Actor {
             acts_at: now,
             width: if one_shot { 1 } else { random.usize(1..4) },
             one_shot,
+            knows_one,
             known: BTreeMap::new(),
         }
     }
@@ -106,7 +118,7 @@ impl Actor {
         random: &mut fastrand::Rng,
     ) -> (Ask, Bytes, Kind) {
         let number = random.u8(..KEYS);
-        let key = key_of(number);
+        let key = key_of(record, number);
         let value = draw_value(record, large, random);
         let reads = if self.one_shot { 5..10 } else { 0..10 };
         match random.u8(reads) {
@@ -124,7 +136,7 @@ impl Actor {
                 (Ask::Execute(operation), key, Kind::Delete)
             }
             6 => {
-                let counter = Bytes::from(format!("counter-{}", number % 2));
+                let counter = Bytes::from(format!("counter-{}.{}", record / KEY_LIFE, number % 2));
                 let by = random.i64(1..10);
                 let operation = operation::Operation::Increment { key: counter.clone(), by };
                 (Ask::Execute(operation), counter, Kind::Increment { by })
@@ -206,9 +218,10 @@ impl Actor {
     }
 }
 
-/// The name of a key that clients write.
-pub fn key_of(number: u8) -> Bytes {
-    Bytes::from(format!("key-{number}"))
+/// The name of a key that clients write about the time of this operation. In a long run there
+/// are others later: what is checked of a key takes long when much of it is unknown.
+pub fn key_of(record: usize, number: u8) -> Bytes {
+    Bytes::from(format!("key-{}.{number}", record / KEY_LIFE))
 }
 
 /// A value that no other operation writes. Some take several entries.

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use super::bounds;
 use crate::codec::Reader;
 use crate::configuration::Configuration;
 use crate::entry::EntryKind;
 use crate::history::{self, Operation, Verdict};
 use crate::replica::ReplicaNode;
 use crate::types::{DirectoryId, Incarnation, LogIndex, ServerId, Term};
-use crate::wire::{self, Kind, Message, Role};
+use crate::wire::{self, Header, Kind, Message, Role, VoteReply};
 
 /// What is known of the run so far, across crashes and restarts.
 #[derive(Debug, Default)]
@@ -70,6 +71,7 @@ impl Checks {
         place: usize,
         node: &ReplicaNode,
     ) -> Result<Option<TurningPoint>, String> {
+        bounds::check(node).map_err(|broken| format!("node {}: {broken}", place + 1))?;
         let state = node.state();
         let now = Seen {
             life: (state.identity.directory, state.incarnation),
@@ -196,20 +198,44 @@ impl Checks {
         Ok(())
     }
 
-    /// A frame leaves a node: a directory votes for one candidate in a term. Returns
-    /// who is given a vote by it.
+    /// A frame leaves a node that has committed up to here: a directory votes for one
+    /// candidate in a term, and no effect is shown that is not committed. Returns who is given
+    /// a vote by it.
     ///
     /// # Errors
     /// What it broke.
-    pub fn frame_leaves(&mut self, frame: &[u8]) -> Result<Option<ServerId>, String> {
-        if frame.get(3) != Some(&(Kind::VoteReply as u8)) {
+    pub fn frame_leaves(
+        &mut self,
+        frame: &[u8],
+        commit: LogIndex,
+    ) -> Result<Option<ServerId>, String> {
+        let tells = [Kind::VoteReply, Kind::Reply, Kind::Page].map(|kind| kind as u8);
+        if !frame.get(3).is_some_and(|kind| tells.contains(kind)) {
             return Ok(None);
         }
         let decoded = wire::decode(&bytes::Bytes::copy_from_slice(frame));
         let decoded = decoded.map_err(|cause| format!("a node sends a bad frame: {cause:?}"))?;
-        let (header, Message::VoteReply(vote)) = (decoded.header, decoded.message) else {
-            return Ok(None);
+        let header = decoded.header;
+        let shown = match decoded.message {
+            Message::VoteReply(vote) => return self.vote_leaves(&header, &vote),
+            Message::Reply(reply) => reply.settled.index,
+            Message::Page(page) => page.index,
+            _ => return Ok(None),
         };
+        if shown <= commit {
+            return Ok(None);
+        }
+        Err(format!(
+            "node {} shows index {shown} to a client, and has committed up to {commit}",
+            header.sender
+        ))
+    }
+
+    fn vote_leaves(
+        &mut self,
+        header: &Header,
+        vote: &VoteReply,
+    ) -> Result<Option<ServerId>, String> {
         if !vote.granted || vote.pre_vote {
             return Ok(None);
         }
@@ -233,6 +259,16 @@ impl Checks {
             Verdict::Linearizable => Ok(()),
             verdict => Err(format!("the clients' history: {verdict:?}")),
         }
+    }
+
+    /// Each committed entry, by its index and chain value.
+    pub fn committed_chains(&self) -> impl Iterator<Item = (LogIndex, u32)> {
+        (1..).map(LogIndex).zip(self.committed.iter().map(|entry| entry.chain))
+    }
+
+    /// The voters of the last committed configuration.
+    pub fn voters(&self) -> &BTreeMap<ServerId, DirectoryId> {
+        &self.voters
     }
 
     /// In how many terms a leader was seen.

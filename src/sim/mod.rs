@@ -5,20 +5,27 @@
 //! to the byte, on any machine.
 
 mod actor;
+mod bounds;
 mod checks;
+mod classes;
+mod clock;
 mod cluster;
+mod damage;
 mod directory;
 mod disk;
 mod faults;
 mod network;
 mod operator;
+mod second_reading;
 mod stale_reads;
 mod trace;
 mod workload;
 
 pub use checks::{Checks, TurningPoint};
-pub use directory::SimDirectory;
-pub use faults::Profile;
+pub use classes::FaultClass;
+pub use damage::Damage;
+pub use directory::{SimDirectory, Trouble};
+pub use faults::{Profile, Weights};
 
 use std::fmt;
 
@@ -47,6 +54,11 @@ pub struct Report {
     pub stale_reads: u64,
     /// Faults injected, by kind.
     pub faults: Vec<(&'static str, u64)>,
+    /// All that happened, a line each, if that was wished.
+    pub trace: Vec<String>,
+    /// Why the cluster had not to recover, if it had not to and did not: what of its
+    /// directories is lost.
+    pub waived: Option<String>,
     /// A sum over the final states and all that the clients saw.
     pub checksum: u64,
 }
@@ -58,7 +70,7 @@ pub struct Failure {
     pub seed: u64,
     /// What must always hold, and did not.
     pub broken: String,
-    /// The last events before, readably.
+    /// The last events before, or all if that was wished, a line each.
     pub events: Vec<String>,
 }
 
@@ -72,6 +84,25 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// What a run is asked to be, where its seed is not to decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wishes {
+    /// How many nodes.
+    pub nodes: Option<usize>,
+    /// For how many virtual minutes faults go on.
+    pub minutes: Option<u64>,
+    /// Which faults there may be.
+    pub faults: FaultClass,
+    /// Whether everything that happened is told, and not only the last of it.
+    pub traced: bool,
+}
+
+impl Default for Wishes {
+    fn default() -> Self {
+        Self { nodes: None, minutes: None, faults: FaultClass::All, traced: false }
+    }
+}
+
 /// Runs one seed.
 ///
 /// # Errors
@@ -80,12 +111,20 @@ pub fn run(seed: u64) -> Result<Report, Box<Failure>> {
     run_with(seed, Profile::draw(seed))
 }
 
+/// Runs one seed as it is wished.
+///
+/// # Errors
+/// What it broke.
+pub fn run_as(seed: u64, wishes: Wishes) -> Result<Report, Box<Failure>> {
+    cluster::Cluster::new(seed, Profile::wished(seed, wishes), wishes.traced).run()
+}
+
 /// Runs one seed with faults of one's own choice.
 ///
 /// # Errors
 /// What it broke.
 pub fn run_with(seed: u64, profile: Profile) -> Result<Report, Box<Failure>> {
-    cluster::Cluster::new(seed, profile).run()
+    cluster::Cluster::new(seed, profile, false).run()
 }
 
 /// A source of randomness for one purpose: so that changes in one part of the

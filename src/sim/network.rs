@@ -10,8 +10,12 @@ use super::Profile;
 use crate::time::{Instant, micros};
 
 const PORT: u16 = 9717;
-/// The longest delay of a straggler.
-const STRAGGLER_DELAY_MAX: u64 = 60_000_000;
+/// The delay of a straggler, in microseconds, as powers of two: 16 ms up to four minutes, and
+/// each magnitude is as likely as any other.
+const STRAGGLER_DELAYS: std::ops::Range<u32> = 14..28;
+/// The share of frames of a burst that are lost, and of those that end it.
+const BURST_LOSS: f64 = 0.9;
+const BURST_END: f64 = 0.05;
 
 /// The ways between all nodes and clients.
 #[derive(Debug)]
@@ -19,10 +23,34 @@ pub struct Network {
     random: fastrand::Rng,
     /// Directions between nodes that are cut.
     cut: BTreeSet<(usize, usize)>,
+    /// Directions on which most of what is sent is lost at present.
+    bursts: BTreeSet<(Endpoint, Endpoint)>,
     calm: bool,
     hushed: bool,
-    /// What happened to frames: lost, repeated, delayed for long, corrupted.
-    pub counts: [u64; 4],
+    /// What happened to frames, by [`Mishap`].
+    counts: [u64; Mishap::NAMES.len()],
+}
+
+/// What may happen to a frame.
+#[derive(Clone, Copy, Debug)]
+enum Mishap {
+    Lost,
+    LostInBurst,
+    Repeated,
+    Delayed,
+    Corrupted,
+    Misdelivered,
+}
+
+impl Mishap {
+    const NAMES: [&str; 6] = [
+        "lost frames",
+        "frames lost in bursts",
+        "repeated frames",
+        "stragglers",
+        "corrupted frames",
+        "misdelivered frames",
+    ];
 }
 
 /// A frame on its way.
@@ -30,12 +58,14 @@ pub struct Network {
 pub struct Arrival {
     /// When it arrives.
     pub at: Instant,
+    /// Where.
+    pub to: Endpoint,
     /// Its bytes, by then.
     pub bytes: Bytes,
 }
 
 /// Who is at an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Endpoint {
     /// A node, by its place in the cluster.
     Node(usize),
@@ -66,10 +96,11 @@ impl Endpoint {
 impl Network {
     /// A network without cuts.
     pub fn new(random: fastrand::Rng) -> Self {
-        Self { random, cut: BTreeSet::new(), calm: false, hushed: false, counts: [0; 4] }
+        let (cut, bursts) = (BTreeSet::new(), BTreeSet::new());
+        Self { random, cut, bursts, calm: false, hushed: false, counts: [0; Mishap::NAMES.len()] }
     }
 
-    /// From now on everything arrives, once, in time.
+    /// From now on everything arrives, once, in time, but for what is cut.
     pub fn calm_down(&mut self) {
         self.cut.clear();
         self.calm = true;
@@ -78,6 +109,11 @@ impl Network {
     /// The same, or no longer, until the faults cease.
     pub fn hush(&mut self, hushed: bool) {
         self.hushed = hushed;
+    }
+
+    /// What happened to frames, and how often.
+    pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Mishap::NAMES.into_iter().zip(self.counts)
     }
 
     /// Cuts one direction between two nodes.
@@ -98,7 +134,7 @@ impl Network {
         }
     }
 
-    /// When, how often and in what shape the frame arrives.
+    /// When, where, how often and in what shape the frame arrives.
     pub fn transmit(
         &mut self,
         now: Instant,
@@ -109,27 +145,54 @@ impl Network {
         let bytes = Bytes::copy_from_slice(frame);
         let mut arrivals = Vec::new();
         if self.calm || self.hushed {
-            arrivals.push(Arrival { at: now + profile.delay.0, bytes });
+            arrivals.push(Arrival { at: now + profile.delay.0, to, bytes });
             return arrivals;
         }
         let is_cut = self.is_cut(from, to);
         if is_cut || self.random.f64() < profile.loss {
-            self.counts[0] += 1;
+            self.count(Mishap::Lost);
+        } else if self.is_lost_in_burst((from, to), profile) {
+            self.count(Mishap::LostInBurst);
         } else {
-            let delay = self.delay(profile);
+            let to = self.maybe_elsewhere(to, profile);
             let bytes = self.maybe_corrupt(&bytes, profile);
-            arrivals.push(Arrival { at: now + delay, bytes });
+            arrivals.push(Arrival { at: now + self.delay(profile), to, bytes });
         }
         if !is_cut && self.random.f64() < profile.duplication {
-            self.counts[1] += 1;
-            arrivals.push(Arrival { at: now + self.delay(profile), bytes: bytes.clone() });
+            self.count(Mishap::Repeated);
+            arrivals.push(Arrival { at: now + self.delay(profile), to, bytes: bytes.clone() });
         }
         if self.random.f64() < profile.stragglers {
-            self.counts[2] += 1;
-            let delay = Duration::from_micros(self.random.u64(..STRAGGLER_DELAY_MAX));
-            arrivals.push(Arrival { at: now + delay, bytes });
+            self.count(Mishap::Delayed);
+            let least = 1 << self.random.u32(STRAGGLER_DELAYS);
+            let delay = Duration::from_micros(least + self.random.u64(..least));
+            arrivals.push(Arrival { at: now + delay, to, bytes });
         }
         arrivals
+    }
+
+    /// Loss comes in bursts, after Gilbert and Elliott: each frame may begin or end one.
+    fn is_lost_in_burst(&mut self, way: (Endpoint, Endpoint), profile: &Profile) -> bool {
+        if profile.bursts == 0.0 {
+            return false;
+        }
+        if self.bursts.contains(&way) {
+            if self.random.f64() < BURST_END {
+                self.bursts.remove(&way);
+            }
+        } else if self.random.f64() < profile.bursts {
+            self.bursts.insert(way);
+        }
+        self.bursts.contains(&way) && self.random.f64() < BURST_LOSS
+    }
+
+    /// Now and then what is for one node arrives at another.
+    fn maybe_elsewhere(&mut self, to: Endpoint, profile: &Profile) -> Endpoint {
+        if !matches!(to, Endpoint::Node(_)) || self.random.f64() >= profile.misdelivery {
+            return to;
+        }
+        self.count(Mishap::Misdelivered);
+        Endpoint::Node(self.random.usize(..profile.nodes))
     }
 
     fn delay(&mut self, profile: &Profile) -> Duration {
@@ -141,10 +204,14 @@ impl Network {
         if self.random.f64() >= profile.corruption {
             return bytes.clone();
         }
-        self.counts[3] += 1;
+        self.count(Mishap::Corrupted);
         let mut corrupted = bytes.to_vec();
         let bit = self.random.usize(..corrupted.len() * 8);
         corrupted[bit / 8] ^= 1 << (bit % 8);
         corrupted.into()
+    }
+
+    fn count(&mut self, mishap: Mishap) {
+        self.counts[mishap as usize] += 1;
     }
 }

@@ -6,6 +6,7 @@
 
 use bytes::Bytes;
 
+use super::clock::TRUE_RATE;
 use crate::codec::Reader;
 use crate::history::{Kind, Operation, Output, Status};
 use crate::types::{DirectoryId, LifeId};
@@ -30,14 +31,15 @@ pub struct StaleRead {
     pub bytes: Bytes,
 }
 
-/// Checks the reads against each other and against all that is known of the writes.
+/// Checks the reads against each other and against all that is known of the writes. A node's
+/// age is by its own clock, of which the slowest runs at this rate.
 ///
 /// # Errors
 /// What does not hold of which read.
-pub fn check(reads: &[StaleRead], history: &[Operation]) -> Result<(), String> {
+pub fn check(reads: &[StaleRead], history: &[Operation], slowest: u64) -> Result<(), String> {
     for read in reads {
         let checked = check_value(read, history)
-            .and_then(|()| check_age(read, history))
+            .and_then(|()| check_age(read, history, slowest))
             .and_then(|()| check_order(read, reads));
         checked.map_err(|broken| format!("a stale read: {broken}: {read:?}"))?;
     }
@@ -75,8 +77,9 @@ fn check_value(read: &StaleRead, history: &[Operation]) -> Result<(), String> {
 }
 
 /// Everything that was acknowledged before the state's age is in the state.
-fn check_age(read: &StaleRead, history: &[Operation]) -> Result<(), String> {
+fn check_age(read: &StaleRead, history: &[Operation], slowest: u64) -> Result<(), String> {
     let Some(age) = read.age else { return Ok(()) };
+    let age = age.saturating_mul(TRUE_RATE).div_ceil(slowest);
     let before = |ret: u64| ret.saturating_add(age) <= read.call;
     let missed = history
         .iter()

@@ -9,10 +9,11 @@ use crate::wire::Kind;
 /// How many events are remembered.
 const LENGTH: usize = 60;
 
-/// The last events, oldest first. They are written out only when asked for.
-#[derive(Debug, Default)]
+/// The last events, or all of them, oldest first. They are written out only when asked for.
+#[derive(Debug)]
 pub struct Trace {
     events: VecDeque<(Instant, Event)>,
+    is_whole: bool,
 }
 
 /// What happened.
@@ -27,20 +28,28 @@ pub enum Event {
 }
 
 impl Trace {
+    /// One that remembers everything, or else the last.
+    pub fn new(is_whole: bool) -> Self {
+        Self { events: VecDeque::new(), is_whole }
+    }
+
     /// Remembers the event.
     pub fn add(&mut self, now: Instant, event: Event) {
-        if self.events.len() == LENGTH {
+        if self.events.len() == LENGTH && !self.is_whole {
             self.events.pop_front();
         }
         self.events.push_back((now, event));
     }
 
-    /// The events, a line each.
-    pub fn lines(&self) -> Vec<String> {
-        self.events
-            .iter()
-            .map(|(at, event)| format!("{:>12.6} s  {}", seconds(*at), event.show()))
-            .collect()
+    /// The events, a line each. A whole trace tells also what the clients saw.
+    pub fn lines(&self, seen: impl FnOnce() -> Vec<(Instant, String)>) -> Vec<String> {
+        let shown = self.events.iter().map(|(at, event)| (*at, event.show()));
+        let mut lines: Vec<(Instant, String)> = shown.collect();
+        if self.is_whole {
+            lines.extend(seen());
+            lines.sort_by_key(|(at, _)| *at);
+        }
+        lines.iter().map(|(at, line)| format!("{:>12.6} s  {line}", seconds(*at))).collect()
     }
 }
 

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use super::Profile;
 use super::actor::{Actor, Asked, KEYS, Pending, key_of};
 use super::checks::Checks;
+use super::clock::CALM_RATES;
 use super::stale_reads::{self, StaleRead};
 use crate::client::{Answer, Ask, Event};
-use crate::history::{Operation, Output, Status};
+use crate::history::{Kind, Operation, Output, Status};
 use crate::time::Instant;
 use crate::wire::{self, Query};
 
@@ -24,6 +25,7 @@ pub struct Workload {
     servers: usize,
     operations_left: u64,
     large_values: f64,
+    slowest_clock: u64,
     stale_share: f64,
     clients: Vec<Actor>,
     next_address: u16,
@@ -55,7 +57,7 @@ impl Workload {
         let mut next_address = 0;
         let clients = (0..CLIENTS).map(|_| {
             next_address += 1;
-            Actor::new(next_address, servers, Instant(0), &mut random)
+            Actor::new(next_address, (servers, false), Instant(0), &mut random)
         });
         let clients = clients.collect();
         Self {
@@ -63,6 +65,7 @@ impl Workload {
             servers,
             operations_left: profile.operations,
             large_values: profile.large_values,
+            slowest_clock: profile.clock_rates.0.min(CALM_RATES.0),
             stale_share: profile.stale_reads,
             clients,
             next_address,
@@ -111,7 +114,7 @@ impl Workload {
     }
 
     fn begin_stale_read(&mut self, place: usize, now: Instant) {
-        let key = key_of(self.random.u8(..KEYS));
+        let key = key_of(self.history.len(), self.random.u8(..KEYS));
         let query = Query::Get { key: key.clone() };
         let asked = Asked::Stale { key, call: now };
         self.clients[place].ask(Ask::Read { query, stale: true }, asked, now);
@@ -135,11 +138,26 @@ impl Workload {
         actor.ask(ask, Asked::Recorded(record), now);
     }
 
-    /// The client is gone, and what it had begun with it; another takes its place.
+    /// The client is gone, and what it had begun with it; another takes its place. It may have
+    /// the same address: then the answers to its frames that are under way come to the other.
     fn crash(&mut self, place: usize, now: Instant) {
-        self.next_address += 1;
         self.ended[2] += self.clients[place].pending.len() as u64;
-        self.clients[place] = Actor::new(self.next_address, self.servers, now, &mut self.random);
+        if self.random.bool() {
+            self.replace(place, self.clients[place].address, now);
+        } else {
+            self.begin_another(place, now);
+        }
+    }
+
+    fn begin_another(&mut self, place: usize, now: Instant) {
+        self.next_address += 1;
+        self.replace(place, self.next_address, now);
+    }
+
+    fn replace(&mut self, place: usize, address: u16, now: Instant) {
+        let knows_all = self.progress != Progress::NotAsked;
+        let servers = (self.servers, knows_all);
+        self.clients[place] = Actor::new(address, servers, now, &mut self.random);
     }
 
     /// Takes what the client has to say, after a timeout or the arrival of a frame.
@@ -162,9 +180,7 @@ impl Workload {
         }
         let actor = &self.clients[place];
         if done && actor.one_shot && actor.pending.is_empty() {
-            self.next_address += 1;
-            self.clients[place] =
-                Actor::new(self.next_address, self.servers, now, &mut self.random);
+            self.begin_another(place, now);
         }
     }
 
@@ -217,9 +233,15 @@ impl Workload {
         frames
     }
 
-    /// Faults have ceased: from now on the cluster must get something done.
-    pub fn calm_down(&mut self) {
+    /// Faults have ceased: from now on the cluster must get something done. Who asks one server
+    /// alone gives up: it may be one that is gone.
+    pub fn calm_down(&mut self, now: Instant) {
         self.progress = Progress::Awaited(self.history.len());
+        for place in 0..self.clients.len() {
+            if self.clients[place].knows_one {
+                self.crash(place, now);
+            }
+        }
     }
 
     /// Whether every operation was begun and is over, and the cluster works.
@@ -254,7 +276,23 @@ impl Workload {
     /// What of it must not be.
     pub fn check(&self) -> Result<(), String> {
         Checks::history(&self.history)?;
-        stale_reads::check(&self.stale_reads, &self.history)
+        stale_reads::check(&self.stale_reads, &self.history, self.slowest_clock)
+    }
+
+    /// What the clients saw, readably: each operation when it began, and when it ended.
+    pub fn lines(&self) -> Vec<(Instant, String)> {
+        let mut lines = Vec::new();
+        for operation in &self.history {
+            let Operation { line, key, kind, status, out, index, .. } = operation;
+            let key = key.escape_ascii();
+            let asked = format!("operation {line}: {} {key}", name_of(kind));
+            lines.push((Instant(operation.call), asked));
+            if let Some(ret) = operation.ret {
+                let ended = format!("operation {line}: {status:?}, {}, {index:?}", show(out));
+                lines.push((Instant(ret), ended));
+            }
+        }
+        lines
     }
 
     /// A sum over what the clients saw.
@@ -268,6 +306,22 @@ impl Workload {
         }
         u64::from(hasher.finalize()) << 32 | self.history.len() as u64
     }
+}
+
+fn name_of(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::Put { .. } => "puts",
+        Kind::Get => "gets",
+        Kind::CompareAndSwap { .. } => "compares and swaps",
+        Kind::Delete => "deletes",
+        Kind::Append { .. } => "appends to",
+        Kind::Increment { .. } => "increments",
+    }
+}
+
+/// The beginning of what was answered: values may be long.
+fn show(out: &Output) -> String {
+    format!("{out:?}").chars().take(50).collect()
 }
 
 /// The stale read that ended with this answer, which the last of its frames completed;

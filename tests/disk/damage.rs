@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use quorate::disk::{self, Directory, Identity, Journal, Record, Recovered, StartError};
-use quorate::sim::SimDirectory;
+use quorate::sim::{Damage, SimDirectory};
 use quorate::store::Snapshot;
 use quorate::types::{DirectoryId, LogIndex};
 
@@ -14,19 +14,6 @@ use super::life::{
 };
 
 const SECTOR: usize = 512;
-
-/// What happens to a sector.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    Zeroed,
-    Flipped,
-    /// What belongs to another sector of the file stands there.
-    Misplaced,
-    /// The file ends before it.
-    Cut,
-}
-
-pub const FAULTS: [Fault; 4] = [Fault::Zeroed, Fault::Flipped, Fault::Misplaced, Fault::Cut];
 
 /// The files that hold something, and how many sectors they have.
 pub fn files(directory: &SimDirectory) -> Vec<(String, usize)> {
@@ -43,28 +30,15 @@ pub fn is_segment((name, _): &(String, usize)) -> bool {
     name.starts_with("journal-")
 }
 
-/// The directory with this fault; none when that changes nothing.
+/// The directory with this damage; none when that changes nothing.
 pub fn damaged(
     intact: &SimDirectory,
     name: &str,
     sector: usize,
-    fault: Fault,
+    damage: Damage,
 ) -> Option<SimDirectory> {
-    let before = intact.read(name).expect("a file");
-    let mut after = before.to_vec();
-    let from = sector * SECTOR;
-    let to = after.len().min(from + SECTOR);
-    match fault {
-        Fault::Zeroed => after[from..to].fill(0),
-        Fault::Flipped => after[from + (sector * 37) % (to - from)] ^= 1 << (sector % 8),
-        Fault::Misplaced => {
-            let sectors = before.len() / SECTOR;
-            let other = ((sector + 1 + sector % 5) % sectors) * SECTOR;
-            after[from..to].copy_from_slice(&before[other..other + to - from]);
-        }
-        Fault::Cut => after.truncate(from),
-    }
-    if after == before {
+    let mut after = intact.read(name).expect("a file").to_vec();
+    if !damage.apply(&mut after, sector) {
         return None;
     }
     let mut directory = intact.clone();
@@ -92,11 +66,11 @@ fn no_damaged_sector_passes_for_a_whole_log() {
     assert!(segments >= 3 && expected.snapshot > LogIndex(1), "{segments}, {}", expected.snapshot);
     let mut counts = Counts::default();
     for (name, sectors) in files(&intact) {
-        for (sector, fault) in (0..sectors).flat_map(|at| FAULTS.map(|fault| (at, fault))) {
+        for (sector, fault) in (0..sectors).flat_map(|at| Damage::ALL.map(|fault| (at, fault))) {
             let Some(directory) = damaged(&intact, &name, sector, fault) else { continue };
             counts.tried += 1;
             let is_lost = |at: &BTreeSet<usize>| match fault {
-                Fault::Cut => at.range(sector..).next().is_some(),
+                Damage::Cut => at.range(sector..).next().is_some(),
                 _ => at.contains(&sector),
             };
             let lost: BTreeSet<u64> = records
@@ -188,7 +162,7 @@ fn is_whole_but_for_commit(recovered: &Recovered, expected: &Expected) -> bool {
 fn doubt_stands_until_it_is_ended() {
     let (intact, expected) = lived(&long_life());
     let (name, _) = files(&intact).into_iter().rfind(is_segment).expect("a segment");
-    let mut directory = damaged(&intact, &name, 3, Fault::Flipped).expect("it holds something");
+    let mut directory = damaged(&intact, &name, 3, Damage::Flipped).expect("it holds something");
     let (_, recovered) = start(&mut directory);
     assert!(recovered.doubt.is_some() && !recovered.aside.is_empty());
     let (mut journal, again) = start(&mut directory);
@@ -231,7 +205,7 @@ fn what_a_lost_record_overwrote_is_not_taken_for_committed() {
     let (intact, expected) = lived(&author);
     let lost = newest_records(&intact)[&4].clone();
     let sector = *lost.1.first().expect("it stands somewhere");
-    let directory = damaged(&intact, &lost.0, sector, Fault::Zeroed).expect("it holds something");
+    let directory = damaged(&intact, &lost.0, sector, Damage::Zeroed).expect("it holds something");
     let recovered = disk::examine(&directory).expect("its identity can be read").recovered;
 
     let terms: Vec<u64> = recovered.entries.iter().map(|entry| entry.term.0).collect();
@@ -264,7 +238,7 @@ fn a_lost_snapshot_is_missed_when_no_segment_is_left_but_a_new_one() {
         directory.lose_power(&mut fastrand::Rng::with_seed(seed));
         let is_snapshot = |name: &String| name.starts_with("snapshot-");
         let name = directory.names().expect("names").into_iter().find(is_snapshot).expect("one");
-        let directory = damaged(&directory, &name, 0, Fault::Flipped).expect("it is there");
+        let directory = damaged(&directory, &name, 0, Damage::Flipped).expect("it is there");
         let doubt = disk::examine(&directory).expect("its identity can be read").recovered.doubt;
         let upto = doubt.expect("entries are missing").upto;
         assert!(upto.is_none_or(|upto| upto >= (expected.last().term, last)), "{upto:?}");
@@ -297,13 +271,13 @@ fn damage_behind_the_end_is_harmless_and_mended() {
     let is_marker = |at: &usize| file[at * SECTOR + 12] == 2;
     let marker = (0..sectors).rfind(is_marker).expect("a marker");
     for (sector, fault) in
-        [(marker, Fault::Flipped), (marker, Fault::Zeroed), (marker + 1, Fault::Cut)]
+        [(marker, Damage::Flipped), (marker, Damage::Zeroed), (marker + 1, Damage::Cut)]
     {
         let mut directory = damaged(&intact, &name, sector, fault).expect("it is there");
         let (_, recovered) = start(&mut directory);
         assert!(recovered.doubt.is_none() && expected.is_in(&recovered), "{fault:?}");
     }
-    let cut = damaged(&intact, &name, marker, Fault::Cut).expect("it is there");
+    let cut = damaged(&intact, &name, marker, Damage::Cut).expect("it is there");
     let found = disk::examine(&cut).expect("its identity can be read");
     assert_eq!(found.recovered.doubt, Some(disk::Doubt { upto: None }), "more may have been there");
 }

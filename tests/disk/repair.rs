@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 
 use quorate::disk::{self, Doubt, Record, Recovered};
-use quorate::sim::SimDirectory;
+use quorate::sim::{Damage, SimDirectory};
 use quorate::types::LogIndex;
 
-use super::damage::{FAULTS, check, damaged, files, is_segment};
+use super::damage::{check, damaged, files, is_segment};
 use super::life::{Expected, lived, long_life, start};
 use super::recording::Recording;
 
@@ -21,7 +21,7 @@ fn writing_a_journal_anew_can_be_interrupted_anywhere() {
     let (mut moments, mut seed) = (0, 0);
     for (name, sectors) in files(&intact) {
         for (at, sector) in (0..sectors).step_by(29).enumerate() {
-            let fault = FAULTS[at % FAULTS.len()];
+            let fault = Damage::ALL[at % Damage::ALL.len()];
             let Some(directory) = damaged(&intact, &name, sector, fault) else { continue };
             let Ok(found) = disk::examine(&directory) else { continue };
             let before = found.recovered;
@@ -60,7 +60,7 @@ fn check_next_start(
 fn the_end_of_doubt_is_durable_last() {
     let (intact, expected) = lived(&long_life());
     let (name, _) = files(&intact).into_iter().rfind(is_segment).expect("a segment");
-    let directory = damaged(&intact, &name, 3, FAULTS[0]).expect("it holds something");
+    let directory = damaged(&intact, &name, 3, Damage::ALL[0]).expect("it holds something");
     let mut repairing = Recording::of(directory);
     let (mut journal, recovered) = start(&mut repairing);
     assert!(recovered.doubt.is_some());

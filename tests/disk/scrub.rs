@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use quorate::disk::{self, Directory, Recovered, SegmentSize};
 use quorate::replica::last_state;
-use quorate::sim::SimDirectory;
+use quorate::sim::{Damage, SimDirectory};
 use quorate::types::ServerId;
 
 use super::cluster::{Cluster, blank_with, ids};
-use super::damage::{FAULTS, damaged, files, is_segment};
+use super::damage::{damaged, files, is_segment};
 use super::life::{lived, long_life, snapshot_at, start};
 use super::recording::Recording;
 
@@ -83,7 +83,7 @@ fn every_damaged_sector_is_found_and_mended_while_the_node_runs() {
     let kept: Vec<(String, usize)> = files(&intact);
     let current = kept.iter().rfind(|file| is_segment(file)).expect("a segment").0.clone();
     for (name, sectors) in kept.iter().filter(|(name, _)| *name != current) {
-        for (sector, fault) in (0..*sectors).flat_map(|at| FAULTS.map(|fault| (at, fault))) {
+        for (sector, fault) in (0..*sectors).flat_map(|at| Damage::ALL.map(|fault| (at, fault))) {
             let mut cluster = alone(&intact);
             let Some(hit) = damaged(cluster.directory(NODE), name, sector, fault) else { continue };
             let is_harmed = disk::examine(&hit).map_or(true, |found| !found.flaws.is_empty());
@@ -134,7 +134,7 @@ fn mending_can_be_interrupted_anywhere() {
     let (name, sectors) = files(&intact).into_iter().filter(is_segment).nth(1).expect("a segment");
     let (mut moments, mut doubts) = (0, 0);
     for sector in (0..sectors).step_by(7) {
-        let fault = FAULTS[sector % FAULTS.len()];
+        let fault = Damage::ALL[sector % Damage::ALL.len()];
         let mut running = intact.clone();
         let (mut journal, _) = start(&mut running);
         let Some(hit) = damaged(&running, &name, sector, fault) else { continue };
@@ -160,7 +160,7 @@ fn mending_can_be_interrupted_anywhere() {
 #[test]
 fn mending_a_copy_of_meta_can_be_interrupted_anywhere() {
     let (intact, expected) = lived(&long_life());
-    for (sector, fault) in (0..16).flat_map(|at| FAULTS.map(|fault| (at, fault))) {
+    for (sector, fault) in (0..16).flat_map(|at| Damage::ALL.map(|fault| (at, fault))) {
         let mut running = intact.clone();
         let (mut journal, _) = start(&mut running);
         let Some(hit) = damaged(&running, disk::META, sector, fault) else { continue };

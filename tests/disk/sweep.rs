@@ -10,11 +10,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate::disk::{self, Recovered};
 use quorate::replica::ReplicaState;
-use quorate::sim::SimDirectory;
+use quorate::sim::{Damage, SimDirectory};
 use quorate::types::{LogIndex, ServerId};
 
 use super::cluster::{Cluster, blank, ids};
-use super::damage::{FAULTS, Fault, damaged, files};
+use super::damage::{damaged, files};
 
 /// Whose directory is damaged; the only other one that holds all; and the laggard.
 const DAMAGED: ServerId = ServerId(1);
@@ -99,7 +99,8 @@ fn sweep(stage: &Stage, step: usize, (at_once, late): (&[ServerId], &[ServerId])
         .flat_map(|(name, sectors)| (0..sectors).map(move |sector| (name.clone(), sector)));
     for (number, (name, sector)) in sectors.enumerate().filter(|(at, _)| at % step == 0) {
         // A coarse sweep takes the faults in turn.
-        let faults = FAULTS.iter().cycle().skip(number / step).take(if step == 1 { 4 } else { 1 });
+        let faults =
+            Damage::ALL.iter().cycle().skip(number / step).take(if step == 1 { 4 } else { 1 });
         for fault in faults {
             let Some(directory) = damaged(intact, &name, sector, *fault) else { continue };
             let what = format!("{name}, sector {sector} {fault:?}");
@@ -192,7 +193,7 @@ fn two_damaged_nodes_repair_each_other() {
             let intact = &stage.directories[&id];
             let files = files(intact);
             let (name, sectors) = &files[random.usize(..files.len())];
-            let fault = [Fault::Zeroed, Fault::Flipped, Fault::Misplaced][random.usize(..3)];
+            let fault = [Damage::Zeroed, Damage::Flipped, Damage::Misplaced][random.usize(..3)];
             damaged(intact, name, random.usize(..*sectors), fault)
         };
         let (Some(one), Some(other)) = (draw(DAMAGED), draw(HOLDER)) else { continue };

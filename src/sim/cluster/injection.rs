@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::member::Member;
 use super::{Cluster, Event};
 use crate::sim::checks::TurningPoint;
-use crate::sim::disk::Disk;
 use crate::sim::faults::Fault;
 use crate::sim::trace;
 
+/// How far a clock jumps, in microseconds, as powers of two: 16 ms up to two minutes.
+const JUMPS: std::ops::Range<u32> = 14..26;
 /// How long a node that was told to stop may take to hand over.
 const STOP_MAX: Duration = Duration::from_secs(3);
 
@@ -35,11 +35,18 @@ impl Cluster {
             Fault::Crash => self.crash(place),
             Fault::Split => self.split(),
             Fault::OneWay => self.cut_one_way(place),
+            Fault::Tangle => self.tangle(),
             Fault::Heal => self.network.heal(),
             Fault::Pause => self.pause(place),
+            Fault::Jump => self.jump_far(place),
             Fault::Stop => return self.tell_to_stop(place),
             Fault::Wipe => self.wipe(place),
             Fault::PutBack => return self.put_back(place),
+            Fault::Damage => return self.damage(place),
+            Fault::Stray => self.let_a_write_stray(place),
+            Fault::Failure => self.let_the_disk_fail(place),
+            Fault::Full => self.fill_the_disk(place),
+            Fault::Slow => self.slow_the_disk(place),
         }
         Ok(())
     }
@@ -67,6 +74,26 @@ impl Cluster {
         self.network.cut(from, to);
     }
 
+    /// No two nodes need be cut from the same others.
+    fn tangle(&mut self) {
+        self.count("tangle of cuts");
+        for from in 0..self.nodes.len() {
+            for to in 0..self.nodes.len() {
+                if self.random.u8(..3) == 0 {
+                    self.network.cut(from, to);
+                }
+            }
+        }
+    }
+
+    fn jump_far(&mut self, place: usize) {
+        self.count("clock jump");
+        let least = 1 << self.random.u32(JUMPS);
+        let by = Duration::from_micros(least + self.random.u64(..least));
+        self.trace.add(self.now, trace::Event::Node(place, "has its clock jump forward"));
+        self.jump(place, by);
+    }
+
     fn pause(&mut self, place: usize) {
         self.count("pause");
         self.trace.add(self.now, trace::Event::Node(place, "is paused"));
@@ -75,57 +102,13 @@ impl Cluster {
     }
 
     fn tell_to_stop(&mut self, place: usize) -> Result<(), String> {
-        let now = self.now;
+        let now = self.local(place);
         let Some(node) = &mut self.nodes[place].node else { return Ok(()) };
         node.hand_over(now);
-        self.nodes[place].stop_by = Some(now + STOP_MAX);
+        self.nodes[place].stop_by = Some(self.now + STOP_MAX);
         self.count("stop");
         self.trace.add(self.now, trace::Event::Node(place, "is told to stop"));
         self.finish_turn(place)
-    }
-
-    /// Replaces the disk of a node, as long as a majority of those that vote keeps its own.
-    /// The cluster must have been born: before, a blank disk is nothing new.
-    fn wipe(&mut self, place: usize) {
-        if !self.may_wipe(place) {
-            return;
-        }
-        self.count("wipe");
-        self.stop(place);
-        self.trace.add(self.now, trace::Event::Node(place, "gets a blank disk"));
-        let member = &mut self.nodes[place];
-        member.disk = Disk::blank(member.id, &mut self.random, self.profile.forgetful_disk);
-        self.schedule(Duration::from_millis(100), Event::Restart(place));
-    }
-
-    /// Nothing survives the loss of a majority. So the disks of a majority must be left
-    /// without this one, and all of them must know the configuration that makes them one:
-    /// else those that do not may be a majority of an earlier one.
-    pub(super) fn may_wipe(&self, place: usize) -> bool {
-        let known = |member: &Member| {
-            let held = member.disk.durable()?;
-            Some((held.identity.directory, held.configuration()?))
-        };
-        let on_disks: Vec<_> = self.nodes.iter().map(known).collect();
-        let known = on_disks.iter().flatten().map(|(_, configuration)| configuration);
-        let Some(newest) = known.max_by_key(|(index, _)| *index) else { return false };
-        let votes = |at: &usize| {
-            let directory = on_disks[*at].as_ref().map(|(directory, _)| *directory);
-            directory.is_some_and(|directory| newest.1.is_voter(self.nodes[*at].id, directory))
-        };
-        let others = (0..self.nodes.len()).filter(|at| *at != place).filter(votes);
-        let running = self.nodes.iter().flat_map(|member| &member.node);
-        let is_begun =
-            running.into_iter().any(|node| node.state().configuration_index() > newest.0);
-        let mut left = 0;
-        for at in others {
-            if on_disks[at].as_ref().map(|(_, known)| known) != Some(newest) {
-                return false;
-            }
-            left += 1;
-        }
-        let is_safe = !is_begun && !self.operator.lets_out();
-        on_disks[place].is_some() && is_safe && left >= newest.1.majority()
     }
 
     /// All nodes lose their power together.
@@ -183,14 +166,14 @@ impl Cluster {
     }
 
     /// For a very short time, or for long enough that the others do without it.
-    fn lose_power_for_a_while(&mut self, place: usize) {
+    pub(super) fn lose_power_for_a_while(&mut self, place: usize) {
         self.lose_power(place);
         let longest = if self.random.bool() { 30 } else { 3_000 };
         let down = Duration::from_millis(self.random.u64(1..longest));
         self.schedule(down, Event::Restart(place));
     }
 
-    fn lose_power(&mut self, place: usize) {
+    pub(super) fn lose_power(&mut self, place: usize) {
         self.trace.add(self.now, trace::Event::Node(place, "loses power"));
         self.stop(place);
         let member = &mut self.nodes[place];

@@ -3,15 +3,22 @@
 use std::time::Duration;
 
 use super::{Cluster, Event};
-use crate::replica::{Batch, ListedNode, NodeConfig, ReplicaNode};
+use crate::replica::{ListedNode, NodeConfig, ReplicaNode};
 use crate::sim::Profile;
 use crate::sim::checks::TurningPoint;
-use crate::sim::disk::Disk;
+use crate::sim::clock::SimClock;
+use crate::sim::disk::{Disk, NotStarted};
 use crate::sim::network::Endpoint;
 use crate::sim::trace;
-use crate::store::Snapshot;
 use crate::time::Instant;
 use crate::types::ServerId;
+
+use super::writing::Writing;
+
+/// How long it takes until a node is tried again that could not be started.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// A synced image is looked at once in so many turns.
+const TURNS_PER_SAMPLE: u64 = 4_000;
 
 /// A node's place in the cluster.
 #[derive(Debug)]
@@ -22,50 +29,84 @@ pub(super) struct Member {
     pub(super) node: Option<ReplicaNode>,
     /// How often it was started: events for a former life are void.
     pub(super) life: u64,
-    /// The batch that the disk is busy with.
-    writing: Option<Batch>,
-    /// The snapshot that is on its way to the disk.
-    writing_snapshot: Option<Snapshot>,
+    /// What the disk is busy with.
+    pub(super) writing: Writing,
+    pub(super) clock: SimClock,
     wake_at: Option<Instant>,
     /// It does not run until then.
     pub(super) paused_until: Instant,
+    /// Its disk is slow until then.
+    pub(super) slow_until: Instant,
     /// It was told to stop, and does so by then at the latest.
     pub(super) stop_by: Option<Instant>,
+    /// Its directory is refused: it waits for another.
+    pub(super) is_refused: bool,
+    /// It will not be there any more.
+    pub(super) is_gone: bool,
 }
 
 impl Member {
     pub(super) fn blank(place: usize, profile: &Profile, random: &mut fastrand::Rng) -> Self {
         let id = ServerId(u16::try_from(place + 1).expect("few nodes"));
+        let (slowest, fastest) = profile.clock_rates;
+        let rate = random.u64(slowest..=fastest);
         Self {
             id,
             disk: Disk::blank(id, random, profile.forgetful_disk),
             node: None,
             life: 0,
-            writing: None,
-            writing_snapshot: None,
+            writing: Writing::default(),
+            clock: SimClock::new(Instant(0), Instant(random.u64(..1 << 40)), rate),
             wake_at: None,
             paused_until: Instant(0),
+            slow_until: Instant(0),
             stop_by: None,
+            is_refused: false,
+            is_gone: false,
         }
     }
 }
 
 impl Cluster {
     pub(super) fn restart(&mut self, place: usize) -> Result<(), String> {
-        if self.nodes[place].node.is_some() {
+        let is_down = self.nodes[place].node.is_none();
+        if !is_down || self.nodes[place].is_gone || self.nodes[place].is_refused {
             return Ok(());
         }
-        self.trace.add(self.now, trace::Event::Node(place, "starts"));
         let config = self.config(place);
         let seed = self.random.u64(..);
+        let now = self.local(place);
         let member = &mut self.nodes[place];
-        let recovered =
-            member.disk.start().map_err(|found| format!("a disk is damaged: {found}"))?;
+        let started = member.disk.start(&mut self.random);
+        self.note_mishaps(place);
+        let recovered = match started {
+            Ok(recovered) => recovered,
+            Err(why) => return self.not_started(place, why),
+        };
+        self.trace.add(self.now, trace::Event::Node(place, "starts"));
+        let member = &mut self.nodes[place];
         member.life += 1;
-        (member.writing, member.wake_at, member.stop_by) = (None, None, None);
-        member.writing_snapshot = None;
-        member.node = Some(ReplicaNode::new(&config, recovered, self.now, seed));
+        (member.writing, member.wake_at, member.stop_by) = (Writing::default(), None, None);
+        member.node = Some(ReplicaNode::new(&config, recovered, now, seed));
         self.finish_turn(place)
+    }
+
+    fn not_started(&mut self, place: usize, why: NotStarted) -> Result<(), String> {
+        match why {
+            NotStarted::Broken(what) => return Err(format!("node {}: {what}", place + 1)),
+            NotStarted::Refused => {
+                self.count("directory refused");
+                self.trace.add(self.now, trace::Event::Node(place, "has its directory refused"));
+                self.nodes[place].is_refused = true;
+            }
+            NotStarted::NotNow => self.schedule(RETRY_AFTER, Event::Restart(place)),
+        }
+        Ok(())
+    }
+
+    /// What the node takes for the time.
+    pub(super) fn local(&self, place: usize) -> Instant {
+        self.nodes[place].clock.shows(self.now)
     }
 
     /// What the node is told. Those who were there from the birth list no newcomer.
@@ -94,7 +135,7 @@ impl Cluster {
             self.schedule_at(until, Event::WakeNode(place));
             return Ok(());
         }
-        let now = self.now;
+        let now = self.local(place);
         if let Some(node) = &mut self.nodes[place].node {
             node.on_timeout(now);
             self.finish_turn(place)?;
@@ -108,12 +149,12 @@ impl Cluster {
 
     /// Ends the node's turn as the daemon's event loop does: frames first, then the disk.
     pub(super) fn finish_turn(&mut self, place: usize) -> Result<(), String> {
-        let now = self.now;
+        let now = self.local(place);
         loop {
             let Some(node) = &mut self.nodes[place].node else { return Ok(()) };
             node.end_turn(now);
             self.send_frames(place)?;
-            self.write_snapshot(place);
+            self.tend_disk(place);
             let Some(batch) = self.next_synced(place) else { return self.after_turn(place) };
             if let Some(node) = &mut self.nodes[place].node {
                 node.on_synced(now, batch);
@@ -124,10 +165,11 @@ impl Cluster {
     fn send_frames(&mut self, place: usize) -> Result<(), String> {
         let mut frame = Vec::new();
         let from = Endpoint::Node(place);
-        while let Some(to) =
-            self.nodes[place].node.as_mut().and_then(|node| node.poll_send(&mut frame))
+        while let Some(node) = &mut self.nodes[place].node
+            && let Some(to) = node.poll_send(&mut frame)
         {
-            if let Some(candidate) = self.checks.frame_leaves(&frame)? {
+            let commit = node.state().commit;
+            if let Some(candidate) = self.checks.frame_leaves(&frame, commit)? {
                 let elected = usize::from(candidate.0) - 1;
                 let place = if self.random.bool() { place } else { elected };
                 self.maybe_ambush(place, TurningPoint::Votes);
@@ -139,90 +181,11 @@ impl Cluster {
         Ok(())
     }
 
-    /// A batch that needs no disk. Any other keeps the disk busy, one at a time.
-    fn next_synced(&mut self, place: usize) -> Option<Batch> {
-        let member = &mut self.nodes[place];
-        if member.writing.is_some() {
-            return None;
-        }
-        let batch = member.node.as_mut()?.take_batch()?;
-        if batch.records().is_empty() {
-            return Some(batch);
-        }
-        member.disk.write(batch.records());
-        member.writing = Some(batch);
-        let life = member.life;
-        let takes = self.sync_time();
-        self.schedule(takes, Event::Synced { place, life });
-        None
-    }
-
-    fn write_snapshot(&mut self, place: usize) {
-        let member = &mut self.nodes[place];
-        let Some(node) = &mut member.node else { return };
-        while node.take_retired().is_some() {}
-        let Some(snapshot) = node.take_snapshot() else { return };
-        member.writing_snapshot = Some(snapshot);
-        let life = member.life;
-        let takes = self.sync_time() * 10;
-        self.schedule(takes, Event::SnapshotWritten { place, life });
-    }
-
-    /// The disk is done with a snapshot, unless the node that gave it is gone.
-    pub(super) fn on_snapshot_written(&mut self, place: usize, life: u64) -> Result<(), String> {
-        if self.nodes[place].life != life {
-            return Ok(());
-        }
-        if let Some(until) = self.paused(place) {
-            self.schedule_at(until, Event::SnapshotWritten { place, life });
-            return Ok(());
-        }
-        let now = self.now;
-        let member = &mut self.nodes[place];
-        let (Some(node), Some(snapshot)) = (&mut member.node, member.writing_snapshot.take())
-        else {
-            return Ok(());
-        };
-        member.disk.write_snapshot(&snapshot);
-        self.snapshots_written += 1;
-        let covered = node.on_snapshot_written(now);
-        if member.writing.is_none() && !covered.installed {
-            member.disk.cut(covered.upto);
-        }
-        self.finish_turn(place)
-    }
-
-    fn sync_time(&mut self) -> Duration {
-        let may_stall = !self.calm && !self.is_quiet;
-        if may_stall && self.random.f64() < self.profile.disk_stalls {
-            let longest = if self.random.u8(..8) == 0 { 8_000_000 } else { 1_000_000 };
-            return Duration::from_micros(self.random.u64(..longest));
-        }
-        self.profile.sync.mul_f64(0.5 + self.random.f64())
-    }
-
-    /// The disk is done with a batch, unless the node that gave it is gone.
-    pub(super) fn on_synced(&mut self, place: usize, life: u64) -> Result<(), String> {
-        if self.nodes[place].life != life {
-            return Ok(());
-        }
-        if let Some(until) = self.paused(place) {
-            self.schedule_at(until, Event::Synced { place, life });
-            return Ok(());
-        }
-        let now = self.now;
-        let member = &mut self.nodes[place];
-        let (Some(node), Some(batch)) = (&mut member.node, member.writing.take()) else {
-            return Ok(());
-        };
-        member.disk.sync();
-        node.on_synced(now, batch);
-        self.finish_turn(place)
-    }
-
     /// Checks the node after its turn, and lets it end or sleep.
     fn after_turn(&mut self, place: usize) -> Result<(), String> {
-        let Some(node) = &self.nodes[place].node else { return Ok(()) };
+        let member = &mut self.nodes[place];
+        let Some(node) = &member.node else { return Ok(()) };
+        member.disk.note_said(node);
         let (term, may_stop) = (node.state().term, node.may_stop());
         if let Some(point) = self.checks.node_turned(place, node)? {
             if point == TurningPoint::Leads {
@@ -230,6 +193,7 @@ impl Cluster {
             }
             self.maybe_ambush(place, point);
         }
+        self.sample(place)?;
         if self.nodes[place].stop_by.is_some_and(|by| by <= self.now || may_stop) {
             self.stop(place);
         } else {
@@ -238,15 +202,34 @@ impl Cluster {
         Ok(())
     }
 
+    /// Now and then the synced image is looked at: that takes too long for every turn.
+    fn sample(&mut self, place: usize) -> Result<(), String> {
+        self.turns += 1;
+        if !self.turns.is_multiple_of(TURNS_PER_SAMPLE) {
+            return Ok(());
+        }
+        let checked = self.nodes[place].disk.check_synced();
+        checked.map_err(|broken| format!("node {}: {broken}", place + 1))
+    }
+
     fn wake_in_time(&mut self, place: usize) {
         let member = &mut self.nodes[place];
         let node_deadline = member.node.as_ref().and_then(ReplicaNode::next_deadline);
+        let node_deadline = node_deadline.map(|at| member.clock.will_show(at));
         let deadline = [node_deadline, member.stop_by].into_iter().flatten().min();
         let Some(deadline) = deadline else { return };
         let deadline = deadline.max(self.now + Duration::from_micros(1));
         if member.wake_at.is_none_or(|at| deadline < at) {
             member.wake_at = Some(deadline);
             self.schedule_at(deadline, Event::WakeNode(place));
+        }
+    }
+
+    /// The clock of the node jumps forward: what is due by it is due now.
+    pub(super) fn jump(&mut self, place: usize, by: Duration) {
+        self.nodes[place].clock.jump(self.now, by);
+        if self.nodes[place].node.is_some() {
+            self.wake_in_time(place);
         }
     }
 
@@ -259,7 +242,8 @@ impl Cluster {
         }
         let member = &mut self.nodes[place];
         member.life += 1;
-        (member.writing, member.wake_at, member.paused_until) = (None, None, self.now);
-        member.writing_snapshot = None;
+        (member.wake_at, member.paused_until) = (None, self.now);
+        member.writing = Writing::default();
+        member.disk.close();
     }
 }

@@ -1,10 +1,13 @@
 //! One run of a cluster, event by event: the queue of events, and what frames and clients
 //! do. The nodes' turns, the faults and the recovery from them have files of their own.
 
+mod disk_faults;
 mod injection;
 mod member;
+mod oracle;
 mod put_back;
 mod recovery;
+mod writing;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::checks::Checks;
-use super::network::{Endpoint, Network};
+use super::network::{Arrival, Endpoint, Network};
 use super::operator::{self, Operator};
 use super::trace::{self, Trace};
 use super::workload::Workload;
@@ -37,13 +40,21 @@ pub struct Cluster {
     operator: Operator,
     checks: Checks,
     trace: Trace,
+    traced: bool,
     faults_cease_at: Instant,
     calm: bool,
     /// An older copy of a directory was put back just now: nothing else happens.
     is_quiet: bool,
     snapshots_written: u64,
+    /// Whether any node has asked another for a snapshot.
+    has_fetched: bool,
     fault_counts: BTreeMap<&'static str, u64>,
     events_handled: u64,
+    turns: u64,
+    /// What was lost when faults ceased, so that the cluster need not recover.
+    loss: Option<String>,
+    /// The same, if it has not.
+    waived: Option<String>,
 }
 
 #[derive(Debug)]
@@ -58,13 +69,14 @@ enum Event {
     Ambush { place: usize, life: u64 },
     Blackout,
     Noticed { place: usize, directory: DirectoryId },
+    Room(usize),
     Calm,
     Look,
 }
 
 impl Cluster {
     /// The cluster of a seed, with nothing running yet.
-    pub fn new(seed: u64, profile: Profile) -> Self {
+    pub fn new(seed: u64, profile: Profile, traced: bool) -> Self {
         let mut random = random_for(seed, 2);
         let count = profile.nodes + usize::from(profile.newcomer);
         let nodes = (0..count).map(|place| Member::blank(place, &profile, &mut random));
@@ -78,13 +90,18 @@ impl Cluster {
             workload: Workload::new(random_for(seed, 4), &profile),
             operator: operator_for(seed, &profile),
             checks: Checks::default(),
-            trace: Trace::default(),
+            trace: Trace::new(traced),
+            traced,
             faults_cease_at: Instant(0) + profile.duration,
             calm: false,
             is_quiet: false,
             snapshots_written: 0,
+            has_fetched: false,
             fault_counts: BTreeMap::new(),
             events_handled: 0,
+            turns: 0,
+            loss: None,
+            waived: None,
             profile,
             random,
             nodes,
@@ -93,6 +110,9 @@ impl Cluster {
 
     /// Runs until everything is settled.
     pub fn run(mut self) -> Result<Report, Box<Failure>> {
+        let untrue = |member: &&Member| !member.clock.is_true();
+        let untrue = self.nodes.iter().filter(untrue).count();
+        self.fault_counts.insert("clocks too fast or too slow", untrue as u64);
         self.schedule_all();
         let ended = loop {
             let Some(((at, _), event)) = self.events.pop_first() else {
@@ -109,7 +129,8 @@ impl Cluster {
         match ended {
             Ok(()) => Ok(self.report()),
             Err(broken) => {
-                Err(Box::new(Failure { seed: self.seed, broken, events: self.trace.lines() }))
+                let events = self.trace.lines(|| self.workload.lines());
+                Err(Box::new(Failure { seed: self.seed, broken, events }))
             }
         }
     }
@@ -154,6 +175,7 @@ impl Cluster {
                 self.ambush(place, life);
             }
             Event::Fault | Event::Ambush { .. } | Event::Blackout => {}
+            Event::Room(place) => self.nodes[place].disk.files().set_room(None),
             Event::Calm => self.calm_down(),
             Event::Look => return self.look(),
         }
@@ -180,7 +202,7 @@ impl Cluster {
                     self.schedule_at(until, Event::Arrival { from, to, bytes });
                     return Ok(());
                 }
-                let now = self.now;
+                let now = self.local(place);
                 if let Some(node) = &mut self.nodes[place].node {
                     node.on_datagram(now, from.address(), &bytes);
                     self.finish_turn(place)?;
@@ -193,10 +215,12 @@ impl Cluster {
     fn transmit(&mut self, from: Endpoint, to: Endpoint, frame: &[u8]) {
         let kind = frame.get(3).and_then(|byte| Kind::from_byte(*byte));
         if let Some(kind) = kind {
+            self.has_fetched |= kind == Kind::SnapshotRequest;
             self.trace.add(self.now, trace::Event::Frame(kind, from, to));
         }
         for arrival in self.network.transmit(self.now, (from, to), frame, &self.profile) {
-            self.schedule_at(arrival.at, Event::Arrival { from, to, bytes: arrival.bytes });
+            let Arrival { at, to, bytes } = arrival;
+            self.schedule_at(at, Event::Arrival { from, to, bytes });
         }
     }
 
@@ -218,13 +242,7 @@ impl Cluster {
     }
 
     fn report(self) -> Report {
-        let [lost, repeated, straggled, corrupted] = self.network.counts;
-        let mut faults: Vec<(&'static str, u64)> = vec![
-            ("lost frames", lost),
-            ("repeated frames", repeated),
-            ("stragglers", straggled),
-            ("corrupted frames", corrupted),
-        ];
+        let mut faults: Vec<(&'static str, u64)> = self.network.counts().collect();
         faults.extend(self.fault_counts);
         let states = self.nodes.iter().flat_map(|member| &member.node);
         let sums = states.map(|node| node.store().committed().checksum());
@@ -241,6 +259,12 @@ impl Cluster {
             operations: self.workload.ended(),
             stale_reads: self.workload.stale_reads(),
             faults,
+            trace: if self.traced {
+                self.trace.lines(|| self.workload.lines())
+            } else {
+                Vec::new()
+            },
+            waived: self.waived,
             checksum: sums.fold(seen, |sum, state| sum.rotate_left(7) ^ state),
         }
     }

@@ -399,3 +399,19 @@ fn the_window_of_the_session_holds_later_operations_back() {
     stage.settle(0, SESSION, Sequence(1), Outcome::Written);
     assert_eq!(stage.sent().len(), 2);
 }
+
+/// With a time for each operation that is too short to ask a second node, one that is gone
+/// would else be asked for ever.
+#[test]
+fn after_an_operation_in_vain_the_next_begins_with_another_node() {
+    let timeout = Duration::from_millis(25);
+    let mut stage = Stage::with_session(ClientConfig { timeout, ..config(3) });
+    let mut first_asked = Vec::new();
+    for value in ["a", "b", "c"] {
+        stage.execute(put(value));
+        first_asked.push(stage.sent()[0].server);
+        stage.wait_to_the_end();
+        assert!(matches!(stage.end(), Some((_, Answer::Unknown(_)))));
+    }
+    assert_eq!(first_asked, [0, 1, 2]);
+}
