@@ -194,11 +194,6 @@ impl Effects {
         self.timers.cancel(timer);
     }
 
-    /// Whether the timer is armed.
-    pub(super) fn is_armed(&self, timer: Timer) -> bool {
-        self.timers.is_armed(timer)
-    }
-
     /// Something may be left unfinished: a sweep will come, if none was to come before.
     pub fn keep_sweeping(&mut self) {
         if !self.timers.is_armed(Timer::Sweep) {

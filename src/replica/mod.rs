@@ -50,6 +50,7 @@ pub use membership::MembershipManager;
 pub use replication::ReplicationManager;
 pub use retired::Retired;
 pub use salvage::last_state;
+pub use sightings::Life;
 pub use snapshots::{OwnSnapshots, SnapshotManager};
 pub use space::Room;
 pub use state::{Peer, ReplicaState};

@@ -63,9 +63,10 @@ impl Resumption {
         let Some(peer) = state.peers.get_mut(&to) else { return };
         peer.has_answered = false;
         // Two that do not understand each other must not answer each other without end.
-        if !fx.is_armed(Timer::Resume) {
+        let pause = state.election_timeout / 8;
+        if peer.told_again_at.is_none_or(|at| fx.now.since(at) >= pause) {
+            peer.told_again_at = Some(fx.now);
             fx.send(Destination::Peer(to), Message::Resume(state.resumption.held));
-            fx.arm(Timer::Resume, state.election_timeout / 8);
         }
     }
 

@@ -121,6 +121,8 @@ pub struct Peer {
     pub heard_at: Option<Instant>,
     /// Whether it has heard what this node's directory held at the start.
     pub has_answered: bool,
+    /// When it was last told of that because it had not heard it.
+    pub told_again_at: Option<Instant>,
     /// How far it has come, while this node leads.
     pub progress: Progress,
 }
@@ -136,6 +138,7 @@ impl Peer {
             link: Link::new(first_packet),
             heard_at: None,
             has_answered: false,
+            told_again_at: None,
             progress: Progress::new(next, now),
         }
     }

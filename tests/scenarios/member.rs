@@ -6,12 +6,17 @@ use bytes::Bytes;
 use quorate::configuration::Configuration;
 use quorate::disk::{self, Identity, Journal, Record, SegmentSize};
 use quorate::entry::{Entry, EntryKind};
-use quorate::replica::{Batch, ListedNode, NodeConfig, ReplicaNode};
+use quorate::replica::{Batch, Life, ListedNode, NodeConfig, ReplicaNode};
 use quorate::sim::SimDirectory;
 use quorate::time::Instant;
-use quorate::types::{DirectoryId, GenesisId, LogTime, ServerId, Term};
+use quorate::types::{
+    ClusterHash, DirectoryId, GenesisId, Incarnation, LifeId, LogIndex, LogTime, PacketNumber,
+    ServerId, Term,
+};
+use quorate::wire::{self, GenesisHash, Header, Message, Sighted, Verdict};
 
 pub const CLUSTER: &str = "scenario";
+const GENESIS: GenesisId = GenesisId(42);
 
 /// A directory, and the node on it while it runs.
 pub struct Member {
@@ -80,6 +85,34 @@ impl Member {
         self.running = Some(Running { node, journal, writing: None });
     }
 
+    /// What the node would answer, if it ran, to one that was started: it knows nothing better.
+    pub fn answer_to(&self, life: Life) -> Bytes {
+        let header = Header {
+            cluster: ClusterHash::of(CLUSTER),
+            genesis: GenesisHash::of(GENESIS),
+            sender: self.id,
+            destination: life.node,
+            directory: directory_of(self.id, self.wipes),
+            incarnation: Incarnation(0),
+            life: LifeId(1),
+            packet: PacketNumber(1),
+            echo: None,
+        };
+        let sighted = Sighted {
+            directory: life.directory,
+            incarnation: life.incarnation,
+            life: life.id,
+            verdict: Verdict::Whole,
+            seen_incarnation: Incarnation(0),
+            seen_term: Term(0),
+            seen_vote: false,
+            seen_index: LogIndex(0),
+        };
+        let mut frame = Vec::new();
+        wire::encode(&header, &Message::Sighted(sighted), &mut frame);
+        frame.into()
+    }
+
     /// The power fails. What was not synced is lost.
     pub fn kill(&mut self) {
         self.running = None;
@@ -134,7 +167,7 @@ fn blank(id: ServerId, wipes: u64) -> SimDirectory {
 /// That of a cluster that was born with so many nodes.
 fn configuration(size: usize) -> Configuration {
     let members = ids(size).map(|id| (id, directory_of(id, 0))).collect();
-    Configuration::at_genesis(GenesisId(42), members)
+    Configuration::at_genesis(GENESIS, members)
 }
 
 fn config(size: usize) -> NodeConfig {
