@@ -305,7 +305,7 @@ impl Disk {
     /// # Errors
     /// The disk's.
     pub fn write_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), DiskError> {
-        disk::write_snapshot(&mut self.directory, snapshot).map(|_| ())
+        disk::write_snapshot(&mut self.directory, snapshot)
     }
 
     /// Gives up what of the journal a snapshot covers up to the index.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Cluster, Event};
+use super::{Cluster, Event, Phase};
 use crate::sim::checks::TurningPoint;
 use crate::sim::faults::Fault;
 use crate::sim::trace;
@@ -124,7 +124,7 @@ impl Cluster {
     /// A turning point of a node is a bad moment for a fault.
     pub(super) fn maybe_ambush(&mut self, place: usize, point: TurningPoint) {
         let share = if point == TurningPoint::Commits { 0.05 } else { 1.0 };
-        if !self.calm && self.random.f64() < self.profile.ambush * share {
+        if self.phase == Phase::Faults && self.random.f64() < self.profile.ambush * share {
             let latest = if self.random.bool() { 1 } else { 20_000 };
             let after = Duration::from_micros(self.random.u64(..latest));
             let life = self.nodes[place].life;

@@ -42,9 +42,7 @@ pub struct Cluster {
     trace: Trace,
     traced: bool,
     faults_cease_at: Instant,
-    calm: bool,
-    /// An older copy of a directory was put back just now: nothing else happens.
-    is_quiet: bool,
+    phase: Phase,
     snapshots_written: u64,
     /// Whether any node has asked another for a snapshot.
     has_fetched: bool,
@@ -55,6 +53,17 @@ pub struct Cluster {
     loss: Option<String>,
     /// The same, if it has not.
     waived: Option<String>,
+}
+
+/// What may happen at present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Faults come when they come.
+    Faults,
+    /// An older copy of a directory was put back just now: nothing else happens for a while.
+    Quiet,
+    /// Faults have ceased.
+    Calm,
 }
 
 #[derive(Debug)]
@@ -93,8 +102,7 @@ impl Cluster {
             trace: Trace::new(traced),
             traced,
             faults_cease_at: Instant(0) + profile.duration,
-            calm: false,
-            is_quiet: false,
+            phase: Phase::Faults,
             snapshots_written: 0,
             has_fetched: false,
             fault_counts: BTreeMap::new(),
@@ -168,10 +176,10 @@ impl Cluster {
             Event::Restart(place) => self.restart(place)?,
             Event::WakeClients => self.wake_clients(),
             Event::Noticed { place, directory } => self.check_noticed(place, directory)?,
-            Event::Fault if self.is_quiet => self.schedule_next_fault(),
-            Event::Fault if !self.calm => self.inject_next()?,
-            Event::Blackout if !self.calm && !self.is_quiet => self.black_out(),
-            Event::Ambush { place, life } if !self.calm && !self.is_quiet => {
+            Event::Fault if self.phase == Phase::Quiet => self.schedule_next_fault(),
+            Event::Fault if self.phase == Phase::Faults => self.inject_next()?,
+            Event::Blackout if self.phase == Phase::Faults => self.black_out(),
+            Event::Ambush { place, life } if self.phase == Phase::Faults => {
                 self.ambush(place, life);
             }
             Event::Fault | Event::Ambush { .. } | Event::Blackout => {}

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{Cluster, Event};
+use super::{Cluster, Event, Phase};
 use crate::disk::{Recovered, Sighting};
 use crate::replica::ReplicaNode;
 use crate::sim::trace;
@@ -33,7 +33,7 @@ impl Cluster {
         self.checks.forget(place);
         self.network.heal();
         self.network.hush(true);
-        self.is_quiet = true;
+        self.phase = Phase::Quiet;
         let directory = copy.identity.directory;
         self.schedule(QUIET_MAX, Event::Noticed { place, directory });
         self.restart(place)
@@ -45,7 +45,9 @@ impl Cluster {
         place: usize,
         directory: DirectoryId,
     ) -> Result<(), String> {
-        self.is_quiet = false;
+        if self.phase == Phase::Quiet {
+            self.phase = Phase::Faults;
+        }
         self.network.hush(false);
         let node = self.nodes[place].node.as_ref();
         if node.is_some_and(|node| node.state().identity.directory == directory) {
@@ -70,7 +72,9 @@ impl Cluster {
             })
         };
         let others = || (0..self.nodes.len()).filter(|at| *at != place);
-        !self.is_quiet && others().all(runs) && others().take(self.profile.nodes).any(knows)
+        self.phase == Phase::Faults
+            && others().all(runs)
+            && others().take(self.profile.nodes).any(knows)
     }
 }
 

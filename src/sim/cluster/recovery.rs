@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::member::Member;
-use super::{Cluster, Event};
+use super::{Cluster, Event, Phase};
 use crate::sim::bounds;
 use crate::sim::clock::CALM_RATES;
 use crate::types::{DirectoryId, ServerId};
@@ -22,7 +22,7 @@ impl Cluster {
     /// Faults cease for a majority at least; the others are gone, or cannot hear, or cannot be
     /// heard.
     pub(super) fn calm_down(&mut self) {
-        self.calm = true;
+        self.phase = Phase::Calm;
         self.network.calm_down();
         self.note_repairs();
         let leaves = self.draw_leaves();

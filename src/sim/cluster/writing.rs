@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Cluster, Event};
+use super::{Cluster, Event, Phase};
 use crate::disk::DiskError;
 use crate::replica::{Batch, Room};
 use crate::sim::trace;
@@ -175,7 +175,7 @@ impl Cluster {
 
     /// How long the disk takes for what is so many times as much as a batch.
     fn sync_time(&mut self, place: usize, times: u32) -> Duration {
-        let may_stall = !self.calm && !self.is_quiet;
+        let may_stall = self.phase == Phase::Faults;
         if may_stall && self.random.f64() < self.profile.disk_stalls {
             self.count("disk stalls");
             let longest = if self.random.u8(..8) == 0 { 8_000_000 } else { 1_000_000 };
