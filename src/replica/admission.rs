@@ -4,9 +4,10 @@ use std::cmp::Ordering;
 use std::net::SocketAddr;
 
 use super::genesis;
+use super::peer::Peer;
 use super::progress::Progress;
 use super::sightings::Life;
-use super::state::{Peer, ReplicaState};
+use super::state::ReplicaState;
 use crate::disk::GenesisState;
 use crate::time::Instant;
 use crate::types::{ClusterHash, DirectoryId, LogIndex, ServerId};

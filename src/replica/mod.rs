@@ -21,6 +21,7 @@ mod heartbeat;
 mod lives;
 mod log;
 mod membership;
+mod peer;
 mod pace;
 mod pins;
 mod progress;
@@ -47,13 +48,14 @@ pub use election::ElectionManager;
 pub use heartbeat::HeartbeatManager;
 pub use log::{Base, Log};
 pub use membership::MembershipManager;
+pub use peer::Peer;
 pub use replication::ReplicationManager;
 pub use retired::Retired;
 pub use salvage::last_state;
 pub use sightings::Life;
 pub use snapshots::{OwnSnapshots, SnapshotManager};
 pub use space::Room;
-pub use state::{Peer, ReplicaState};
+pub use state::ReplicaState;
 
 use std::time::Duration;
 

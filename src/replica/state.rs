@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::disk_stall::DiskWatch;
 use super::doubt::InDoubt;
 use super::log::{Base, Log};
-use super::progress::Progress;
+use super::peer::Peer;
 use super::resumption::Resumption;
 use super::retired::Retired;
 use super::sightings::{Held, Life, Sightings};
@@ -18,11 +18,11 @@ use super::{Effects, NodeConfig, Timer};
 use crate::configuration::Configuration;
 use crate::disk::{GenesisState, Identity, LogEnd, Record, Recovered};
 use crate::entry::{Entry, EntryKind};
-use crate::link::{Link, age_micros};
+use crate::link::age_micros;
 use crate::operation::{LoggedRequest, Settled};
 use crate::store::{Snapshot, Store};
 use crate::time::Instant;
-use crate::types::{DirectoryId, Incarnation, LifeId, LogIndex, PacketNumber, ServerId, Term};
+use crate::types::{Incarnation, LifeId, LogIndex, PacketNumber, ServerId, Term};
 use crate::wire::{DropCause, Role};
 
 /// The most entries that are kept for a node which fetches the snapshot before them.
@@ -103,51 +103,6 @@ pub struct ReplicaState {
 
 /// More than a node can send to another.
 const PACKETS_PER_MICROSECOND_MAX: u64 = 16;
-
-/// Another node of the list.
-#[derive(Debug)]
-pub struct Peer {
-    /// Where it is reached.
-    pub address: SocketAddr,
-    /// The life that it was last heard in.
-    pub life: Option<Life>,
-    /// Since when it is heard with that directory.
-    pub directory_since: Instant,
-    /// Directories that it was heard with before, each with its highest incarnation.
-    pub retired: BTreeMap<DirectoryId, Incarnation>,
-    /// The way to it.
-    pub link: Link,
-    /// When it was last heard.
-    pub heard_at: Option<Instant>,
-    /// Whether it has heard what this node's directory held at the start.
-    pub has_answered: bool,
-    /// When it was last told of that because it had not heard it.
-    pub told_again_at: Option<Instant>,
-    /// How far it has come, while this node leads.
-    pub progress: Progress,
-}
-
-impl Peer {
-    /// `next` is the first entry that it is sent, if this node leads.
-    fn new(address: SocketAddr, first_packet: PacketNumber, next: LogIndex, now: Instant) -> Self {
-        Self {
-            address,
-            life: None,
-            directory_since: now,
-            retired: BTreeMap::new(),
-            link: Link::new(first_packet),
-            heard_at: None,
-            has_answered: false,
-            told_again_at: None,
-            progress: Progress::new(next, now),
-        }
-    }
-
-    /// The directory that it was last heard with.
-    pub fn directory(&self) -> Option<DirectoryId> {
-        self.life.map(|life| life.directory)
-    }
-}
 
 impl ReplicaState {
     /// The state that goes on from what a directory held.

@@ -1,7 +1,8 @@
 //! What a node says of itself.
 
 use super::ReplicaNode;
-use super::state::{Peer, ReplicaState};
+use super::peer::Peer;
+use super::state::ReplicaState;
 use crate::disk::GenesisState;
 use crate::time::{Instant, micros};
 use crate::types::{LogIndex, NODES_MAX, ServerId};

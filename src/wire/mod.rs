@@ -15,6 +15,7 @@ mod repair_codec;
 mod resume_codec;
 mod snapshot_codec;
 mod status_codec;
+mod status_message;
 
 pub use frame::{
     Echo, FRAME_BYTES_MAX, Frame, GenesisHash, HEADER_BYTES, Header, decode, encode, seal,
@@ -27,6 +28,9 @@ pub use repair_codec::{REPAIR_BYTES_FIXED, RepairReply, RepairRequest};
 pub use resume_codec::{Resume, Sighted, Verdict};
 pub use snapshot_codec::{SnapshotName, SnapshotOffer, SnapshotPiece, SnapshotRequest};
 pub use status_codec::CLUSTER_NAME_BYTES_MAX;
+pub use status_message::{
+    DiskStatus, NodeStatus, PeerStatus, Role, ScrubStatus, StatusRequest, TurnTimes,
+};
 
 macro_rules! drop_causes {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $text:literal;)*) => {

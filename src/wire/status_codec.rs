@@ -6,7 +6,7 @@ use super::fields::{
     put_address, put_count, put_option, put_text, take_address, take_list, take_option, take_text,
 };
 use super::kind::Body;
-use super::message::{
+use super::status_message::{
     DiskStatus, NodeStatus, PeerStatus, Role, ScrubStatus, StatusRequest, TurnTimes,
 };
 use crate::codec::{Malformed, Reader};

@@ -22,7 +22,8 @@ mod asked;
 
 use std::time::Duration;
 
-use super::state::{Peer, ReplicaState};
+use super::peer::Peer;
+use super::state::ReplicaState;
 use crate::configuration::Configuration;
 use crate::time::Instant;
 use crate::types::{DirectoryId, LogIndex, ServerId};

@@ -1,0 +1,60 @@
+//! Another node, as this one sees it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::progress::Progress;
+use super::sightings::Life;
+use crate::link::Link;
+use crate::time::Instant;
+use crate::types::{DirectoryId, Incarnation, LogIndex, PacketNumber};
+
+/// Another node of the list.
+#[derive(Debug)]
+pub struct Peer {
+    /// Where it is reached.
+    pub address: SocketAddr,
+    /// The life that it was last heard in.
+    pub life: Option<Life>,
+    /// Since when it is heard with that directory.
+    pub directory_since: Instant,
+    /// Directories that it was heard with before, each with its highest incarnation.
+    pub retired: BTreeMap<DirectoryId, Incarnation>,
+    /// The way to it.
+    pub link: Link,
+    /// When it was last heard.
+    pub heard_at: Option<Instant>,
+    /// Whether it has heard what this node's directory held at the start.
+    pub has_answered: bool,
+    /// When it was last told of that because it had not heard it.
+    pub told_again_at: Option<Instant>,
+    /// How far it has come, while this node leads.
+    pub progress: Progress,
+}
+
+impl Peer {
+    /// `next` is the first entry that it is sent, if this node leads.
+    pub(super) fn new(
+        address: SocketAddr,
+        first_packet: PacketNumber,
+        next: LogIndex,
+        now: Instant,
+    ) -> Self {
+        Self {
+            address,
+            life: None,
+            directory_since: now,
+            retired: BTreeMap::new(),
+            link: Link::new(first_packet),
+            heard_at: None,
+            has_answered: false,
+            told_again_at: None,
+            progress: Progress::new(next, now),
+        }
+    }
+
+    /// The directory that it was last heard with.
+    pub fn directory(&self) -> Option<DirectoryId> {
+        self.life.map(|life| life.directory)
+    }
+}
