@@ -2,7 +2,7 @@
 //! shown a sample that breaks it beside the repository that keeps it.
 
 mod blocks;
-mod broken_builds;
+mod mutants;
 mod documents;
 mod layers;
 mod quotes;

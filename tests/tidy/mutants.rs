@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::tree::root;
 
 fn patches() -> Vec<PathBuf> {
-    let directory = fs::read_dir(root().join("tests/broken-builds")).expect("it is there");
+    let directory = fs::read_dir(root().join("tests/mutants")).expect("it is there");
     let paths = directory.flatten().map(|entry| entry.path());
     paths.filter(|path| path.extension().is_some_and(|extension| extension == "patch")).collect()
 }
