@@ -1,5 +1,6 @@
 //! `quorate simulate`: whole clusters on virtual time, from seeds.
 
+mod panics;
 mod range;
 mod report;
 
@@ -8,7 +9,7 @@ use getopts::Options;
 use super::args::{Words, parse};
 use super::exit::{Exit, Failure, Outcome};
 use super::output::{note, print_line};
-use crate::sim::{self, FaultClass, Wishes};
+use crate::sim::{FaultClass, Wishes};
 use crate::types::NODES_MAX;
 
 pub const HELP: &str = "\
@@ -49,6 +50,7 @@ pub fn run(words: &[String]) -> Outcome {
     let words = parse(options, words)?;
     let [] = words.expect_operands([])?;
     let wishes = read_wishes(&words)?;
+    panics::name_their_seeds(wishes);
     match (words.value("seed"), words.value("seeds")) {
         (Some(_), None) => run_one(words.number("seed", 0)?, wishes, words.has("json")),
         (None, Some(_)) if wishes.traced => Err(Failure::usage("--trace goes with --seed")),
@@ -81,7 +83,7 @@ fn parse_range(text: &str) -> Result<(u64, u64), Failure> {
 }
 
 fn run_one(seed: u64, wishes: Wishes, as_json: bool) -> Outcome {
-    let report = match sim::run_as(seed, wishes) {
+    let report = match panics::run(seed, wishes) {
         Ok(report) => report,
         Err(failure) => {
             note(&failure.to_string());

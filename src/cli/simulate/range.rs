@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::{command, report};
+use super::{command, panics, report};
 use crate::cli::exit::{Exit, Failure, Outcome};
 use crate::cli::output::{note, print_line};
 use crate::sim::{self, FaultClass, Report, Wishes};
@@ -85,7 +85,7 @@ impl Shared {
             if seed >= self.end {
                 return;
             }
-            match sim::run_as(seed, self.wishes) {
+            match panics::run(seed, self.wishes) {
                 Ok(report) => self.passed(&report),
                 Err(failure) => self.failed(failure),
             }
