@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::configuration::SNAPSHOT_BYTES;
+use crate::configuration::{SESSION_LIMIT, SNAPSHOT_BYTES};
 use crate::types::ServerId;
 
 /// The election timeout of the daemon: several heartbeats may be lost in a row.
@@ -36,6 +36,8 @@ pub struct NodeConfig {
     /// How many bytes of log, at least, lie between two snapshots of a cluster whose birth
     /// this node coordinates.
     pub snapshot_bytes: u64,
+    /// How many sessions such a cluster keeps.
+    pub session_limit: u32,
     /// How many entries before its newest snapshot a node keeps, for followers that lag.
     pub kept_entries: u64,
 }
@@ -58,6 +60,7 @@ impl NodeConfig {
             heartbeat_interval: HEARTBEAT_INTERVAL,
             disk_stall: DISK_STALL,
             snapshot_bytes: SNAPSHOT_BYTES,
+            session_limit: SESSION_LIMIT,
             kept_entries: KEPT_ENTRIES,
         }
     }

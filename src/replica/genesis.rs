@@ -33,8 +33,9 @@ pub struct Genesis {
     accepted_by: BTreeSet<ServerId>,
     /// That a genesis is complete is on its way to the disk.
     completing: bool,
-    /// As coordinator: the configuration's limit of this name.
+    /// As coordinator: the configuration's limits of these names.
     snapshot_bytes: u64,
+    session_limit: u32,
 }
 
 /// What another node said of itself.
@@ -58,6 +59,7 @@ impl Genesis {
             accepted_by: BTreeSet::new(),
             completing: false,
             snapshot_bytes: config.snapshot_bytes,
+            session_limit: config.session_limit,
         }
     }
 
@@ -198,6 +200,7 @@ impl Genesis {
         let genesis = GenesisId(fx.random.u64(1..));
         let configuration = Configuration {
             snapshot_bytes: self.snapshot_bytes,
+            session_limit: self.session_limit,
             ..Configuration::at_genesis(genesis, members)
         };
         self.accepted_by.clear();

@@ -10,8 +10,6 @@ const UNCOMMITTED_MAX: u64 = 16_384;
 const UNSYNCED_MAX: u64 = 65_536;
 /// Entries in memory before the newest snapshot, for who fetches one.
 const COVERED_MAX: u64 = 262_144;
-/// Sessions in the table.
-const SESSIONS_MAX: u64 = 65_536;
 /// How many covered entries a node at rest may still have, beyond those that it keeps.
 const COVERED_AT_REST: u64 = 256;
 
@@ -27,7 +25,8 @@ pub fn check(node: &ReplicaNode) -> Result<(), String> {
     within("uncommitted entries at a leader", uncommitted, UNCOMMITTED_MAX)?;
     within("entries that are not durable", last - state.log.durable().0, UNSYNCED_MAX)?;
     within("covered entries", covered(node), COVERED_MAX)?;
-    within("sessions", sessions, SESSIONS_MAX)
+    let session_limit = u64::from(state.configuration().session_limit);
+    within("sessions", sessions, session_limit)
 }
 
 /// Checks a node that has nothing to do any more, and keeps so many covered entries.

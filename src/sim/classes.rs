@@ -58,6 +58,7 @@ impl FaultClass {
             stale_reads: drawn.stale_reads,
             snapshot_bytes: drawn.snapshot_bytes,
             kept_entries: drawn.kept_entries,
+            session_limit: drawn.session_limit,
             ..Profile::calm(drawn.nodes)
         };
         let some =

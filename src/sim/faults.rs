@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::clock::{CALM_RATES, TRUE_RATE};
 use super::{Wishes, random_for};
-use crate::configuration::SNAPSHOT_BYTES;
+use crate::configuration::{SESSION_LIMIT, SNAPSHOT_BYTES};
 use crate::replica::KEPT_ENTRIES;
 
 /// How many operations clients begin in a minute, where a run is so long that not its seed
@@ -55,6 +55,9 @@ pub struct Profile {
     pub snapshot_bytes: u64,
     /// How many entries before its newest snapshot a node keeps.
     pub kept_entries: u64,
+    /// How many sessions the cluster keeps. With few of them some are evicted whose clients
+    /// are at work still.
+    pub session_limit: u32,
     /// The share of operations that are stale reads.
     pub stale_reads: f64,
     /// Once, all nodes lose their power together.
@@ -67,6 +70,8 @@ pub struct Profile {
     pub leaves_some: bool,
     /// The disk forgets what it has synced: a run must fail that has this.
     pub forgetful_disk: bool,
+    /// What is corrupted has a right checksum: a run must fail that has this.
+    pub forging_network: bool,
 }
 
 /// How often each kind of fault happens, relative to the others.
@@ -159,8 +164,10 @@ impl Profile {
             widespread_damage: random.u8(..8) == 0,
             leaves_some: random.bool(),
             forgetful_disk: false,
+            forging_network: false,
             snapshot_bytes: if random.u8(..4) > 0 { random.u64(1..40_000) } else { SNAPSHOT_BYTES },
             kept_entries: random.u64(..20),
+            session_limit: if random.u8(..4) == 0 { random.u32(3..12) } else { SESSION_LIMIT },
         }
     }
 
@@ -203,8 +210,10 @@ impl Profile {
             widespread_damage: false,
             leaves_some: false,
             forgetful_disk: false,
+            forging_network: false,
             snapshot_bytes: SNAPSHOT_BYTES,
             kept_entries: KEPT_ENTRIES,
+            session_limit: SESSION_LIMIT,
         }
     }
 }

@@ -14,6 +14,7 @@ mod damage;
 mod directory;
 mod disk;
 mod faults;
+mod ledger;
 mod network;
 mod operator;
 mod second_reading;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::Profile;
 use crate::time::{Instant, micros};
+use crate::wire;
 
 const PORT: u16 = 9717;
 /// The delay of a straggler, in microseconds, as powers of two: 16 ms up to four minutes, and
@@ -208,6 +209,9 @@ impl Network {
         let mut corrupted = bytes.to_vec();
         let bit = self.random.usize(..corrupted.len() * 8);
         corrupted[bit / 8] ^= 1 << (bit % 8);
+        if profile.forging_network {
+            wire::seal(&mut corrupted);
+        }
         corrupted.into()
     }
 

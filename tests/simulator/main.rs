@@ -203,6 +203,17 @@ fn a_disk_that_forgets_is_found_out() {
     assert!(broken.count() > 0);
 }
 
+/// The other canary: a network that corrupts past the checksum.
+#[test]
+fn a_network_that_forges_is_found_out() {
+    let forges = |seed| {
+        let drawn = Profile::draw(seed);
+        Profile { forging_network: true, corruption: 0.05, ..drawn }
+    };
+    let broken = (0..SEEDS).filter(|seed| sim::run_with(*seed, forges(*seed)).is_err());
+    assert!(broken.count() > 0);
+}
+
 #[track_caller]
 fn pass(result: Result<Report, Box<Failure>>) -> Report {
     result.unwrap_or_else(|failure| panic!("{failure}"))

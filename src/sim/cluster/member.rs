@@ -87,6 +87,7 @@ impl Cluster {
         let member = &mut self.nodes[place];
         member.life += 1;
         (member.writing, member.wake_at, member.stop_by) = (Writing::default(), None, None);
+        self.ledger.started(&recovered);
         member.node = Some(ReplicaNode::new(&config, recovered, now, seed));
         self.finish_turn(place)
     }
@@ -121,6 +122,7 @@ impl Cluster {
         NodeConfig {
             snapshot_bytes: self.profile.snapshot_bytes,
             kept_entries: self.profile.kept_entries,
+            session_limit: self.profile.session_limit,
             ..NodeConfig::new(listed)
         }
     }
@@ -168,6 +170,7 @@ impl Cluster {
         while let Some(node) = &mut self.nodes[place].node
             && let Some(to) = node.poll_send(&mut frame)
         {
+            self.ledger.frame_leaves(&frame, node)?;
             let commit = node.state().commit;
             if let Some(candidate) = self.checks.frame_leaves(&frame, commit)? {
                 let elected = usize::from(candidate.0) - 1;
@@ -186,6 +189,7 @@ impl Cluster {
         let member = &mut self.nodes[place];
         let Some(node) = &member.node else { return Ok(()) };
         member.disk.note_said(node);
+        self.ledger.node_turned(node)?;
         let (term, may_stop) = (node.state().term, node.may_stop());
         if let Some(point) = self.checks.node_turned(place, node)? {
             if point == TurningPoint::Leads {

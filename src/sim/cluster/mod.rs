@@ -15,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::checks::Checks;
+use super::ledger::Ledger;
 use super::network::{Arrival, Endpoint, Network};
 use super::operator::{self, Operator};
 use super::trace::{self, Trace};
@@ -39,6 +40,7 @@ pub struct Cluster {
     workload: Workload,
     operator: Operator,
     checks: Checks,
+    ledger: Ledger,
     trace: Trace,
     traced: bool,
     faults_cease_at: Instant,
@@ -99,6 +101,7 @@ impl Cluster {
             workload: Workload::new(random_for(seed, 4), &profile),
             operator: operator_for(seed, &profile),
             checks: Checks::default(),
+            ledger: Ledger::default(),
             trace: Trace::new(traced),
             traced,
             faults_cease_at: Instant(0) + profile.duration,

@@ -103,6 +103,7 @@ impl Cluster {
         }
         let now = self.local(place);
         let member = &mut self.nodes[place];
+        let directory = member.disk.id();
         let synced = match (member.disk.sync(), member.writing.cut_after.take()) {
             (Ok(()), Some(upto)) => member.disk.cut(upto),
             (synced, _) => synced,
@@ -112,6 +113,7 @@ impl Cluster {
             return Ok(());
         }
         if let (Some(node), Some(batch)) = (&mut member.node, member.writing.batch.take()) {
+            self.ledger.synced(directory, batch.records());
             node.on_synced(now, batch);
         }
         self.note_mishaps(place);
@@ -134,7 +136,10 @@ impl Cluster {
             return self.finish_turn(place);
         }
         match member.disk.write_snapshot(&snapshot) {
-            Ok(()) => self.keep_snapshot(place),
+            Ok(()) => {
+                self.ledger.keeps(member.disk.id(), &snapshot);
+                self.keep_snapshot(place);
+            }
             Err(DiskError::NoSpace) => {
                 (member.writing.snapshot, member.writing.snapshot_waits) = (Some(snapshot), true);
                 self.schedule(NO_SPACE_PAUSE, Event::SnapshotWritten { place, life });
