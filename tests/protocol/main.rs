@@ -14,6 +14,7 @@ mod promises;
 mod lanes;
 mod intake;
 mod absurd;
+mod addresses;
 mod directories;
 mod changes;
 mod answers;

@@ -212,16 +212,31 @@ impl Probe {
     /// The same, without an introduction.
     pub fn hear_from(
         &mut self,
-        (from, directory, (incarnation, life)): (ServerId, DirectoryId, (Incarnation, LifeId)),
+        life: (ServerId, DirectoryId, (Incarnation, LifeId)),
         message: Message,
     ) {
+        let header = self.header_from(life);
+        self.deliver(address_of(life.0), header, message);
+    }
+
+    /// A frame of another node, with a header that is not as it should be.
+    pub fn hear_altered(&mut self, from: ServerId, alter: impl Fn(&mut Header), message: Message) {
+        let mut header = self.header_from((from, directory_of(from), FIRST_LIFE));
+        alter(&mut header);
+        self.deliver(address_of(from), header, message);
+    }
+
+    fn header_from(
+        &mut self,
+        (from, directory, (incarnation, life)): (ServerId, DirectoryId, (Incarnation, LifeId)),
+    ) -> Header {
         self.next_packet = self.next_packet.next();
         let genesis = if self.state().is_born() {
             GenesisHash::of(self.configuration.genesis)
         } else {
             GenesisHash::default()
         };
-        let header = Header {
+        Header {
             cluster: ClusterHash::of(CLUSTER),
             genesis,
             sender: from,
@@ -231,8 +246,7 @@ impl Probe {
             life,
             packet: self.next_packet,
             echo: self.heard.get(&from).map(|&packet| Echo { packet, age: 0 }),
-        };
-        self.deliver(address_of(from), header, message);
+        }
     }
 
     /// A frame that another node sent to a client comes here, from that node's address.
