@@ -2,9 +2,9 @@
 //! shown a sample that breaks it beside the repository that keeps it.
 
 mod blocks;
-mod mutants;
 mod documents;
 mod layers;
+mod mutants;
 mod quotes;
 mod text;
 mod tree;

@@ -1,9 +1,11 @@
-//! The broken builds that the simulator must catch still apply to the present code.
+//! The mutants that the nets must catch still apply to the present code, and the document
+//! tells of each what the patch itself says.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::expect_none;
 use crate::tree::root;
 
 fn patches() -> Vec<PathBuf> {
@@ -20,10 +22,19 @@ fn objection(patch: &Path) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+/// What is wrong with the patch of this name and its row in the document.
+fn complaint(name: &str, patch: &str, document: &str) -> Option<String> {
+    let Some((sentence, _)) = patch.split_once(".\n\n") else {
+        return Some(format!("{name}: no sentence says what it breaks"));
+    };
+    let is_told = document.contains(&format!("| `{name}` | {sentence} | "));
+    (!is_told).then(|| format!("docs/testing.md lacks {name}, or tells something else of it"))
+}
+
 #[test]
-fn every_broken_build_applies() {
+fn every_mutant_applies() {
     let patches = patches();
-    assert!(patches.len() >= 6, "{patches:?}");
+    assert!(patches.len() >= 40, "{patches:?}");
     for patch in patches {
         assert_eq!(objection(&patch), "", "{}: write it anew", patch.display());
     }
@@ -35,10 +46,16 @@ fn every_broken_build_applies() {
 }
 
 #[test]
-fn every_broken_build_is_told_of() {
+fn every_mutant_is_told_of() {
     let document = fs::read_to_string(root().join("docs/testing.md")).expect("it is there");
-    for patch in patches() {
-        let name = patch.file_stem().and_then(|stem| stem.to_str()).expect("it has a name");
-        assert!(document.contains(&format!("| `{name}` |")), "docs/testing.md lacks {name}");
-    }
+    let complain = |patch: PathBuf| {
+        let name = patch.file_stem()?.to_str()?;
+        complaint(name, &fs::read_to_string(&patch).ok()?, &document)
+    };
+    expect_none(&patches().into_iter().filter_map(complain).collect::<Vec<_>>());
+
+    let row = "| `late` | It is late | seeds | seed 3 |";
+    assert_eq!(complaint("late", "It is late.\n\ndiff --git", row), None);
+    assert!(complaint("late", "It is early.\n\ndiff --git", row).is_some());
+    assert!(complaint("late", "diff --git", row).is_some());
 }
