@@ -7,8 +7,11 @@ use super::leader::heartbeat;
 use super::members::{SECOND, THIRD};
 use super::probe::Probe;
 
-/// How a header says that its frame is for somebody else, and as what it is dropped.
-const OTHERS: [(DropCause, fn(&mut Header)); 3] = [
+/// What makes a header say that its frame is for somebody else.
+type Alter = fn(&mut Header);
+
+/// Each way, and as what the frame is dropped.
+const OTHERS: [(DropCause, Alter); 3] = [
     (DropCause::Cluster, |header| header.cluster = ClusterHash::of("another")),
     (DropCause::Genesis, |header| header.genesis = GenesisHash::of(GenesisId(4_711))),
     (DropCause::Destination, |header| header.destination = THIRD),
