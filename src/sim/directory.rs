@@ -186,6 +186,11 @@ impl SimDirectory {
         std::mem::take(&mut self.mishaps)
     }
 
+    /// How many of these were errors, which whoever wrote has been told.
+    pub fn errors(&self) -> u64 {
+        ["failed writes", "failed syncs"].iter().filter_map(|kind| self.mishaps.get(kind)).sum()
+    }
+
     /// What is known of the disk stays when other files are on it.
     pub fn inherit(&mut self, former: &mut Self) {
         self.mishaps = former.take_mishaps();

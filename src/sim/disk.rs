@@ -41,6 +41,8 @@ pub struct Disk {
     /// Which copy of the file `meta` goes bad, if one does. Two faults that hide each other
     /// are one more than the format promises to notice.
     weak_copy: usize,
+    /// The disk reported an error, and the node was told that all went well.
+    is_error_ignored: bool,
 }
 
 /// A disk that forgets what it has synced: after a loss of power it is as it was at some
@@ -80,6 +82,7 @@ impl Disk {
             said: LogEnd::default(),
             may_lack_the_end: false,
             weak_copy: 0,
+            is_error_ignored: false,
         }
     }
 
@@ -181,6 +184,14 @@ impl Disk {
         }
         let found = disk::examine(&self.directory.without_unsynced());
         self.check(&found.map_err(|error| error.to_string())?.recovered)
+    }
+
+    /// docs/guarantees.md: "An error from write or fdatasync ends the process".
+    ///
+    /// # Errors
+    /// That one has not.
+    pub fn check_errors(&self) -> Result<(), String> {
+        if self.is_error_ignored { Err("an error of its disk is ignored".into()) } else { Ok(()) }
     }
 
     /// The directory.
@@ -321,7 +332,10 @@ impl Disk {
         act: impl FnOnce(&mut Journal, &mut SimDirectory) -> Result<(), DiskError>,
     ) -> Result<(), DiskError> {
         let journal = self.journal.as_mut().expect("only a running node writes");
-        act(journal, &mut self.directory)
+        let errors_before = self.directory.errors();
+        let done = act(journal, &mut self.directory);
+        self.is_error_ignored |= done.is_ok() && self.directory.errors() > errors_before;
+        done
     }
 
     /// The process is gone.

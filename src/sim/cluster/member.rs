@@ -188,6 +188,8 @@ impl Cluster {
     fn after_turn(&mut self, place: usize) -> Result<(), String> {
         let member = &mut self.nodes[place];
         let Some(node) = &member.node else { return Ok(()) };
+        let checked = member.disk.check_errors();
+        checked.map_err(|broken| format!("node {}: {broken}", place + 1))?;
         member.disk.note_said(node);
         self.ledger.node_turned(node)?;
         let (term, may_stop) = (node.state().term, node.may_stop());
