@@ -15,6 +15,7 @@ mod directory;
 mod disk;
 mod faults;
 mod ledger;
+mod loss;
 mod network;
 mod operator;
 mod second_reading;
@@ -27,6 +28,7 @@ pub use classes::FaultClass;
 pub use damage::Damage;
 pub use directory::{SimDirectory, Trouble};
 pub use faults::{Profile, Weights};
+pub use loss::{Loss, LossyWay};
 
 use std::fmt;
 

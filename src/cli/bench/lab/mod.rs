@@ -1,7 +1,6 @@
 //! `quorate bench --loss`: clusters of its own behind links that lose datagrams.
 
 mod flags;
-mod link;
 mod relay;
 mod table;
 

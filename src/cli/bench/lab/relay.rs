@@ -16,10 +16,10 @@ use mio::net::UdpSocket;
 use mio::{Events, Interest, Poll, Token, Waker};
 use rustix::net::sockopt;
 
-use super::link::{Link, Loss};
 use crate::cli::exit::Failure;
 use crate::cli::local_cluster::NODES;
 use crate::daemon::{Clock, WakeUp};
+use crate::sim::{Loss, LossyWay};
 use crate::time::Instant;
 
 /// Where all clients are: they share a link to each node, as if they were on one host.
@@ -158,7 +158,7 @@ struct Carrier {
     /// The clients in the order of their sockets.
     client_addresses: Vec<SocketAddr>,
     /// By host that sends and host that receives.
-    links: Vec<Vec<Link>>,
+    links: Vec<Vec<LossyWay>>,
     /// In the order of their arrival, which is that of their sending: all take as long.
     under_way: VecDeque<Datagram>,
     buffer: Vec<u8>,
@@ -190,7 +190,7 @@ impl Carrier {
         let poll = Poll::new()?;
         let wake_up = WakeUp::register(poll.registry(), WAKE_UP)?;
         let mut seeds = fastrand::Rng::with_seed(quality.seed);
-        let mut link = || Link::new(seeds.u64(..));
+        let mut link = || LossyWay::new(seeds.u64(..));
         let mut carrier = Self {
             poll,
             events: Events::with_capacity(1_024),

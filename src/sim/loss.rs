@@ -1,4 +1,4 @@
-//! One direction of a link that loses datagrams.
+//! How links lose datagrams: each by itself, or in bursts.
 
 use fastrand::Rng;
 
@@ -11,15 +11,15 @@ pub struct Loss {
     pub burst: Option<f64>,
 }
 
-/// One direction of a link. Its losses follow from the seed alone.
+/// One direction of a link that loses datagrams. Its losses follow from the seed alone.
 #[derive(Debug)]
-pub struct Link {
+pub struct LossyWay {
     random: Rng,
     in_burst: bool,
 }
 
-impl Link {
-    /// A link that has lost nothing yet.
+impl LossyWay {
+    /// A way that has lost nothing yet.
     pub fn new(seed: u64) -> Self {
         Self { random: Rng::with_seed(seed), in_burst: false }
     }
@@ -45,7 +45,7 @@ mod tests {
     const DATAGRAMS: usize = 200_000;
 
     fn lost(loss: Loss, seed: u64) -> Vec<bool> {
-        let mut link = Link::new(seed);
+        let mut link = LossyWay::new(seed);
         (0..DATAGRAMS).map(|_| link.loses(loss)).collect()
     }
 
@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn a_clean_link_loses_nothing_and_ends_a_burst_at_some_time() {
         for burst in [None, Some(5.0)] {
-            let mut link = Link::new(1);
+            let mut link = LossyWay::new(1);
             let mut lost = |share| (0..1_000).filter(|_| link.loses(Loss { share, burst })).count();
             assert!(lost(0.5) > 300, "{burst:?}");
             // A burst that is under way still ends.
