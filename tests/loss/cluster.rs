@@ -1,0 +1,239 @@
+//! Three nodes and a client on links that lose and delay, with disks that take a while.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate::client::{Answer, Ask, Client, ClientConfig, Event};
+use quorate::disk::{self, Identity, SegmentSize};
+use quorate::operation::Operation;
+use quorate::replica::{Batch, ListedNode, NodeConfig, ReplicaNode};
+use quorate::sim::{Loss, LossyWay, SimDirectory};
+use quorate::time::Instant;
+use quorate::types::{ClusterHash, DirectoryId, ServerId};
+use quorate::wire::Role;
+
+const CLUSTER: &str = "lossy";
+const NODES: usize = 3;
+/// The client's place among the hosts.
+const CLIENT: usize = NODES;
+/// How long a disk takes to sync a batch.
+const SYNC: Duration = Duration::from_micros(200);
+/// An operation that takes longer is not answered.
+const TIMEOUT: Duration = Duration::from_secs(30);
+const VALUE_BYTES: usize = 128;
+/// Nothing is lost until the cluster has settled for so long.
+const SETTLING: Duration = Duration::from_secs(2);
+
+/// The nodes, the client, and what is under way between them.
+pub struct Cluster {
+    now: Instant,
+    events: BTreeMap<(Instant, u64), Happening>,
+    next_event: u64,
+    delay: Duration,
+    loss: Loss,
+    ways: Vec<Vec<LossyWay>>,
+    nodes: Vec<Member>,
+    client: Client,
+    client_wakes_at: Option<Instant>,
+    /// How many bytes went into the links.
+    pub bytes: u64,
+}
+
+struct Member {
+    node: ReplicaNode,
+    syncing: Option<Batch>,
+    wakes_at: Option<Instant>,
+}
+
+enum Happening {
+    Arrival { from: usize, to: usize, frame: Bytes },
+    Synced(usize),
+    Wake(usize),
+}
+
+impl Cluster {
+    /// A cluster that has a leader, with a client that knows it, on links that lose nothing
+    /// yet.
+    pub fn start(delay: Duration, seed: u64) -> Self {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let nodes = (0..NODES).map(|place| member(place, random.u64(..))).collect();
+        let mut way = || LossyWay::new(random.u64(..));
+        let ways = (0..=NODES).map(|_| (0..=NODES).map(|_| way()).collect()).collect();
+        let config = ClientConfig {
+            cluster: ClusterHash::of(CLUSTER),
+            servers: (0..NODES).map(address_of).collect(),
+            timeout: TIMEOUT,
+            one_shot: false,
+            outstanding_max: 1,
+        };
+        let mut cluster = Self {
+            now: Instant(0),
+            events: BTreeMap::new(),
+            next_event: 0,
+            delay,
+            loss: Loss { share: 0.0, burst: None },
+            ways,
+            nodes,
+            client: Client::new(config, Instant(0), random.u64(..)),
+            client_wakes_at: None,
+            bytes: 0,
+        };
+        (0..NODES).for_each(|place| cluster.finish_turn(place));
+        cluster.write().expect("nothing is lost yet");
+        let settled = cluster.now + SETTLING;
+        while cluster.now < settled {
+            cluster.step();
+        }
+        cluster
+    }
+
+    /// From now on each link loses so much.
+    pub fn lose(&mut self, loss: Loss) {
+        self.loss = loss;
+    }
+
+    /// The highest term that any node knows.
+    pub fn term(&self) -> u64 {
+        self.nodes.iter().map(|member| member.node.state().term.0).max().unwrap_or(0)
+    }
+
+    /// Whether any node leads.
+    pub fn is_led(&self) -> bool {
+        self.nodes.iter().any(|member| member.node.state().role == Role::Leader)
+    }
+
+    /// The client writes once. Returns how long it took; none: it was not answered.
+    pub fn write(&mut self) -> Option<Duration> {
+        let put = Operation::Put {
+            key: Bytes::from_static(b"key"),
+            value: Bytes::from_static(&[b'v'; VALUE_BYTES]),
+        };
+        let asked_at = self.now;
+        self.client.ask(self.now, Ask::Execute(put));
+        self.finish_client();
+        loop {
+            while let Some(event) = self.client.poll_event() {
+                if let Event::Done(_, answer) = event {
+                    let is_done = matches!(answer, Answer::Settled(_));
+                    return is_done.then(|| self.now.since(asked_at));
+                }
+            }
+            self.step();
+        }
+    }
+
+    fn step(&mut self) {
+        let ((at, _), happening) = self.events.pop_first().expect("nodes have timers");
+        self.now = at;
+        match happening {
+            Happening::Arrival { from, to: CLIENT, frame } => {
+                self.client.on_datagram(at, address_of(from), &frame);
+                self.finish_client();
+            }
+            Happening::Arrival { from, to, frame } => {
+                self.nodes[to].node.on_datagram(at, address_of(from), &frame);
+                self.finish_turn(to);
+            }
+            Happening::Synced(place) => {
+                let batch = self.nodes[place].syncing.take().expect("the disk was at work");
+                self.nodes[place].node.on_synced(at, batch);
+                self.finish_turn(place);
+            }
+            Happening::Wake(CLIENT) if self.client_wakes_at == Some(at) => {
+                self.client_wakes_at = None;
+                self.client.on_timeout(at);
+                self.finish_client();
+            }
+            Happening::Wake(place) if place != CLIENT && self.nodes[place].wakes_at == Some(at) => {
+                self.nodes[place].wakes_at = None;
+                self.nodes[place].node.on_timeout(at);
+                self.finish_turn(place);
+            }
+            Happening::Wake(_) => {}
+        }
+    }
+
+    /// Frames leave before the disk has the batch, as in the daemon.
+    fn finish_turn(&mut self, place: usize) {
+        loop {
+            self.nodes[place].node.end_turn(self.now);
+            let mut frame = Vec::new();
+            while let Some(to) = self.nodes[place].node.poll_send(&mut frame) {
+                self.transmit(place, to, &frame);
+            }
+            let member = &mut self.nodes[place];
+            while member.node.take_retired().is_some() {}
+            if member.syncing.is_some() {
+                break;
+            }
+            let Some(batch) = member.node.take_batch() else { break };
+            if batch.records().is_empty() {
+                member.node.on_synced(self.now, batch);
+            } else {
+                member.syncing = Some(batch);
+                self.schedule(self.now + SYNC, Happening::Synced(place));
+            }
+        }
+        let member = &mut self.nodes[place];
+        let due = member.node.next_deadline().map(|at| at.max(self.now + TICK));
+        if due != member.wakes_at {
+            member.wakes_at = due;
+            due.into_iter().for_each(|at| self.schedule(at, Happening::Wake(place)));
+        }
+    }
+
+    fn finish_client(&mut self) {
+        let mut frame = Vec::new();
+        while let Some(to) = self.client.poll_send(&mut frame) {
+            self.transmit(CLIENT, to, &frame);
+        }
+        let due = self.client.next_deadline().map(|at| at.max(self.now + TICK));
+        if due != self.client_wakes_at {
+            self.client_wakes_at = due;
+            due.into_iter().for_each(|at| self.schedule(at, Happening::Wake(CLIENT)));
+        }
+    }
+
+    fn transmit(&mut self, from: usize, to: SocketAddr, frame: &[u8]) {
+        let Some(to) = (0..=CLIENT).find(|place| address_of(*place) == to) else { return };
+        self.bytes += frame.len() as u64;
+        if !self.ways[from][to].loses(self.loss) {
+            let frame = Bytes::copy_from_slice(frame);
+            self.schedule(self.now + self.delay, Happening::Arrival { from, to, frame });
+        }
+    }
+
+    fn schedule(&mut self, at: Instant, happening: Happening) {
+        self.events.insert((at, self.next_event), happening);
+        self.next_event += 1;
+    }
+}
+
+/// Time goes on between two turns.
+const TICK: Duration = Duration::from_micros(1);
+
+fn address_of(place: usize) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, 1], 9_001 + u16::try_from(place).expect("few hosts")))
+}
+
+fn id_of(place: usize) -> ServerId {
+    ServerId(u16::try_from(place + 1).expect("few nodes"))
+}
+
+/// A blank node. Nothing is read from its disk again, so nothing is written there.
+fn member(place: usize, seed: u64) -> Member {
+    let listed =
+        |place| (id_of(place), ListedNode { address: address_of(place), typed: String::new() });
+    let config = NodeConfig::new((0..NODES).map(listed).collect());
+    let identity =
+        Identity { cluster: CLUSTER.into(), id: id_of(place), directory: DirectoryId(seed) };
+    let mut directory = SimDirectory::new();
+    let size = SegmentSize::new(SegmentSize::BYTES_MIN.into()).expect("within the limits");
+    disk::create(&mut directory, identity, size).expect("room for a directory");
+    let found = disk::examine(&directory).expect("a directory");
+    let (_, recovered) = found.start(&mut directory).expect("room for a start");
+    let node = ReplicaNode::new(&config, recovered, Instant(0), seed);
+    Member { node, syncing: None, wakes_at: None }
+}
