@@ -110,6 +110,10 @@ counter! {
     PacketNumber(u64)
 }
 
+/// How many of 256 frames are lost on a way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LossShare(pub u8);
+
 counter! {
     /// The number of a leader's round of heartbeats, which confirms its reads.
     ReadRound(u64)

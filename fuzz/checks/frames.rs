@@ -10,8 +10,8 @@ use quorate::operation::{Command, Expected, LoggedRequest, Operation};
 use quorate::replica::ReplicaNode;
 use quorate::store::{Snapshot, State};
 use quorate::types::{
-    ClusterHash, Digest, DirectoryId, GenesisId, Incarnation, LifeId, LogIndex, LogTime, ReadRound,
-    Sequence, ServerId, SessionId, Term,
+    ClusterHash, Digest, DirectoryId, GenesisId, Incarnation, LifeId, LogIndex, LogTime, LossShare,
+    ReadRound, Sequence, ServerId, SessionId, Term,
 };
 use quorate::wire::{
     self, Acknowledge, HEADER_BYTES, Header, Heartbeat, Introduce, Kind, MemberChange,
@@ -49,6 +49,7 @@ pub fn client_header() -> Header {
         life: LifeId(0),
         packet: quorate::types::PacketNumber(1),
         echo: None,
+        loss: LossShare(0),
     }
 }
 

@@ -11,7 +11,9 @@ use bytes::Bytes;
 use quorate::replica::Room;
 use quorate::sim::SimDirectory;
 use quorate::time::Instant;
-use quorate::types::{ClusterHash, DirectoryId, Incarnation, LifeId, PacketNumber, ServerId};
+use quorate::types::{
+    ClusterHash, DirectoryId, Incarnation, LifeId, LossShare, PacketNumber, ServerId,
+};
 use quorate::wire::{self, Echo, GenesisHash, Header};
 
 use super::choices::Choices;
@@ -119,6 +121,7 @@ impl Stage {
             life: LifeId(if oddity == 255 { 2 } else { 1 }),
             packet: PacketNumber(self.next_packet),
             echo: heard.filter(|_| oddity & 64 == 0).map(|packet| Echo { packet, age: 0 }),
+            loss: LossShare(0),
         }
     }
 

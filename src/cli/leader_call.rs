@@ -10,7 +10,7 @@ use super::args::ClientFlags;
 use super::exit::Failure;
 use super::survey;
 use crate::daemon::random_u64;
-use crate::types::{DirectoryId, Incarnation, LifeId, PacketNumber, ServerId};
+use crate::types::{DirectoryId, Incarnation, LifeId, LossShare, PacketNumber, ServerId};
 use crate::wire::{
     self, About, Declined, GenesisHash, Header, MemberChange, MemberOutcome, MemberReply,
     MemberRequest, Message,
@@ -97,6 +97,7 @@ impl Call<'_> {
             life: LifeId(0),
             packet: PacketNumber(random_u64() >> 2),
             echo: None,
+            loss: LossShare(0),
         };
         let mut frame = Vec::new();
         wire::encode(&header, &Message::MemberRequest(self.request), &mut frame);

@@ -6,6 +6,7 @@ use super::args::{self, DEFAULT_ADDRESS, Words};
 use super::exit::{Exit, Failure, Outcome};
 use crate::configuration::SNAPSHOT_BYTES;
 use crate::daemon::{self, RunConfig};
+use crate::link::REDUNDANCY_MAX;
 use crate::replica::DISK_STALL;
 use crate::types::ServerId;
 
@@ -25,6 +26,7 @@ Usage: quorate run --id N --data-dir DIR [flags] --insecure-no-key
   --disk-max BYTES      the most that the directory may take [4G]
   --scrub-rate BYTES    of its files read again in a second; 0: none [64K]
   --disk-stall SECONDS  a leader whose disk stalls for longer hands over [1]
+  --redundancy-max N    how often a frame is sent where loss is measured [3]
   --insecure-no-key     frames are not sealed: who reaches the port may speak
 
 The same line serves every start. A cluster is born when all its nodes have met.
@@ -40,6 +42,9 @@ const DISK_MAX: u64 = 4 << 30;
 
 /// How many bytes are read again in a second by default: 4 GiB in 18 hours.
 const SCRUB_RATE: u64 = 64 << 10;
+
+/// More copies than this help nobody.
+const REDUNDANCY_MOST: u8 = 9;
 
 /// Runs `quorate run`.
 pub fn run(args: &[String]) -> Outcome {
@@ -65,6 +70,7 @@ fn parse(args: &[String]) -> Result<RunConfig, Failure> {
     let snapshot_bytes = words.bytes("snapshot-bytes", SNAPSHOT_BYTES)?;
     let disk_max = words.bytes("disk-max", DISK_MAX)?;
     let scrub_rate = scrub_rate(&words)?;
+    let redundancy_max = redundancy_max(&words)?;
     Ok(RunConfig {
         id,
         data_dir,
@@ -76,6 +82,7 @@ fn parse(args: &[String]) -> Result<RunConfig, Failure> {
         snapshot_bytes,
         scrub_rate,
         disk_stall,
+        redundancy_max,
     })
 }
 
@@ -91,6 +98,7 @@ fn options() -> Options {
     options.optopt("", "disk-max", "", "");
     options.optopt("", "scrub-rate", "", "");
     options.optopt("", "disk-stall", "", "");
+    options.optopt("", "redundancy-max", "", "");
     options.optflag("", "insecure-no-key", "");
     options
 }
@@ -98,6 +106,16 @@ fn options() -> Options {
 fn scrub_rate(words: &Words) -> Result<u64, Failure> {
     let is_off = words.value("scrub-rate").is_some_and(|value| value == "0");
     if is_off { Ok(0) } else { words.bytes("scrub-rate", SCRUB_RATE) }
+}
+
+fn redundancy_max(words: &Words) -> Result<u8, Failure> {
+    let max = words.number("redundancy-max", REDUNDANCY_MAX)?;
+    if (1..=REDUNDANCY_MOST).contains(&max) {
+        return Ok(max);
+    }
+    Err(Failure::usage(format!(
+        "--redundancy-max is {max}; 1, nothing is sent twice, to {REDUNDANCY_MOST} is expected"
+    )))
 }
 
 fn peer(text: &str) -> Result<(ServerId, String), Failure> {
@@ -132,16 +150,17 @@ mod tests {
             snapshot_bytes: SNAPSHOT_BYTES,
             scrub_rate: SCRUB_RATE,
             disk_stall: Duration::from_secs(1),
+            redundancy_max: 3,
         };
         assert_eq!(config, expected);
 
         let line = "--peer 1=a:1 --id=2 --cluster c --peer 2=b:2 --listen [::1]:5 --data-dir=d \
-                    --insecure-no-key --segment-size 65536 --scrub-rate 0";
+                    --insecure-no-key --segment-size 65536 --scrub-rate 0 --redundancy-max 1";
         let config = parse_line(line).unwrap();
         let peers = vec![(ServerId(1), "a:1".into()), (ServerId(2), "b:2".into())];
         let (listen, cluster) = ("[::1]:5".into(), "c".into());
         let segment_size = SegmentSize::new(65_536);
-        let expected = RunConfig { scrub_rate: 0, segment_size, ..expected };
+        let expected = RunConfig { scrub_rate: 0, segment_size, redundancy_max: 1, ..expected };
         assert_eq!(config, RunConfig { listen, peers, cluster, ..expected });
     }
 
@@ -162,6 +181,7 @@ mod tests {
             (format!("--id 1 --cluster ä {rest}"), "ASCII"),
             (format!("--id 1 --segment-size 65537 {rest}"), "a multiple of 512"),
             (format!("--id 1 --segment-size 512 {rest}"), "from 65536"),
+            (format!("--id 1 --redundancy-max 0 {rest}"), "--redundancy-max is 0; 1, nothing"),
         ];
         for (line, expected) in cases {
             let sentence = parse_line(&line).unwrap_err().sentence;

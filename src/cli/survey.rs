@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::args::ClientFlags;
 use crate::daemon::random_u64;
-use crate::types::{DirectoryId, Incarnation, LifeId, PacketNumber, ServerId};
+use crate::types::{DirectoryId, Incarnation, LifeId, LossShare, PacketNumber, ServerId};
 use crate::wire::{self, GenesisHash, Header, Message, NodeStatus, Role, StatusRequest};
 
 /// How long a silent node is waited for.
@@ -94,6 +94,7 @@ fn ask_silent(survey: &Survey, socket: &UdpSocket, flags: &ClientFlags, nonce: u
         life: LifeId(0),
         packet: PacketNumber(random_u64() >> 2),
         echo: None,
+        loss: LossShare(0),
     };
     let mut frame = Vec::new();
     wire::encode(&header, &Message::StatusRequest(StatusRequest { nonce }), &mut frame);

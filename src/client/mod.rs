@@ -9,6 +9,7 @@
 
 mod operations;
 mod reads;
+mod repeats;
 mod servers;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -27,6 +28,7 @@ use crate::wire::{
 };
 use operations::PendingOperation;
 use reads::PendingRead;
+use repeats::Repeat;
 use servers::{ServerIndex, Servers};
 
 /// How long to wait where the cluster is asked to try again: it has no leader yet, or
@@ -109,6 +111,7 @@ pub struct Client {
     /// Operations that wait for the session or for room in its window.
     queue: VecDeque<AskId>,
     reads: BTreeMap<AskId, PendingRead>,
+    repeats: BTreeMap<AskId, Repeat>,
     timers: TimerWheel<Timer>,
     sends: VecDeque<(ServerIndex, Message)>,
     events: VecDeque<Event>,
@@ -122,6 +125,8 @@ enum Timer {
     Session,
     /// Nothing has come for this ask for a while.
     Retry(AskId),
+    /// The ask is to be sent once more before anything is known of its loss.
+    Repeat(AskId),
     /// The ask's time is up.
     GiveUp(AskId),
 }
@@ -150,6 +155,7 @@ impl Client {
             operations: BTreeMap::new(),
             queue: VecDeque::new(),
             reads: BTreeMap::new(),
+            repeats: BTreeMap::new(),
             timers: TimerWheel::new(now),
             sends: VecDeque::new(),
             events: VecDeque::new(),
@@ -326,6 +332,7 @@ impl Client {
                 }
                 Timer::Retry(id) if self.reads.contains_key(&id) => self.retry_read(id),
                 Timer::Retry(id) => self.retry_operation(id),
+                Timer::Repeat(id) => self.repeat(id),
                 Timer::GiveUp(id) if self.reads.contains_key(&id) => self.give_up_read(id),
                 Timer::GiveUp(id) => self.give_up_operation(id),
             }
@@ -341,7 +348,7 @@ impl Client {
     pub fn poll_send(&mut self, frame: &mut Vec<u8>) -> Option<SocketAddr> {
         let (to, message) = self.sends.pop_front()?;
         let (address, header) = self.servers.header(to, self.now);
-        wire::encode(&header, &message, frame);
+        wire::encode_to_fit(&header, &message, frame);
         Some(address)
     }
 
@@ -352,9 +359,11 @@ impl Client {
 
     fn finish(&mut self, id: AskId, answer: Answer) {
         self.timers.cancel(Timer::Retry(id));
+        self.timers.cancel(Timer::Repeat(id));
         self.timers.cancel(Timer::GiveUp(id));
         self.operations.remove(&id);
         self.reads.remove(&id);
+        self.repeats.remove(&id);
         self.events.push_back(Event::Done(id, answer));
     }
 

@@ -172,20 +172,26 @@ impl Client {
         };
         operation.first_sent_at.get_or_insert(self.now);
         let target = operation.target;
-        if operation.settling {
-            let settle = request(operation, 0, Bytes::new());
-            self.sends.push_back((target, Message::Request(settle)));
-        } else {
-            for number in operation.due_pieces() {
-                let piece = request(operation, number, operation.piece(number));
-                self.sends.push_back((target, Message::Request(piece)));
-            }
-        }
         let mut retry_at = self.now + self.servers.patience(target, operation.attempts);
         let settle_at = operation.give_up_at - self.config.timeout / 4;
         if operation.attempts > 0 && self.now < settle_at {
             // However patient the client has become, the last quarter is for settling.
             retry_at = retry_at.min(settle_at);
+        }
+        if operation.settling {
+            let settle = request(operation, 0, Bytes::new());
+            self.send_with_copies(id, target, Message::Request(settle));
+        } else {
+            let is_whole = operation.piece_count() == 1;
+            for number in operation.due_pieces() {
+                let piece = Message::Request(request(operation, number, operation.piece(number)));
+                if is_whole {
+                    self.send_with_copies(id, target, piece);
+                    break;
+                }
+                // In pieces, what is lost shows in the answers to the others.
+                self.sends.push_back((target, piece));
+            }
         }
         self.timers.arm(Timer::Retry(id), retry_at);
     }

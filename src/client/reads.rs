@@ -86,8 +86,14 @@ impl Client {
         let read_id = ReadId { client: self.identity, number: id.0 };
         let Some(read) = self.reads.get_mut(&id) else { return };
         read.asked = read.next + u32::from(PAGES_WANTED);
-        self.sends.push_back((read.target, read.message(read_id, read.next, PAGES_WANTED)));
-        let patience = self.servers.patience(read.target, read.attempts);
+        let (target, attempts) = (read.target, read.attempts);
+        let message = read.message(read_id, read.next, PAGES_WANTED);
+        if read.pin.is_none() {
+            self.send_with_copies(id, target, message);
+        } else {
+            self.sends.push_back((target, message));
+        }
+        let patience = self.servers.patience(target, attempts);
         self.timers.arm(Timer::Retry(id), self.now + patience);
     }
 

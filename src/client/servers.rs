@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::ClientConfig;
-use crate::link::{Link, RoundTrip};
+use crate::link::{Link, Redundancy, RoundTrip};
 use crate::time::Instant;
 use crate::types::{ClusterHash, DirectoryId, Incarnation, LifeId, PacketNumber, ServerId};
 use crate::wire::{DropCause, GenesisHash, Header};
@@ -156,7 +156,7 @@ impl Servers {
         if let Some(echo) = header.echo {
             server.link.on_echo(echo, now);
         }
-        server.link.hear(header.packet, now);
+        server.link.hear(header.packet, header.loss, now);
         Ok(index)
     }
 
@@ -173,6 +173,7 @@ impl Servers {
             life: LifeId(0),
             packet: server.link.number(now),
             echo: server.link.echo(now),
+            loss: server.link.losses()[1],
         };
         (server.address, header)
     }
@@ -180,6 +181,15 @@ impl Servers {
     /// The measured round trip to the node.
     pub fn round_trip(&self, server: ServerIndex) -> &RoundTrip {
         self.known[server.0].link.round_trip()
+    }
+
+    /// How often to send a request to the node, and how far apart.
+    pub fn copies(&self, server: ServerIndex) -> (u8, Duration) {
+        let link = &self.known[server.0].link;
+        let [loss, _] = link.losses();
+        let is_congested = link.round_trip().is_congested();
+        let times = if is_congested { 1 } else { Redundancy::default().of_one(loss) };
+        (times, link.round_trip().spacing())
     }
 
     /// An operation was answered at its first asking, after this long.

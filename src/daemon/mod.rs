@@ -65,6 +65,8 @@ pub struct RunConfig {
     pub scrub_rate: u64,
     /// How long a leader's oldest entry may wait for its disk.
     pub disk_stall: Duration,
+    /// How often a frame may be sent before anything is known of its loss.
+    pub redundancy_max: u8,
 }
 
 /// Runs a node in the foreground, until it is told to end.
@@ -92,8 +94,9 @@ fn run_node(config: RunConfig, standard_error: StandardError) -> Result<(), RunE
     }
     let name = format!("node {id} of cluster {cluster}");
     let notices = Notices::new(standard_error, name, listen);
-    let RunConfig { disk_stall, snapshot_bytes, scrub_rate, .. } = config;
-    let config = NodeConfig { disk_stall, snapshot_bytes, ..NodeConfig::new(nodes) };
+    let RunConfig { disk_stall, snapshot_bytes, scrub_rate, redundancy_max, .. } = config;
+    let told = NodeConfig::new(nodes);
+    let config = NodeConfig { disk_stall, snapshot_bytes, redundancy_max, ..told };
     EventLoop::new(ground, directory, &config, scrub_rate, notices)?.run()
 }
 

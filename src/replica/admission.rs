@@ -99,7 +99,7 @@ pub fn admit(
         }
         Age::New => return Err(DropCause::Incarnation),
     }
-    if !peer.link.hear(header.packet, now) {
+    if !peer.link.hear(header.packet, header.loss, now) {
         return Err(DropCause::Duplicate);
     }
     peer.heard_at = Some(now);

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::configuration::{SESSION_LIMIT, SNAPSHOT_BYTES};
+use crate::link::REDUNDANCY_MAX;
 use crate::types::ServerId;
 
 /// The election timeout of the daemon: several heartbeats may be lost in a row.
@@ -40,6 +41,9 @@ pub struct NodeConfig {
     pub session_limit: u32,
     /// How many entries before its newest snapshot a node keeps, for followers that lag.
     pub kept_entries: u64,
+    /// How often a frame is sent at most where loss was measured, before anything is known of
+    /// its own.
+    pub redundancy_max: u8,
 }
 
 /// A node of the list.
@@ -62,6 +66,7 @@ impl NodeConfig {
             snapshot_bytes: SNAPSHOT_BYTES,
             session_limit: SESSION_LIMIT,
             kept_entries: KEPT_ENTRIES,
+            redundancy_max: REDUNDANCY_MAX,
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::disk::Record;
 use crate::store::State;
 use crate::time::Instant;
 use crate::timer_wheel::TimerWheel;
-use crate::types::{PacketNumber, ServerId};
+use crate::types::{LossShare, PacketNumber, ServerId};
 use crate::wire::Message;
 
 /// How often what clients have left unfinished is looked for.
@@ -55,6 +55,12 @@ pub enum Timer {
     Heartbeat,
     /// Entries sent to this node were not acknowledged in time.
     Resend(ServerId),
+    /// Entries on the way to this node are to be sent once more.
+    Repeat(ServerId),
+    /// How far this follower has come is to be said once more.
+    Acknowledge,
+    /// An answer to a client is to be sent once more.
+    Answer,
     /// Ask the leader again at which index reads may be answered.
     ReadIndex,
     /// Ask again for the pieces of a snapshot that have not come.
@@ -98,6 +104,8 @@ pub struct ClientPath {
     pub packet: PacketNumber,
     /// When that arrived.
     pub heard_at: Instant,
+    /// The loss on the way to it, as it has measured it.
+    pub loss: LossShare,
 }
 
 /// Records to write and sync together, and what may be said when that is done.

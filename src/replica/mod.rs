@@ -10,7 +10,9 @@
 
 mod admission;
 mod assembly;
+mod callers;
 mod config;
+mod copies;
 mod decline;
 mod disk_stall;
 mod doubt;
@@ -63,8 +65,10 @@ use crate::configuration::Configuration;
 use crate::disk::{Damage, Record, Recovered};
 use crate::store::{Snapshot, Store};
 use crate::time::Instant;
-use crate::types::{LogIndex, PacketNumber, ServerId, Term};
+use crate::types::{LogIndex, ServerId, Term};
 use crate::wire::{Message, Role, ScrubStatus, TurnTimes};
+use callers::Callers;
+use copies::{LaterAnswers, News};
 use election::Tally;
 use genesis::Genesis;
 use heartbeat::Quorum;
@@ -99,8 +103,9 @@ pub struct ReplicaNode {
     effects: Effects,
     /// The leader whose frames of this turn are answered at its end.
     answer_to: Option<ServerId>,
-    /// The number of the next frame to a client.
-    client_packet: PacketNumber,
+    callers: Callers,
+    later_answers: LaterAnswers,
+    news: News,
     /// The commit index that the journal was last told.
     recorded_commit: LogIndex,
     /// The last heartbeat was due long before it was sent.
@@ -137,7 +142,9 @@ impl ReplicaNode {
             snapshots: SnapshotManager::default(),
             repair: RepairManager::default(),
             answer_to: None,
-            client_packet: state::random_packet(&mut effects),
+            callers: Callers::new(state::random_packet(&mut effects)),
+            later_answers: LaterAnswers::default(),
+            news: News::default(),
             effects,
             overslept: false,
             kept_entries: config.kept_entries,
@@ -190,6 +197,9 @@ impl ReplicaNode {
                     self.change_members();
                 }
             }
+            // The end of the turn says it.
+            Timer::Repeat(_) | Timer::Answer => {}
+            Timer::Acknowledge => self.answer_to = HeartbeatManager::leader_to_answer(state),
             Timer::Resend(peer) => self.replication.on_silence(peer, state, fx),
             Timer::ReadIndex => self.reads.on_silence(state, fx),
             Timer::Fetch => self.snapshots.on_silence(state, fx),
@@ -227,13 +237,31 @@ impl ReplicaNode {
         } else {
             self.reads.end_turn(&mut self.heartbeat, state, fx);
             if let Some(leader) = self.answer_to.take() {
-                let mut acknowledge = self.replication.acknowledge(state, fx);
-                acknowledge.round = self.heartbeat.heard_round(state);
-                fx.send(Destination::Peer(leader), Message::Acknowledge(acknowledge));
+                self.acknowledge(leader);
             }
         }
+        let Self { state, effects: fx, .. } = self;
         self.snapshots.end_turn(state, fx);
         state.forget_entries(self.kept_entries, self.snapshots.oldest_sent());
+    }
+
+    fn acknowledge(&mut self, leader: ServerId) {
+        let Self { state, effects: fx, .. } = self;
+        let mut acknowledge = self.replication.acknowledge(state, fx);
+        acknowledge.round = self.heartbeat.heard_round(state);
+        let copies = state.copies_to(leader);
+        let left = self.news.on_said(&acknowledge, copies.times);
+        let message = Message::Acknowledge(acknowledge);
+        let at_once = if copies.spacing.is_zero() { left } else { 0 };
+        for _ in 0..at_once {
+            fx.send(Destination::Peer(leader), message.clone());
+        }
+        fx.send(Destination::Peer(leader), message);
+        if at_once < left {
+            fx.arm(Timer::Acknowledge, copies.spacing);
+        } else {
+            fx.cancel(Timer::Acknowledge);
+        }
     }
 
     /// When the node must be called again, at the latest.
@@ -403,6 +431,7 @@ impl ReplicaNode {
             fx.cancel(Timer::Heartbeat);
             for &peer in state.peers.keys() {
                 fx.cancel(Timer::Resend(peer));
+                fx.cancel(Timer::Repeat(peer));
             }
         }
         self.reads.start_over(fx);

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::copies::Copies;
 use super::pace::Pace;
 use crate::link::RoundTrip;
 use crate::time::Instant;
@@ -15,6 +16,9 @@ use crate::wire::Acknowledge;
 
 /// The most frames with entries on the way to one follower.
 const FRAMES_IN_FLIGHT_MAX: usize = 96;
+/// With more than this on the way, what is lost shows in what follows it, and no copies are
+/// sent.
+const FRAMES_WITH_COPIES_MAX: usize = 16;
 /// The timeout doubles at most this often.
 const BACKOFF_MAX: u32 = 5;
 
@@ -35,6 +39,9 @@ pub struct Progress {
     pub contact: Instant,
     /// How many frames with entries were sent to it again.
     pub retransmitted: u32,
+    /// How many frames with entries, or parts of frames, were sent once more before anything
+    /// was known of their loss.
+    pub repeated: u64,
     /// Whether it takes in as much as is written.
     pub pace: Pace,
     /// The first index that was ever sent; all from here to `next` was.
@@ -54,7 +61,10 @@ struct Stretch {
     first: LogIndex,
     last: LogIndex,
     bytes: u64,
+    /// When they were sent last.
     sent_at: Instant,
+    /// How often they were sent, but for what was sent before they counted as lost.
+    times: u8,
 }
 
 impl Progress {
@@ -69,6 +79,7 @@ impl Progress {
             round: ReadRound(0),
             contact,
             retransmitted: 0,
+            repeated: 0,
             pace: Pace::default(),
             first: next,
             next,
@@ -181,7 +192,51 @@ impl Progress {
             Some(range) => range.0 = last.next(),
             None => self.next = last.next(),
         }
-        self.in_flight.push_back(Stretch { first, last, bytes, sent_at: now });
+        self.in_flight.push_back(Stretch { first, last, bytes, sent_at: now, times: 1 });
+    }
+
+    /// Entries to send once more now, before anything is known of their loss.
+    pub fn next_to_repeat(&self, copies: Copies, now: Instant) -> Option<(LogIndex, LogIndex)> {
+        let due = self.repeatable(copies).find(|sent| sent.sent_at + copies.spacing <= now)?;
+        Some((due.first, due.last))
+    }
+
+    /// When the next entries are to be sent once more.
+    pub fn repeat_at(&self, copies: Copies) -> Option<Instant> {
+        self.repeatable(copies).map(|sent| sent.sent_at + copies.spacing).min()
+    }
+
+    /// Where a frame with room for so many bytes begins, if what precedes `first` is repeated
+    /// in it: there it costs no frame of its own.
+    pub fn fill_spare_room(&self, first: LogIndex, room: u64, copies: Copies) -> LogIndex {
+        let (mut begin, mut room) = (first, room);
+        while let Some(before) = self.repeatable(copies).find(|sent| sent.last.next() == begin)
+            && before.first > self.matched
+            && let Some(left) = room.checked_sub(before.bytes)
+        {
+            (begin, room) = (before.first, left);
+        }
+        begin
+    }
+
+    /// Entries from `first` to `last` were sent once more.
+    pub fn on_repeated(&mut self, (first, last): (LogIndex, LogIndex), now: Instant) {
+        let is_in = |sent: &Stretch| first <= sent.first && sent.last <= last;
+        let (mut repeated, others): (VecDeque<_>, _) =
+            self.in_flight.drain(..).partition(|sent| is_in(sent));
+        self.in_flight = others;
+        for sent in &mut repeated {
+            self.repeated += 1;
+            (sent.times, sent.sent_at) = (sent.times.saturating_add(1), now);
+        }
+        // They stay in the order of sending.
+        self.in_flight.append(&mut repeated);
+    }
+
+    fn repeatable(&self, copies: Copies) -> impl Iterator<Item = &Stretch> {
+        let is_light = self.in_flight.len() <= FRAMES_WITH_COPIES_MAX;
+        let sent = self.in_flight.iter().filter(move |sent| is_light && sent.times < copies.times);
+        sent.take(if copies.times > 1 { usize::MAX } else { 0 })
     }
 
     /// Whether nothing is left to send or to wait for.

@@ -13,7 +13,9 @@ use super::requests::RequestManager;
 use super::sightings::Life;
 use crate::time::Instant;
 use crate::types::{LogIndex, ServerId, Term};
-use crate::wire::{self, Acknowledge, DropCause, Frame, Message, RepairReply, Role, SnapshotOffer};
+use crate::wire::{
+    self, Acknowledge, DropCause, Frame, Header, Message, RepairReply, Role, SnapshotOffer,
+};
 
 /// No term is ever that high: what says so is not a node of ours.
 pub(super) const TERM_MAX: Term = Term(1 << 60);
@@ -32,7 +34,9 @@ impl ReplicaNode {
         check_addressing(&header, &self.state)?;
         if header.sender == ServerId::NONE {
             let heard_at = self.effects.now;
-            let client = ClientPath { address: source, packet: header.packet, heard_at };
+            self.callers.hear(source, &header, heard_at);
+            let Header { packet, loss, .. } = header;
+            let client = ClientPath { address: source, packet, heard_at, loss };
             return self.on_client_message(client, message);
         }
         let admitted = admit(&header, source, &message, &mut self.state, self.effects.now);

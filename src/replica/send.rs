@@ -2,42 +2,59 @@
 
 use std::net::SocketAddr;
 
-use super::effects::{ClientPath, Destination, Outgoing};
+use super::effects::{ClientPath, Destination, Outgoing, Timer};
 use super::{ReplicaNode, ReplicaState};
 use crate::disk::GenesisState;
 use crate::link::age_micros;
-use crate::types::{ClusterHash, PacketNumber, ServerId};
+use crate::types::{ClusterHash, LossShare, PacketNumber, ServerId};
 use crate::wire::{self, Echo, GenesisHash, Header};
 
 impl ReplicaNode {
     /// Writes the next frame to send into `frame`, and says where to.
     pub fn poll_send(&mut self, frame: &mut Vec<u8>) -> Option<SocketAddr> {
         loop {
-            let Outgoing { to, message } = self.effects.pop_send()?;
+            let Outgoing { to, message } = self.next_to_send()?;
             let addressed = match to {
                 Destination::Peer(peer) => self.header_to_peer(peer),
                 Destination::Client(client) => Some(self.header_to_client(client)),
                 Destination::Myself => None,
             };
             if let Some((address, header)) = addressed {
-                wire::encode(&header, &message, frame);
+                wire::encode_to_fit(&header, &message, frame);
                 return Some(address);
             }
         }
+    }
+
+    /// What is said for the first time goes before what is said again.
+    fn next_to_send(&mut self) -> Option<Outgoing> {
+        let Self { state, effects: fx, later_answers, .. } = self;
+        if let Some(first) = fx.pop_send() {
+            later_answers.on_sent(&first, state, fx.now);
+            return Some(first);
+        }
+        let copy = later_answers.pop_due(fx.now);
+        match later_answers.next_due() {
+            Some(at) if copy.is_none() => fx.arm(Timer::Answer, at.since(fx.now)),
+            _ => {}
+        }
+        copy
     }
 
     fn header_to_peer(&mut self, to: ServerId) -> Option<(SocketAddr, Header)> {
         let now = self.effects.now;
         let peer = self.state.peers.get_mut(&to)?;
         let (packet, echo, address) = (peer.link.number(now), peer.link.echo(now), peer.address);
-        Some((address, header(&self.state, to, packet, echo)))
+        let loss = peer.link.losses()[1];
+        Some((address, Header { loss, ..header(&self.state, to, packet, echo) }))
     }
 
     fn header_to_client(&mut self, client: ClientPath) -> (SocketAddr, Header) {
-        self.client_packet = self.client_packet.next();
+        let (packet, loss) = self.callers.number(client.address);
         let age = age_micros(self.effects.now, client.heard_at);
         let echo = Some(Echo { packet: client.packet, age });
-        (client.address, header(&self.state, ServerId::NONE, self.client_packet, echo))
+        let header = header(&self.state, ServerId::NONE, packet, echo);
+        (client.address, Header { loss, ..header })
     }
 }
 
@@ -61,5 +78,6 @@ fn header(
         life: state.life,
         packet,
         echo,
+        loss: LossShare(0),
     }
 }

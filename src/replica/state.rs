@@ -18,7 +18,7 @@ use super::{Effects, NodeConfig, Timer};
 use crate::configuration::Configuration;
 use crate::disk::{GenesisState, Identity, LogEnd, Record, Recovered};
 use crate::entry::{Entry, EntryKind};
-use crate::link::age_micros;
+use crate::link::{Redundancy, age_micros};
 use crate::operation::{LoggedRequest, Settled};
 use crate::store::{Snapshot, Store};
 use crate::time::Instant;
@@ -97,6 +97,8 @@ pub struct ReplicaState {
     pub heartbeat_interval: Duration,
     /// What is known of the leader's disk.
     pub disk_watch: DiskWatch,
+    /// How often a frame may be sent.
+    pub redundancy: Redundancy,
     /// Frames dropped, by cause.
     pub dropped: BTreeMap<DropCause, u64>,
 }
@@ -143,6 +145,7 @@ impl ReplicaState {
             election_timeout: config.election_timeout,
             heartbeat_interval: config.heartbeat_interval,
             disk_watch: DiskWatch::new(config.disk_stall),
+            redundancy: Redundancy::new(config.redundancy_max),
             dropped: BTreeMap::new(),
         };
         state.execute_recovered();

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use super::disk::CLUSTER;
 use super::network::Endpoint;
 use crate::time::Instant;
-use crate::types::{ClusterHash, DirectoryId, Incarnation, LifeId, PacketNumber, ServerId};
+use crate::types::{
+    ClusterHash, DirectoryId, Incarnation, LifeId, LossShare, PacketNumber, ServerId,
+};
 use crate::wire::{self, GenesisHash, Header, MemberChange, MemberOutcome, MemberRequest, Message};
 
 /// Where the operator is reached: no other client has this number.
@@ -75,6 +77,7 @@ impl Operator {
             life: LifeId(0),
             packet: PacketNumber(self.random.u64(1..1 << 62)),
             echo: None,
+            loss: LossShare(0),
         };
         let request = MemberRequest { nonce: self.nonce, change };
         let mut frame = Vec::new();

@@ -7,7 +7,7 @@ use super::kind::Kind;
 use super::message::Message;
 use crate::codec::{Malformed, Reader};
 use crate::types::{
-    ClusterHash, DirectoryId, GenesisId, Incarnation, LifeId, PacketNumber, ServerId,
+    ClusterHash, DirectoryId, GenesisId, Incarnation, LifeId, LossShare, PacketNumber, ServerId,
 };
 
 /// The largest datagram that is sent by default, in bytes.
@@ -23,6 +23,8 @@ const NOT_SEALED: u16 = 0;
 const NOTHING_HEARD: u32 = u32::MAX;
 const LENGTH_AT: usize = 54;
 const CHECKSUM_AT: usize = 56;
+/// The optional field that tells of a loss.
+const LOSS_TAG: u8 = 1;
 
 /// What every frame says of its sender and of the way between the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +47,8 @@ pub struct Header {
     pub packet: PacketNumber,
     /// The newest frame that the sender has heard from the destination.
     pub echo: Option<Echo>,
+    /// The share of the receiver's frames that the sender misses.
+    pub loss: LossShare,
 }
 
 /// The newest frame heard from the other side, and how long ago.
@@ -81,7 +85,18 @@ pub fn encode(header: &Header, message: &Message, out: &mut Vec<u8>) {
     out.clear();
     put_header(header, Kind::of(message), out);
     message.put(out);
+    if header.loss != LossShare(0) {
+        out.put_slice(&[LOSS_TAG, 1, 0, header.loss.0]);
+    }
     seal(out);
+}
+
+/// The same, without the loss in a frame that is full.
+pub fn encode_to_fit(header: &Header, message: &Message, out: &mut Vec<u8>) {
+    encode(header, message, out);
+    if out.len() > FRAME_BYTES_MAX && header.loss != LossShare(0) {
+        encode(&Header { loss: LossShare(0), ..*header }, message, out);
+    }
 }
 
 /// Sets the length and the checksum of a frame whose other bytes are complete.
@@ -104,11 +119,11 @@ pub fn seal(frame: &mut [u8]) {
 /// The cause for which it must be dropped.
 pub fn decode(datagram: &Bytes) -> Result<Frame, DropCause> {
     let kind = check_envelope(datagram)?;
-    let header = take_header(datagram).map_err(|_| DropCause::Malformed)?;
+    let mut header = take_header(datagram).map_err(|_| DropCause::Malformed)?;
     let kind = Kind::from_byte(kind).ok_or(DropCause::Kind)?;
     let mut reader = Reader::new(datagram.slice(HEADER_BYTES..));
     let message = Message::take(kind, &mut reader).map_err(|_| DropCause::Malformed)?;
-    skip_fields(reader).map_err(|_| DropCause::Malformed)?;
+    header.loss = take_loss(reader).map_err(|_| DropCause::Malformed)?;
     Ok(Frame { header, message })
 }
 
@@ -180,6 +195,7 @@ fn take_header(datagram: &Bytes) -> Result<Header, Malformed> {
         life: LifeId(reader.u32()?),
         packet: PacketNumber(reader.u64()?),
         echo: take_echo(&mut reader)?,
+        loss: LossShare(0),
     })
 }
 
@@ -192,13 +208,18 @@ fn take_echo(reader: &mut Reader) -> Result<Option<Echo>, Malformed> {
     }
 }
 
-/// Later versions may add fields after the message, each with a tag byte and a length
-/// of two bytes. This one knows none and skips them all.
-fn skip_fields(mut reader: Reader) -> Result<(), Malformed> {
+/// Behind the message there may be fields, each with a tag byte and a length of two bytes.
+/// This version knows the one that tells of a loss, and skips all others.
+fn take_loss(mut reader: Reader) -> Result<LossShare, Malformed> {
+    let mut loss = LossShare(0);
     while !reader.is_empty() {
-        reader.u8()?;
+        let tag = reader.u8()?;
         let length = reader.u16()?;
-        reader.bytes(length.into())?;
+        match (tag, length) {
+            (LOSS_TAG, 1) => loss = LossShare(reader.u8()?),
+            (LOSS_TAG, _) => return Err(Malformed),
+            _ => drop(reader.bytes(length.into())?),
+        }
     }
-    Ok(())
+    Ok(loss)
 }

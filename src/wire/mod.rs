@@ -18,7 +18,8 @@ mod status_codec;
 mod status_message;
 
 pub use frame::{
-    Echo, FRAME_BYTES_MAX, Frame, GenesisHash, HEADER_BYTES, Header, decode, encode, seal,
+    Echo, FRAME_BYTES_MAX, Frame, GenesisHash, HEADER_BYTES, Header, decode, encode, encode_to_fit,
+    seal,
 };
 pub use kind::Kind;
 pub use member_message::{MemberChange, MemberOutcome, MemberReply, MemberRequest};

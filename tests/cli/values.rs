@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate::operation::{Invalid, Operation};
 use quorate::types::{
-    ClusterHash, Digest, DirectoryId, Incarnation, LifeId, LogTime, PacketNumber, Sequence,
-    ServerId, SessionId,
+    ClusterHash, Digest, DirectoryId, Incarnation, LifeId, LogTime, LossShare, PacketNumber,
+    Sequence, ServerId, SessionId,
 };
 use quorate::wire::{
     self, DeclineReason, GenesisHash, Header, Message, OpenSession, PIECE_BYTES, Request,
@@ -178,6 +178,7 @@ impl RawClient {
             life: LifeId(0),
             packet: PacketNumber(self.packet),
             echo: None,
+            loss: LossShare(0),
         };
         self.packet += 1;
         let mut frame = Vec::new();

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fastrand::Rng;
-use quorate::types::{ClusterHash, DirectoryId, Incarnation, LifeId, PacketNumber, ServerId, Term};
+use quorate::types::{
+    ClusterHash, DirectoryId, Incarnation, LifeId, LossShare, PacketNumber, ServerId, Term,
+};
 use quorate::wire::{self, DropCause, GenesisHash, Header, Message, StatusRequest};
 
 use crate::cluster::{Cluster, IDS};
@@ -193,6 +195,7 @@ fn header() -> Header {
         life: LifeId(0),
         packet: PacketNumber(1),
         echo: None,
+        loss: LossShare(0),
     }
 }
 

@@ -11,8 +11,8 @@ use quorate::replica::{ListedNode, NodeConfig, ReplicaNode, ReplicaState};
 use quorate::sim::SimDirectory;
 use quorate::time::Instant;
 use quorate::types::{
-    ClusterHash, Digest, DirectoryId, Incarnation, LifeId, LogIndex, LogTime, PacketNumber,
-    Sequence, ServerId, SessionId,
+    ClusterHash, Digest, DirectoryId, Incarnation, LifeId, LogIndex, LogTime, LossShare,
+    PacketNumber, Sequence, ServerId, SessionId,
 };
 use quorate::wire::{self, GenesisHash, Header, Message, Request, Role};
 
@@ -189,6 +189,7 @@ fn client_header() -> Header {
         life: LifeId(0),
         packet: PacketNumber(1),
         echo: None,
+        loss: LossShare(0),
     }
 }
 

@@ -134,6 +134,7 @@ impl Cluster {
             }
             Happening::Arrival { from, to, frame } => {
                 self.nodes[to].node.on_datagram(at, address_of(from), &frame);
+                self.take_what_came_with_it(to);
                 self.finish_turn(to);
             }
             Happening::Synced(place) => {
@@ -152,6 +153,18 @@ impl Cluster {
                 self.finish_turn(place);
             }
             Happening::Wake(_) => {}
+        }
+    }
+
+    /// What arrives at a node at once it reads in one turn, as the daemon does.
+    fn take_what_came_with_it(&mut self, place: usize) {
+        while let Some(next) = self.events.first_entry()
+            && next.key().0 == self.now
+            && matches!(next.get(), Happening::Arrival { to, .. } if *to == place)
+        {
+            if let Happening::Arrival { from, frame, .. } = next.remove() {
+                self.nodes[place].node.on_datagram(self.now, address_of(from), &frame);
+            }
         }
     }
 

@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use quorate::types::{ClusterHash, DirectoryId, Incarnation, LifeId, PacketNumber, ServerId};
+use quorate::types::{
+    ClusterHash, DirectoryId, Incarnation, LifeId, LossShare, PacketNumber, ServerId,
+};
 use quorate::wire::{self, GenesisHash, Header, Message};
 
 use super::members::CLUSTER;
@@ -26,6 +28,7 @@ pub fn frame(message: &Message) -> Bytes {
         life: LifeId(0),
         packet: PacketNumber(1),
         echo: None,
+        loss: LossShare(0),
     };
     let mut frame = Vec::new();
     wire::encode(&header, message, &mut frame);

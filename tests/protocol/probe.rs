@@ -14,8 +14,8 @@ use quorate::replica::{Batch, ReplicaNode, ReplicaState, Room};
 use quorate::store::{Snapshot, Store};
 use quorate::time::Instant;
 use quorate::types::{
-    ClusterHash, DirectoryId, Incarnation, LifeId, LogIndex, PacketNumber, ReadRound, ServerId,
-    Term,
+    ClusterHash, DirectoryId, Incarnation, LifeId, LogIndex, LossShare, PacketNumber, ReadRound,
+    ServerId, Term,
 };
 use quorate::wire::{
     self, Acknowledge, Echo, Frame, GenesisHash, Header, Message, Resume, Role, Sighted, Verdict,
@@ -246,6 +246,7 @@ impl Probe {
             life,
             packet: self.next_packet,
             echo: self.heard.get(&from).map(|&packet| Echo { packet, age: 0 }),
+            loss: LossShare(0),
         }
     }
 
@@ -261,6 +262,7 @@ impl Probe {
             life: FIRST_LIFE.1,
             packet,
             echo: None,
+            loss: LossShare(0),
         };
         self.deliver(address_of(from), header, message);
     }

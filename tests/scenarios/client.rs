@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use quorate::operation::{Expected, Operation};
 use quorate::types::{
-    ClusterHash, Digest, DirectoryId, Incarnation, LifeId, LogIndex, LogTime, PacketNumber,
-    Sequence, ServerId, SessionId,
+    ClusterHash, Digest, DirectoryId, Incarnation, LifeId, LogIndex, LogTime, LossShare,
+    PacketNumber, Sequence, ServerId, SessionId,
 };
 use quorate::wire::{self, GenesisHash, Header, Message, Query, Read, ReadId, Request};
 
@@ -55,6 +55,7 @@ fn header() -> Header {
         life: LifeId(0),
         packet: PacketNumber(1),
         echo: None,
+        loss: LossShare(0),
     }
 }
 

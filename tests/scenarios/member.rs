@@ -10,8 +10,8 @@ use quorate::replica::{Batch, Life, ListedNode, NodeConfig, ReplicaNode};
 use quorate::sim::SimDirectory;
 use quorate::time::Instant;
 use quorate::types::{
-    ClusterHash, DirectoryId, GenesisId, Incarnation, LifeId, LogIndex, LogTime, PacketNumber,
-    ServerId, Term,
+    ClusterHash, DirectoryId, GenesisId, Incarnation, LifeId, LogIndex, LogTime, LossShare,
+    PacketNumber, ServerId, Term,
 };
 use quorate::wire::{self, GenesisHash, Header, Message, Sighted, Verdict};
 
@@ -97,6 +97,7 @@ impl Member {
             life: LifeId(1),
             packet: PacketNumber(1),
             echo: None,
+            loss: LossShare(0),
         };
         let sighted = Sighted {
             directory: life.directory,

@@ -60,10 +60,22 @@ fn bytes_left_over_are_refused() {
 fn optional_fields_that_are_not_known_are_skipped() {
     for (name, frame) in samples::frames() {
         let mut bytes = encode(&frame);
-        for tag in [0, 1, 255] {
+        for tag in [0, 2, 255] {
             bytes.extend([tag, 2, 0, 0xab, 0xcd]);
             seal(&mut bytes);
             assert_eq!(decode(&bytes).as_ref(), Ok(&frame), "{name}: after field {tag}");
+        }
+    }
+}
+
+/// The loss is one byte: there is no other way to tell of it.
+#[test]
+fn a_loss_of_another_length_is_refused() {
+    for (name, frame) in samples::frames() {
+        for field in [&[1, 0, 0][..], &[1, 2, 0, 7, 7]] {
+            let mut bytes = [&encode(&frame), field].concat();
+            seal(&mut bytes);
+            assert_eq!(decode(&bytes), Err(DropCause::Malformed), "{name}: {field:?}");
         }
     }
 }

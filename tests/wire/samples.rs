@@ -11,7 +11,7 @@ use quorate::entry::{Entry, EntryKind};
 use quorate::operation::{Command, Expected, Invalid, LoggedRequest, Operation, Outcome, Settled};
 use quorate::types::{
     ClusterHash, Digest, DirectoryId, ENTRY_BYTES_MAX, GenesisId, Incarnation, LifeId, LogIndex,
-    LogTime, PacketNumber, ReadRound, Sequence, ServerId, SessionId, Term,
+    LogTime, LossShare, PacketNumber, ReadRound, Sequence, ServerId, SessionId, Term,
 };
 use quorate::wire::{
     About, Acknowledge, DeclineReason, Declined, DiskStatus, DropCause, Echo, Frame, GenesisHash,
@@ -70,6 +70,7 @@ pub fn node_header(from: u16, to: u16) -> Header {
         life: LifeId(0x11fe_0007),
         packet: PacketNumber(500_123),
         echo: Some(Echo { packet: PacketNumber(900_077), age: 350 }),
+        loss: LossShare(0),
     }
 }
 
@@ -83,6 +84,7 @@ pub fn client_header() -> Header {
         life: LifeId(0),
         packet: PacketNumber(70_001),
         echo: None,
+        loss: LossShare(0),
         ..node_header(2, 1)
     }
 }
@@ -92,6 +94,7 @@ fn answer_header() -> Header {
     Header {
         destination: ServerId::NONE,
         echo: Some(Echo { packet: PacketNumber(70_001), age: 1_480 }),
+        loss: LossShare(0),
         ..node_header(2, 1)
     }
 }

@@ -11,8 +11,8 @@ use quorate::operation::{Command, INLINE_BYTES_MAX};
 use quorate::operation::{Expected, Invalid, LoggedRequest, Operation, Outcome, Settled};
 use quorate::types::{
     ClusterHash, Digest, DirectoryId, ENTRY_BYTES_MAX, GenesisId, Incarnation, KEY_BYTES_MAX,
-    LifeId, LogIndex, LogTime, NODES_MAX, PacketNumber, ReadRound, Sequence, ServerId, SessionId,
-    Term,
+    LifeId, LogIndex, LogTime, LossShare, NODES_MAX, PacketNumber, ReadRound, Sequence, ServerId,
+    SessionId, Term,
 };
 use quorate::wire::{
     About, Acknowledge, DeclineReason, Declined, Echo, Frame, GenesisHash, Header, Heartbeat,
@@ -33,8 +33,9 @@ pub fn frame() -> impl Strategy<Value = Frame> {
 
 fn header() -> impl Strategy<Value = Header> {
     let echo = (packet(), 0..u32::MAX).prop_map(|(packet, age)| Echo { packet, age });
-    (any::<[u32; 4]>(), any::<[u16; 2]>(), directory(), packet(), prop::option::of(echo)).prop_map(
-        |(halves, ids, directory, packet, echo)| Header {
+    let way = (packet(), prop::option::of(echo), any::<u8>());
+    (any::<[u32; 4]>(), any::<[u16; 2]>(), directory(), way).prop_map(
+        |(halves, ids, directory, (packet, echo, loss))| Header {
             cluster: ClusterHash(halves[0]),
             genesis: GenesisHash(halves[1]),
             sender: ServerId(ids[0]),
@@ -44,6 +45,7 @@ fn header() -> impl Strategy<Value = Header> {
             life: LifeId(halves[3]),
             packet,
             echo,
+            loss: LossShare(loss),
         },
     )
 }

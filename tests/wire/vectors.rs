@@ -10,8 +10,8 @@ use quorate::entry::Entry;
 use quorate::operation::{LoggedRequest, Operation, Settled};
 use quorate::replica::{ListedNode, NodeConfig, ReplicaNode};
 use quorate::time::Instant;
-use quorate::types::{Incarnation, LogIndex, ServerId, Term};
-use quorate::wire::{DropCause, Kind, ListedValue, seal};
+use quorate::types::{Incarnation, LogIndex, LossShare, ServerId, Term};
+use quorate::wire::{DropCause, Frame, Header, Kind, ListedValue, seal};
 
 use super::bad_samples::{self, Bad};
 use super::document::{self, Vector, Vectors};
@@ -40,8 +40,19 @@ fn a_frame_with_optional_fields() {
     let mut bytes = [encode(&frame), fields.to_vec()].concat();
     seal(&mut bytes);
     let meaning = vec![format!("the frame `{name}`, and two fields that version 1 skips")];
-    document::check("extended", &[(name.into(), Vector { bytes, meaning })].into());
-    assert_eq!(decode(&document::vectors("extended")[name].bytes), Ok(frame));
+    let loss = LossShare(51);
+    let lossy = Frame { header: Header { loss, ..frame.header }, message: frame.message.clone() };
+    let told =
+        vec![format!("the frame `{name}`, whose sender misses a fifth of the receiver's frames")];
+    let lossy_name = format!("{name}-of-a-lossy-link");
+    let expected = [
+        (name.into(), Vector { bytes, meaning }),
+        (lossy_name.clone(), Vector { bytes: encode(&lossy), meaning: told }),
+    ];
+    document::check("extended", &expected.into());
+    let found = document::vectors("extended");
+    assert_eq!(decode(&found[name].bytes), Ok(frame));
+    assert_eq!(decode(&found[&lossy_name].bytes), Ok(lossy));
 }
 
 #[test]

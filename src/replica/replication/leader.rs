@@ -1,13 +1,12 @@
 //! The leader's half of replication.
 
-use std::ops::RangeInclusive;
-
 use bytes::Bytes;
 
 use super::ReplicationManager;
 use crate::configuration::Configuration;
 use crate::entry::{Entry, EntryKind};
 use crate::operation::{LoggedRequest, Settled};
+use crate::replica::copies::Copies;
 use crate::replica::effects::{Destination, Effects, Timer};
 use crate::replica::log::Log;
 use crate::replica::progress::Progress;
@@ -118,24 +117,70 @@ impl ReplicationManager {
     }
 
     fn send_window(to: ServerId, state: &mut ReplicaState, fx: &mut Effects) {
-        loop {
-            let ReplicaState { peers, log, term, commit, .. } = &mut *state;
-            let Some(peer) = peers.get_mut(&to) else { return };
-            let Some((first, last)) = peer.progress.next_to_send(log.last_index()) else { break };
-            let entries = pack(log, first.0..=last.0);
-            let Some(sent_last) = entries.last().map(|entry| entry.index) else { break };
-            let bytes = entries.iter().map(|entry| entry_bytes(entry) as u64).sum();
-            peer.progress.on_sent((first, sent_last), bytes, fx.now);
-            let replicate = ReplicateOperation {
-                term: *term,
-                commit: *commit,
-                previous_index: first.previous(),
-                previous_term: log.term_at(first.previous()).unwrap_or_default(),
-                entries,
+        let copies = state.copies_to(to);
+        while let Some(peer) = state.peers.get(&to) {
+            let progress = &peer.progress;
+            let Some((first, last)) = progress.next_to_send(state.log.last_index()) else { break };
+            let (packed_last, room) = pack(&state.log, first, last);
+            let filled = progress.fill_spare_room(first, room, copies);
+            let begin = if state.log.entry(filled).is_some() { filled } else { first };
+            let Some(bytes) = Self::send_entries(to, (begin, packed_last), state, fx) else {
+                break;
             };
-            fx.send(Destination::Peer(to), Message::ReplicateOperation(replicate));
+            let Some(peer) = state.peers.get_mut(&to) else { break };
+            if begin < first {
+                peer.progress.on_repeated((begin, first.previous()), fx.now);
+            }
+            peer.progress.on_sent((first, packed_last), bytes, fx.now);
         }
+        Self::repeat(to, copies, state, fx);
         Self::watch_for_silence(to, state, fx);
+    }
+
+    /// Sends once more what is on the way, as often as the loss on it calls for.
+    fn repeat(to: ServerId, copies: Copies, state: &mut ReplicaState, fx: &mut Effects) {
+        let now = fx.now;
+        let due = |state: &ReplicaState| {
+            state.peers.get(&to).and_then(|peer| peer.progress.next_to_repeat(copies, now))
+        };
+        while let Some(range) = due(state) {
+            if Self::send_entries(to, range, state, fx).is_none() {
+                break;
+            }
+            if let Some(peer) = state.peers.get_mut(&to) {
+                peer.progress.on_repeated(range, now);
+            }
+        }
+        let next = state.peers.get(&to).and_then(|peer| peer.progress.repeat_at(copies));
+        match next {
+            Some(at) => fx.arm(Timer::Repeat(to), at.since(now)),
+            None => fx.cancel(Timer::Repeat(to)),
+        }
+    }
+
+    /// Sends these entries in one frame. Returns their bytes; none: they are not in the log.
+    fn send_entries(
+        to: ServerId,
+        (first, last): (LogIndex, LogIndex),
+        state: &ReplicaState,
+        fx: &mut Effects,
+    ) -> Option<u64> {
+        let log = &state.log;
+        let indexes = (first.0..=last.0).map(LogIndex);
+        let entries: Vec<Entry> = indexes.map_while(|index| log.entry(index).cloned()).collect();
+        if entries.last()?.index != last {
+            return None;
+        }
+        let bytes = entries.iter().map(|entry| entry_bytes(entry) as u64).sum();
+        let replicate = ReplicateOperation {
+            term: state.term,
+            commit: state.commit,
+            previous_index: first.previous(),
+            previous_term: log.term_at(first.previous()).unwrap_or_default(),
+            entries,
+        };
+        fx.send(Destination::Peer(to), Message::ReplicateOperation(replicate));
+        Some(bytes)
     }
 
     fn watch_for_silence(to: ServerId, state: &ReplicaState, fx: &mut Effects) {
@@ -241,15 +286,16 @@ fn durable_of(node: ServerId, state: &ReplicaState) -> LogIndex {
     }
 }
 
-/// As many of these entries as fit into one frame.
-fn pack(log: &Log, indexes: RangeInclusive<u64>) -> Vec<Entry> {
+/// The last of these entries that fits into one frame with those before it, and the room
+/// that is left; an index below `first` where there is none.
+fn pack(log: &Log, first: LogIndex, last: LogIndex) -> (LogIndex, u64) {
     let mut room = FRAME_BYTES_MAX - REPLICATE_BYTES_FIXED;
-    let mut entries = Vec::new();
-    for index in indexes {
+    let mut packed = first.previous();
+    for index in first.0..=last.0 {
         let Some(entry) = log.entry(LogIndex(index)) else { break };
         let Some(left) = room.checked_sub(entry_bytes(entry)) else { break };
         room = left;
-        entries.push(entry.clone());
+        packed = LogIndex(index);
     }
-    entries
+    (packed, room as u64)
 }

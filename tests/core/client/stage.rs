@@ -8,8 +8,8 @@ use quorate::client::{Answer, Ask, AskId, Client, ClientConfig, Event};
 use quorate::operation::{Operation, Outcome, Settled};
 use quorate::time::Instant;
 use quorate::types::{
-    ClusterHash, DirectoryId, GenesisId, Incarnation, LifeId, LogIndex, LogTime, PacketNumber,
-    Sequence, ServerId, SessionId,
+    ClusterHash, DirectoryId, GenesisId, Incarnation, LifeId, LogIndex, LogTime, LossShare,
+    PacketNumber, Sequence, ServerId, SessionId,
 };
 use quorate::wire::{
     self, About, DeclineReason, Declined, Frame, GenesisHash, Header, Message, OpenSession, Query,
@@ -211,6 +211,7 @@ pub fn header(server: usize, packet: PacketNumber) -> Header {
         life: LifeId(1),
         packet,
         echo: None,
+        loss: LossShare(0),
     }
 }
 

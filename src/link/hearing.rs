@@ -1,0 +1,168 @@
+//! What has come of the frames that the other side has numbered.
+
+use crate::time::Instant;
+use crate::types::{LossShare, PacketNumber};
+
+/// A frame that this many later ones have overtaken counts as lost.
+const JUDGED_AFTER: u64 = 16;
+/// Who is further ahead than this has not lost so much: it has begun to count anew.
+const LEAP_MIN: u64 = 1_024;
+/// As many frames as that are taken to have arrived before the first.
+const TRUSTED: u32 = 16;
+/// The share of lost frames is the mean of so many, of which the newest count most.
+const MEMORY: u32 = 96;
+
+/// Which frames of the other side have arrived, and how many have not.
+#[derive(Clone, Debug, Default)]
+pub struct Hearing {
+    newest: Option<(PacketNumber, Instant)>,
+    /// Bit *i* stands for the packet `newest - i`.
+    heard: u64,
+    /// The lowest number that is missed if it does not come.
+    first: PacketNumber,
+    judged: u32,
+    /// In parts of 2^16.
+    share: u32,
+    /// What came of all frames since the node was started.
+    pub counts: HearingCounts,
+}
+
+/// What came of frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HearingCounts {
+    /// Frames that arrived.
+    pub received: u64,
+    /// Frames that did not.
+    pub lost: u64,
+    /// Frames that arrived once more.
+    pub duplicate: u64,
+    /// Frames that later ones have overtaken.
+    pub reordered: u64,
+}
+
+impl Hearing {
+    /// Forgets which numbers were heard: the other side counts anew. The way is the same.
+    pub fn restart(&mut self) {
+        self.newest = None;
+        self.heard = 0;
+    }
+
+    /// The highest number that was heard, and when.
+    pub fn newest(&self) -> Option<(PacketNumber, Instant)> {
+        self.newest
+    }
+
+    /// Takes note of a packet's arrival. Returns false when it is known to have arrived
+    /// before.
+    pub fn hear(&mut self, packet: PacketNumber, now: Instant) -> bool {
+        let Some((newest, _)) = self.newest else { return self.begin(packet, now) };
+        if packet > newest {
+            return self.go_ahead(newest, packet, now);
+        }
+        let back = newest.0 - packet.0;
+        let Some(bit) = u32::try_from(back).ok().and_then(|back| 1_u64.checked_shl(back)) else {
+            self.counts.received += 1;
+            return true;
+        };
+        if self.heard & bit != 0 {
+            self.counts.duplicate += 1;
+            return false;
+        }
+        self.heard |= bit;
+        self.counts.received += 1;
+        self.counts.reordered += 1;
+        if back >= JUDGED_AFTER && packet >= self.first {
+            // It was taken for lost, and was only late.
+            self.counts.lost = self.counts.lost.saturating_sub(1);
+        }
+        true
+    }
+
+    fn begin(&mut self, packet: PacketNumber, now: Instant) -> bool {
+        self.newest = Some((packet, now));
+        self.heard = 1;
+        self.first = packet;
+        self.counts.received += 1;
+        true
+    }
+
+    fn go_ahead(&mut self, newest: PacketNumber, packet: PacketNumber, now: Instant) -> bool {
+        if packet.0 - newest.0 >= LEAP_MIN {
+            return self.begin(packet, now);
+        }
+        for number in newest.0 + 1..=packet.0 {
+            self.heard <<= 1;
+            if number >= self.first.0 + JUDGED_AFTER {
+                self.judge(self.heard & 1 << JUDGED_AFTER != 0);
+            }
+        }
+        self.heard |= 1;
+        self.newest = Some((packet, now));
+        self.counts.received += 1;
+        true
+    }
+
+    fn judge(&mut self, has_arrived: bool) {
+        self.judged = (self.judged + 1).min(MEMORY - TRUSTED);
+        let found = if has_arrived { 0 } else { 1 << 16 };
+        let weight = self.judged + TRUSTED;
+        self.share = (self.share * (weight - 1) + found) / weight;
+        self.counts.lost += u64::from(!has_arrived);
+    }
+
+    /// The share of the frames that are lost of late.
+    pub fn loss(&self) -> LossShare {
+        LossShare(u8::try_from((self.share + (1 << 7)) >> 8).unwrap_or(u8::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hearing_of(packets: impl Iterator<Item = u64>) -> Hearing {
+        let mut hearing = Hearing::default();
+        packets.for_each(|packet| {
+            hearing.hear(PacketNumber(packet), Instant(1));
+        });
+        hearing
+    }
+
+    #[test]
+    fn a_packet_is_new_once() {
+        let mut hearing = Hearing::default();
+        let mut hear = |packet| hearing.hear(PacketNumber(packet), Instant(1));
+        assert!(hear(10) && !hear(10));
+        assert!(hear(12) && hear(11) && !hear(11));
+        assert!(hear(500) && hear(13), "beyond the window nothing is refused");
+    }
+
+    #[test]
+    fn what_does_not_come_is_lost_and_what_comes_late_is_not() {
+        let hearing = hearing_of((1..=200).filter(|packet| packet % 10 != 0));
+        // Of the last sixteen numbers nothing is said yet.
+        assert_eq!(hearing.counts.lost, 18);
+        assert_eq!(hearing.counts.received, 180);
+        assert!((20..=32).contains(&hearing.loss().0), "{:?}", hearing.loss());
+
+        let hearing = hearing_of((1..=100).flat_map(|packet| [2 * packet + 1, 2 * packet]));
+        assert_eq!((hearing.counts.lost, hearing.counts.reordered), (0, 99));
+        let hearing = hearing_of([1].into_iter().chain(3..=30).chain([2]));
+        assert_eq!((hearing.counts.lost, hearing.counts.reordered), (0, 1));
+    }
+
+    #[test]
+    fn a_leap_is_a_new_count_and_a_restart_forgets_numbers() {
+        let mut hearing = hearing_of((1..=50).chain(1_000_000..=1_000_050));
+        assert_eq!(hearing.counts.lost, 0);
+        hearing.restart();
+        assert!(hearing.hear(PacketNumber(7), Instant(2)));
+        assert_eq!(hearing.newest(), Some((PacketNumber(7), Instant(2))));
+    }
+
+    #[test]
+    fn a_clean_way_is_forgiven_what_it_lost() {
+        let hearing = hearing_of((1..=200).filter(|packet| packet % 3 != 0).chain(201..=1_000));
+        assert_eq!(hearing.loss(), LossShare(0));
+    }
+}

@@ -1,0 +1,146 @@
+//! What is said more than once before anything is known of its loss.
+//!
+//! Entries are repeated by the leader (`progress.rs`), in the spare room of other frames
+//! where there is some. An acknowledgment is made anew each time, so that it tells of what
+//! has come meanwhile. An answer to a client is sent again as it is. Promises are never
+//! among them: they are said again only when they are asked for again.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::effects::{Destination, Outgoing};
+use super::state::ReplicaState;
+use crate::time::Instant;
+use crate::types::{LogIndex, ServerId, Term};
+use crate::wire::{Acknowledge, Message};
+
+/// The most answers that wait for their second or third sending.
+const WAITING_MAX: usize = 1_024;
+
+/// How often a thing is said, and how far apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Copies {
+    /// How often in all.
+    pub times: u8,
+    /// How long after another.
+    pub spacing: Duration,
+}
+
+impl Copies {
+    /// It is said once.
+    pub const NONE: Self = Self { times: 1, spacing: Duration::ZERO };
+}
+
+impl ReplicaState {
+    /// How often to say to a node what a majority must know, or that this one does.
+    pub fn copies_to(&self, node: ServerId) -> Copies {
+        let Some(peer) = self.peers.get(&node) else { return Copies::NONE };
+        let round_trip = peer.link.round_trip();
+        if round_trip.is_congested() {
+            return Copies::NONE;
+        }
+        let configuration = self.configuration();
+        let others = configuration.members.len().saturating_sub(1);
+        let needed = configuration.majority().saturating_sub(1);
+        let times = self.redundancy.of_majority(peer.link.losses(), others, needed);
+        Copies { times, spacing: round_trip.spacing() }
+    }
+
+    /// How often to answer this client. How far it is nobody has measured: it is taken to be
+    /// as near as the nearest node.
+    fn copies_of(&self, outgoing: &Outgoing) -> Copies {
+        let Destination::Client(client) = outgoing.to else { return Copies::NONE };
+        let is_alone = match &outgoing.message {
+            Message::Reply(_) | Message::SessionOpened(_) | Message::Declined(_) => true,
+            // Of many pages those that are lost are asked for while others come.
+            Message::Page(page) => page.last && page.page == 0,
+            _ => false,
+        };
+        if !is_alone {
+            return Copies::NONE;
+        }
+        let spacings = self.peers.values().map(|peer| peer.link.round_trip().spacing());
+        Copies {
+            times: self.redundancy.of_one(client.loss),
+            spacing: spacings.min().unwrap_or_default(),
+        }
+    }
+}
+
+/// Answers to clients that will be sent once more.
+#[derive(Debug, Default)]
+pub struct LaterAnswers {
+    waiting: VecDeque<(Instant, Outgoing)>,
+}
+
+impl LaterAnswers {
+    /// The answer leaves now; its copies will, if it is to have some.
+    pub fn on_sent(&mut self, outgoing: &Outgoing, state: &ReplicaState, now: Instant) {
+        let copies = state.copies_of(outgoing);
+        for nth in 1..copies.times {
+            if self.waiting.len() < WAITING_MAX {
+                let at = now + copies.spacing * u32::from(nth);
+                let place = self.waiting.partition_point(|(due, _)| *due <= at);
+                self.waiting.insert(place, (at, outgoing.clone()));
+            }
+        }
+    }
+
+    /// A copy that is due.
+    pub fn pop_due(&mut self, now: Instant) -> Option<Outgoing> {
+        self.next_due().filter(|due| *due <= now)?;
+        self.waiting.pop_front().map(|(_, outgoing)| outgoing)
+    }
+
+    /// When the next copy is due.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.waiting.front().map(|(due, _)| *due)
+    }
+}
+
+/// How often a follower's newest news is still to be said.
+#[derive(Debug, Default)]
+pub struct News {
+    said: (Term, LogIndex),
+    left: u8,
+}
+
+impl News {
+    /// The follower acknowledges now, where news is said so often. Returns how often it is
+    /// to acknowledge again: each time that it does anyway is one of them.
+    pub fn on_said(&mut self, acknowledge: &Acknowledge, times: u8) -> u8 {
+        let news = (acknowledge.term, acknowledge.durable);
+        self.left = if news > self.said { times } else { self.left.min(times) }.saturating_sub(1);
+        self.said = news;
+        self.left
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::ReadRound;
+
+    #[test]
+    fn news_is_said_so_often_and_what_is_no_news_once() {
+        let mut news = News::default();
+        let mut say = |durable, times| {
+            let acknowledge = Acknowledge {
+                term: Term(1),
+                round: ReadRound(0),
+                matched: LogIndex(9),
+                durable: LogIndex(durable),
+                hint_index: LogIndex(9),
+                hint_term: Term(1),
+                received: Vec::new(),
+                durability_age: 0,
+                free_space_class: 0,
+                configuration_index: LogIndex(1),
+            };
+            news.on_said(&acknowledge, times)
+        };
+        assert_eq!([say(1, 3), say(1, 3), say(1, 3), say(1, 3)], [2, 1, 0, 0]);
+        assert_eq!([say(2, 3), say(3, 3), say(3, 3)], [2, 2, 1], "newer news takes its place");
+        assert_eq!([say(3, 1), say(4, 1)], [0, 0], "the way has become clean");
+    }
+}
