@@ -193,7 +193,9 @@ impl Cluster {
         let due = member.node.next_deadline().map(|at| at.max(self.now + TICK));
         if due != member.wakes_at {
             member.wakes_at = due;
-            due.into_iter().for_each(|at| self.schedule(at, Happening::Wake(place)));
+            if let Some(at) = due {
+                self.schedule(at, Happening::Wake(place));
+            }
         }
     }
 
@@ -205,7 +207,9 @@ impl Cluster {
         let due = self.client.next_deadline().map(|at| at.max(self.now + TICK));
         if due != self.client_wakes_at {
             self.client_wakes_at = due;
-            due.into_iter().for_each(|at| self.schedule(at, Happening::Wake(CLIENT)));
+            if let Some(at) = due {
+                self.schedule(at, Happening::Wake(CLIENT));
+            }
         }
     }
 
