@@ -19,6 +19,7 @@ mod doubt;
 mod effects;
 mod election;
 mod genesis;
+mod hand_over;
 mod heartbeat;
 mod lives;
 mod log;
@@ -456,75 +457,6 @@ impl ReplicaNode {
         ::log::info!("node {}: is no member any more, steps down", state.server_id);
         self.ask_successor();
         self.step_down();
-    }
-
-    /// If this node leads, it hands leadership over and takes no further writes.
-    pub fn hand_over(&mut self, now: Instant) {
-        self.effects.now = now;
-        self.state.handing_over = self.state.role == Role::Leader;
-        self.hand_over_if_asked();
-    }
-
-    /// Asks for a successor again and again, until there is one.
-    fn hand_over_if_asked(&mut self) {
-        if self.state.handing_over && self.state.role == Role::Leader {
-            self.ask_successor();
-        }
-    }
-
-    /// Asks the follower that has everything to stand for election.
-    fn ask_successor(&mut self) {
-        let Self { state, effects: fx, .. } = self;
-        let successor = state
-            .peers
-            .iter()
-            .filter(|(id, peer)| {
-                state.is_voting_peer(**id)
-                    && peer.progress.matched == state.log.last_index()
-                    && fx.now.since(peer.progress.contact) < state.election_timeout
-            })
-            .max_by_key(|(_, peer)| (peer.progress.durable, peer.progress.contact));
-        if let Some((&id, _)) = successor {
-            fx.send(Destination::Peer(id), Message::TimeoutNow(state.term));
-        }
-    }
-
-    /// Asks, of the followers with clearly better disks, the one that has most of the log to
-    /// stand for election, if this leader's own disk has stalled.
-    fn hand_over_if_stalled(&mut self) {
-        let Self { state, effects: fx, .. } = self;
-        let age = state.durability_age(fx.now);
-        if !state.disk_watch.must_hand_over(age, fx.now) {
-            return;
-        }
-        let better = state.peers.iter().filter(|(id, peer)| {
-            state.is_voting_peer(**id)
-                && fx.now.since(peer.progress.contact) < state.election_timeout
-                && disk_stall::is_clearly_better(peer.progress.durability_age, age)
-        });
-        let furthest = better.max_by_key(|(_, peer)| peer.progress.matched);
-        let Some((&successor, _)) = furthest else { return };
-        ::log::warn!("node {}: its disk has stalled, hands over to {successor}", state.server_id);
-        state.disk_watch.moves(fx.now);
-        fx.send(Destination::Peer(successor), Message::TimeoutNow(state.term));
-    }
-
-    /// Asks a follower that has everything, and room, to stand for election, if this leader
-    /// has none.
-    fn hand_over_if_full(&mut self) {
-        let Self { state, effects: fx, .. } = self;
-        if !state.space.is_low() || !state.disk_watch.may_move(fx.now) {
-            return;
-        }
-        let mut roomy = state.peers.iter().filter(|(id, peer)| {
-            space::has_room(**id, state)
-                && peer.progress.matched == state.log.last_index()
-                && fx.now.since(peer.progress.contact) < state.election_timeout
-        });
-        let Some((&successor, _)) = roomy.next() else { return };
-        ::log::warn!("node {}: its disk is low, hands over to {successor}", state.server_id);
-        state.disk_watch.moves(fx.now);
-        fx.send(Destination::Peer(successor), Message::TimeoutNow(state.term));
     }
 
     /// Whether nothing keeps the node from stopping. Who led stays until another leads,
