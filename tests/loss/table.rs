@@ -96,21 +96,7 @@ fn table() -> String {
     text
 }
 
-const HEAD: &str = "\
-# What losing datagrams costs
-
-Three nodes and one client that writes 128 B, one write after the other, on virtual time: 1,000 writes in each row, after 100
-by which nodes and client come to know the links. A link carries datagrams in half a round trip and loses them in each
-direction alike; a disk syncs in 0.2 ms. Where nothing is lost a write takes two round trips and a sync. Bytes are those of
-all datagrams, without the headers of IP and UDP, heartbeats among them; the last column compares them with those of the same
-round trip without loss.
-
-`cargo test --test loss` compares this file with what the code does, to the byte; `BLESS=1 cargo test --test loss` writes it
-anew.
-
-| round trip | loss | p50 | p99 | max | elections | unanswered | bytes for each commit | beside no loss |
-|---|---|---|---|---|---|---|---|---|
-";
+const HEAD: &str = include_str!("head.txt");
 
 #[test]
 fn the_table_of_losses_is_as_it_was_committed() {

@@ -204,6 +204,8 @@ impl Cluster {
                 self.flush_clients();
                 Ok(())
             }
+            // A forged frame may have told somebody of a node that there is not.
+            Endpoint::Node(place) if place >= self.nodes.len() => Ok(()),
             Endpoint::Node(place) => {
                 // What is on the way when a link breaks is lost with it.
                 if self.network.is_cut(from, to) {
