@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::servers::ServerIndex;
 use super::{AskId, Client, Timer};
+use crate::link::Copies;
 use crate::wire::Message;
 
 /// A request that is still to be sent so often.
@@ -19,7 +20,7 @@ impl Client {
     /// Sends a request of one frame, and the copies of it that the loss on the way calls for.
     /// Those of an earlier sending are not sent any more.
     pub(super) fn send_with_copies(&mut self, id: AskId, to: ServerIndex, message: Message) {
-        let (times, spacing) = self.servers.copies(to);
+        let Copies { times, spacing } = self.servers.copies(to);
         self.timers.cancel(Timer::Repeat(id));
         if times > 1 {
             let message = message.clone();

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::ClientConfig;
-use crate::link::{Link, Redundancy, RoundTrip};
+use crate::link::{Copies, Link, Redundancy, RoundTrip};
 use crate::time::Instant;
 use crate::types::{ClusterHash, DirectoryId, Incarnation, LifeId, PacketNumber, ServerId};
 use crate::wire::{DropCause, GenesisHash, Header};
@@ -184,12 +184,14 @@ impl Servers {
     }
 
     /// How often to send a request to the node, and how far apart.
-    pub fn copies(&self, server: ServerIndex) -> (u8, Duration) {
+    pub fn copies(&self, server: ServerIndex) -> Copies {
         let link = &self.known[server.0].link;
+        let round_trip = link.round_trip();
+        if round_trip.is_congested() {
+            return Copies::NONE;
+        }
         let [loss, _] = link.losses();
-        let is_congested = link.round_trip().is_congested();
-        let times = if is_congested { 1 } else { Redundancy::default().of_one(loss) };
-        (times, link.round_trip().spacing())
+        Copies { times: Redundancy::default().of_one(loss), spacing: round_trip.spacing() }
     }
 
     /// An operation was answered at its first asking, after this long.

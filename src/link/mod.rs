@@ -4,8 +4,8 @@ mod hearing;
 mod redundancy;
 mod round_trip;
 
-pub use hearing::{Hearing, HearingCounts};
-pub use redundancy::{REDUNDANCY_MAX, Redundancy};
+pub use hearing::Hearing;
+pub use redundancy::{Copies, REDUNDANCY_MAX, Redundancy};
 pub use round_trip::RoundTrip;
 
 use std::time::Duration;
@@ -55,11 +55,6 @@ impl Link {
         packet
     }
 
-    /// How many frames have left.
-    pub fn sent(&self) -> u64 {
-        self.next_packet.0 - self.first_packet.0
-    }
-
     /// What a frame that leaves now says of the newest one heard.
     pub fn echo(&self, now: Instant) -> Option<Echo> {
         self.hearing.newest().map(|(packet, at)| Echo { packet, age: age_micros(now, at) })
@@ -84,11 +79,6 @@ impl Link {
     /// The loss on the way to the other side, and on the way back.
     pub fn losses(&self) -> [LossShare; 2] {
         [self.loss_there, self.hearing.loss()]
-    }
-
-    /// What came of the other side's frames.
-    pub fn heard(&self) -> HearingCounts {
-        self.hearing.counts
     }
 
     /// When the echoed packet was sent, if this life of the node sent it and the time

@@ -4,6 +4,8 @@
 //! probabilities below; a bound holds whatever was measured. Each copy has a packet number of
 //! its own, so that copies, too, measure the loss.
 
+use std::time::Duration;
+
 use crate::types::LossShare;
 
 /// How often any frame is sent at most, by default.
@@ -12,6 +14,20 @@ pub const REDUNDANCY_MAX: u8 = 3;
 const MAJORITY: f64 = 0.99;
 /// A request arrives, and so does its answer, as often as this.
 const ARRIVAL: f64 = 0.95;
+
+/// How often a thing is said, and how far apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Copies {
+    /// How often in all.
+    pub times: u8,
+    /// How long after another.
+    pub spacing: Duration,
+}
+
+impl Copies {
+    /// It is said once.
+    pub const NONE: Self = Self { times: 1, spacing: Duration::ZERO };
+}
 
 /// How often frames are sent at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,30 +6,16 @@
 //! among them: they are said again only when they are asked for again.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use super::effects::{Destination, Outgoing};
 use super::state::ReplicaState;
+use crate::link::Copies;
 use crate::time::Instant;
 use crate::types::{LogIndex, ServerId, Term};
 use crate::wire::{Acknowledge, Message};
 
 /// The most answers that wait for their second or third sending.
 const WAITING_MAX: usize = 1_024;
-
-/// How often a thing is said, and how far apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Copies {
-    /// How often in all.
-    pub times: u8,
-    /// How long after another.
-    pub spacing: Duration,
-}
-
-impl Copies {
-    /// It is said once.
-    pub const NONE: Self = Self { times: 1, spacing: Duration::ZERO };
-}
 
 impl ReplicaState {
     /// How often to say to a node what a majority must know, or that this one does.

@@ -7,9 +7,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::copies::Copies;
 use super::pace::Pace;
-use crate::link::RoundTrip;
+use crate::link::{Copies, RoundTrip};
 use crate::time::Instant;
 use crate::types::{LogIndex, ReadRound};
 use crate::wire::Acknowledge;
@@ -39,9 +38,6 @@ pub struct Progress {
     pub contact: Instant,
     /// How many frames with entries were sent to it again.
     pub retransmitted: u32,
-    /// How many frames with entries, or parts of frames, were sent once more before anything
-    /// was known of their loss.
-    pub repeated: u64,
     /// Whether it takes in as much as is written.
     pub pace: Pace,
     /// The first index that was ever sent; all from here to `next` was.
@@ -79,7 +75,6 @@ impl Progress {
             round: ReadRound(0),
             contact,
             retransmitted: 0,
-            repeated: 0,
             pace: Pace::default(),
             first: next,
             next,
@@ -226,7 +221,6 @@ impl Progress {
             self.in_flight.drain(..).partition(|sent| is_in(sent));
         self.in_flight = others;
         for sent in &mut repeated {
-            self.repeated += 1;
             (sent.times, sent.sent_at) = (sent.times.saturating_add(1), now);
         }
         // They stay in the order of sending.
