@@ -7,6 +7,7 @@
 pub mod types;
 pub mod time;
 pub mod codec;
+pub mod chunked_deque;
 
 pub mod operation;
 pub mod configuration;

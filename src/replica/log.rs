@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use crate::chunked_deque::ChunkedDeque;
 use crate::disk::LogEnd;
 use crate::entry::{Entry, EntryKind};
 use crate::time::Instant;
@@ -14,7 +15,7 @@ use crate::wire::entry_bytes;
 #[derive(Debug, Default)]
 pub struct Log {
     base: Base,
-    entries: VecDeque<Entry>,
+    entries: ChunkedDeque<Entry>,
     durable: LogIndex,
     /// Consecutive stretches that are not synced yet, ascending. A stretch ends where
     /// the next begins.
@@ -47,7 +48,8 @@ impl Log {
     /// durable.
     pub fn recovered(base: Base, entries: Vec<Entry>) -> Self {
         let durable = LogIndex(base.index.0 + entries.len() as u64);
-        Self { base, entries: entries.into(), durable, unsynced: VecDeque::new(), written: 0 }
+        let entries = entries.into_iter().collect();
+        Self { base, entries, durable, unsynced: VecDeque::new(), written: 0 }
     }
 
     /// What the log begins behind.
@@ -111,7 +113,7 @@ impl Log {
     /// Removes all entries above the index.
     pub fn truncate_after(&mut self, index: LogIndex) {
         let length = index.0.saturating_sub(self.base.index.0);
-        self.entries.truncate(usize::try_from(length).unwrap_or(usize::MAX));
+        drop(self.entries.split_off(usize::try_from(length).unwrap_or(usize::MAX)));
         self.durable = self.durable.min(index);
         // What is appended at a removed index again becomes durable by its own, later
         // batch: the completion of the earlier one finds no stretch of its own here.

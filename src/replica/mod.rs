@@ -226,7 +226,7 @@ impl ReplicaNode {
         self.effects.now = now;
         let Self { state, effects: fx, .. } = self;
         state.meet_peers(fx);
-        if state.role == Role::Leader && ReplicationManager::advance_commit(state, fx) {
+        if state.role == Role::Leader && ReplicationManager::advance_commit(state) {
             self.requests.release(state, fx);
             self.membership.release(state, fx);
             self.leave_if_removed();
@@ -243,6 +243,7 @@ impl ReplicaNode {
         }
         let Self { state, effects: fx, .. } = self;
         self.snapshots.end_turn(state, fx);
+        state.end_turn(fx);
         state.forget_entries(self.kept_entries, self.snapshots.oldest_sent());
     }
 

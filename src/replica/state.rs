@@ -31,6 +31,8 @@ const KEPT_ENTRIES_MAX: u64 = 262_144;
 const REJOINED_AT_ONCE: usize = 64;
 /// The most entries that one turn forgets: freeing them takes time.
 const FORGOTTEN_PER_TURN: usize = 1_024;
+/// The most entries that one turn reveals: so many answers go out, and so many roots are freed.
+const REVEALED_PER_TURN: u64 = 128;
 
 /// Who this node is, what it takes part in and how it sees the others.
 #[derive(Debug)]
@@ -76,6 +78,10 @@ pub struct ReplicaState {
     pub log: Log,
     /// Up to here the log is committed, and revealed.
     pub commit: LogIndex,
+    /// Up to here it is known to be committed. What lies between is revealed by later turns.
+    pub known_commit: LogIndex,
+    /// How many entries more this turn may reveal.
+    may_reveal: u64,
     /// What executing the log has made.
     pub store: Store,
     /// What of that is on the disk, or on its way there.
@@ -135,6 +141,8 @@ impl ReplicaState {
             genesis: recovered.genesis,
             log: Log::recovered(base, recovered.entries),
             commit: recovered.commit.max(base.index),
+            known_commit: recovered.commit.max(base.index),
+            may_reveal: REVEALED_PER_TURN,
             store,
             snapshots: OwnSnapshots::recovered(recovered.snapshot),
             in_doubt: InDoubt::recovered(recovered.doubt, recovered.term, recovered.aside),
@@ -217,7 +225,7 @@ impl ReplicaState {
     pub fn be_born(&mut self, configuration: Configuration) {
         self.log = Log::recovered(Base::default(), vec![Entry::genesis(&configuration)]);
         self.store = Store::at_genesis(configuration.clone());
-        self.commit = LogIndex(1);
+        (self.commit, self.known_commit) = (LogIndex(1), LogIndex(1));
         self.genesis = GenesisState::Complete(configuration);
     }
 
@@ -331,16 +339,32 @@ impl ReplicaState {
 
     /// Removes all entries above the index, and undoes what executing them did.
     pub fn truncate_after(&mut self, index: LogIndex) {
-        assert!(index >= self.commit, "what is committed is never removed");
+        assert!(index >= self.known_commit, "what is committed is never removed");
         self.log.truncate_after(index);
         self.store.roll_back_to(index);
     }
 
-    /// Reveals the log up to the index, which must be known to be committed.
+    /// The log is committed up to the index. A turn reveals a share of it; the next one goes on.
     pub fn commit_to(&mut self, index: LogIndex) {
-        if index > self.commit {
-            self.commit = index;
-            self.reveal(index);
+        self.known_commit = self.known_commit.max(index);
+        self.reveal_share();
+    }
+
+    /// Reveals of what is known to be committed as much as this turn may.
+    pub fn reveal_share(&mut self) {
+        let share = self.may_reveal.min(self.known_commit.0 - self.commit.0);
+        if share > 0 {
+            self.may_reveal -= share;
+            self.commit.0 += share;
+            self.reveal(self.commit);
+        }
+    }
+
+    /// Ends a turn: the next one may reveal as much, and comes at once if there is more.
+    pub fn end_turn(&mut self, fx: &mut Effects) {
+        self.may_reveal = REVEALED_PER_TURN;
+        if self.known_commit > self.commit {
+            fx.go_on_in_next_turn();
         }
     }
 
@@ -380,7 +404,7 @@ impl ReplicaState {
         let store = std::mem::replace(&mut self.store, Store::at(snapshot.state().clone()));
         let log = std::mem::replace(&mut self.log, Log::recovered(base, Vec::new()));
         self.retired = Some(Retired::Whole(Box::new((store, log))));
-        self.commit = base.index;
+        (self.commit, self.known_commit) = (base.index, base.index);
         fx.record(Record::Restart { index: base.index, term: base.term, chain: base.chain });
         self.rejoin(fx);
     }
@@ -442,7 +466,7 @@ impl ReplicaState {
     /// Forgets entries that the newest snapshot covers, but for the last `kept` of them and
     /// those behind `needed`. A turn forgets a few; there will be another.
     pub fn forget_entries(&mut self, kept: u64, needed: Option<LogIndex>) {
-        let covered = self.snapshots.durable_index().0;
+        let covered = self.snapshots.durable_index().min(self.commit).0;
         let at_most = covered.saturating_sub(kept).min(needed.map_or(u64::MAX, |index| index.0));
         let at_least = covered.saturating_sub(kept.max(KEPT_ENTRIES_MAX));
         self.log.forget_to(LogIndex(at_most.max(at_least)), FORGOTTEN_PER_TURN);

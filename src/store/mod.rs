@@ -17,8 +17,7 @@ pub use sessions::{Lookup, SessionTable};
 pub use snapshot::{Blocks, Place, Snapshot, SnapshotBuilder};
 pub use state::{State, parse_number};
 
-use std::collections::VecDeque;
-
+use crate::chunked_deque::ChunkedDeque;
 use crate::configuration::Configuration;
 use crate::entry::Entry;
 use crate::operation::{LoggedRequest, Settled};
@@ -29,9 +28,9 @@ use crate::types::LogIndex;
 pub struct Store {
     committed: State,
     /// The roots above the committed one, one for each index, ascending.
-    tentative: VecDeque<State>,
+    tentative: ChunkedDeque<State>,
     /// Roots that nobody needs any more, so many that to free them takes long.
-    retired: VecDeque<State>,
+    retired: Vec<ChunkedDeque<State>>,
 }
 
 /// The most roots that are freed at once: each is the last to hold what it alone knew.
@@ -45,7 +44,7 @@ impl Store {
 
     /// The store whose committed state this is.
     pub fn at(committed: State) -> Self {
-        Self { committed, tentative: VecDeque::new(), retired: VecDeque::new() }
+        Self { committed, tentative: ChunkedDeque::default(), retired: Vec::new() }
     }
 
     /// Executes the next entry on the tentative root. `request` is the request that the
@@ -63,7 +62,7 @@ impl Store {
     /// of which a snapshot is due.
     pub fn commit_to(&mut self, index: LogIndex) -> Option<State> {
         let mut due = None;
-        let mut former = VecDeque::new();
+        let mut former = ChunkedDeque::default();
         while self.committed.index() < index {
             former.push_back(self.reveal_next());
             if self.committed.is_snapshot_due() {
@@ -83,20 +82,20 @@ impl Store {
     /// Undoes what was executed above the index, sessions and configuration included.
     pub fn roll_back_to(&mut self, index: LogIndex) {
         assert!(index >= self.committed.index(), "what is committed is never undone");
-        let kept = self.tentative.partition_point(|root| root.index() <= index);
-        let undone = self.tentative.split_off(kept);
+        let kept = index.0 - self.committed.index().0;
+        let undone = self.tentative.split_off(usize::try_from(kept).unwrap_or(usize::MAX));
         self.retire(undone);
     }
 
-    fn retire(&mut self, roots: VecDeque<State>) {
+    fn retire(&mut self, roots: ChunkedDeque<State>) {
         if roots.len() > FREED_AT_ONCE {
-            self.retired.extend(roots);
+            self.retired.push(roots);
         }
     }
 
     /// Roots to free where that may take long, if there are many.
-    pub fn take_retired(&mut self) -> Option<VecDeque<State>> {
-        (!self.retired.is_empty()).then(|| std::mem::take(&mut self.retired))
+    pub fn take_retired(&mut self) -> Option<ChunkedDeque<State>> {
+        self.retired.pop()
     }
 
     /// The state at the commit index: the only one that anybody outside may see.

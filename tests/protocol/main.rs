@@ -21,6 +21,7 @@ mod answers;
 mod reads;
 mod sessions;
 mod bounds;
+mod shares;
 mod stalls;
 mod doubt;
 mod lives;

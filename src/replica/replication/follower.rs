@@ -22,8 +22,8 @@ const UNSYNCED_ENTRIES_MAX: u64 = 65_536;
 #[derive(Debug, Default)]
 pub(super) struct Intake {
     term: Term,
-    /// Up to here this node's log is verified to be the leader's; never below the
-    /// commit index.
+    /// Up to here this node's log is verified to be the leader's; never below what is
+    /// known to be committed.
     matched: LogIndex,
     /// Entries that arrived before others that precede them: neither executed nor counted.
     held: BTreeMap<LogIndex, Entry>,
@@ -59,8 +59,9 @@ impl ReplicationManager {
     }
 
     /// The journal has caught up, or there was too much for one turn: there may be room now
-    /// for what was held.
+    /// for what was held, and more may be revealed.
     pub fn go_on(&mut self, state: &mut ReplicaState, fx: &mut Effects) {
+        state.reveal_share();
         self.attend_to_term(state);
         self.intake.release_held(state, fx);
     }
@@ -106,7 +107,7 @@ impl ReplicationManager {
         if self.intake.term != state.term {
             self.intake = Intake { term: state.term, ..Intake::default() };
         }
-        self.intake.matched = self.intake.matched.max(state.commit);
+        self.intake.matched = self.intake.matched.max(state.known_commit);
     }
 }
 

@@ -22,9 +22,6 @@ use crate::wire::{
 /// may wait for this node's own disk: it bounds memory and what a rollback undoes.
 const UNCOMMITTED_ENTRIES_MAX: u64 = 16_384;
 
-/// The most entries that one turn commits: revealing them and answering takes time.
-const COMMITTED_AT_ONCE: u64 = 512;
-
 /// The cluster's time: it goes on from the last entry's by the leader's own clock.
 #[derive(Debug, Default)]
 pub(super) struct LogClock {
@@ -246,12 +243,12 @@ impl ReplicationManager {
         Self::send_window(from, state, fx);
     }
 
-    /// Commits what is on a majority's disks. Returns whether the commit index moved.
+    /// Commits what is on a majority's disks. Returns whether more is revealed.
     ///
     /// docs/guarantees.md: "Only an entry of the leader's own term is committed by
     /// counting"; those before it may be on a majority and still be overwritten by a
     /// leader of a term between (Raft, section 5.4.2).
-    pub fn advance_commit(state: &mut ReplicaState, fx: &mut Effects) -> bool {
+    pub fn advance_commit(state: &mut ReplicaState) -> bool {
         let mut durable: Vec<LogIndex> = state
             .configuration()
             .members
@@ -261,15 +258,13 @@ impl ReplicationManager {
         durable.sort_unstable();
         let on_a_majority = durable[durable.len() - state.configuration().majority()];
         let own_term = state.log.term_at(on_a_majority) == Some(state.term);
-        if on_a_majority <= state.commit || !own_term {
-            return false;
+        let before = state.commit;
+        if own_term {
+            state.commit_to(on_a_majority);
+        } else {
+            state.reveal_share();
         }
-        let at_once = LogIndex(state.commit.0 + COMMITTED_AT_ONCE);
-        if on_a_majority > at_once {
-            fx.go_on_in_next_turn();
-        }
-        state.commit_to(on_a_majority.min(at_once));
-        true
+        state.commit > before
     }
 }
 
