@@ -144,9 +144,9 @@ mod tests {
             let mut next = 0;
             for step in steps {
                 match step {
-                    Step::Push(count) => for element in next..next + count {
-                        queue.push_back(element);
-                        model.push_back(element);
+                    Step::Push(count) => for _ in 0..count {
+                        queue.push_back(next);
+                        model.push_back(next);
                         next += 1;
                     },
                     Step::Pop(count) => for _ in 0..count {
