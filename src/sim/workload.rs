@@ -103,7 +103,9 @@ impl Workload {
             self.crash(place, now);
         }
         self.operations_left = self.operations_left.saturating_sub(1);
-        if self.stale_share > 0.0 && self.random.f64() < self.stale_share {
+        // In the calm the one node that a stale read is asked of may be gone for good.
+        let faults_go_on = self.progress == Progress::NotAsked;
+        if faults_go_on && self.stale_share > 0.0 && self.random.f64() < self.stale_share {
             self.begin_stale_read(place, now);
         } else {
             self.begin_recorded(place, now);

@@ -65,6 +65,12 @@ impl Member {
             is_gone: false,
         }
     }
+
+    /// Whether it can tell others that the cluster is born, and of whom.
+    pub(super) fn knows_birth(&self) -> bool {
+        let running = self.node.as_ref().is_some_and(|node| node.state().is_born());
+        running || self.disk.durable().is_some_and(|found| found.configuration().is_some())
+    }
 }
 
 impl Cluster {

@@ -23,11 +23,8 @@ struct Left {
 impl Cluster {
     /// What is lost so that those who are left need not recover; none: they must.
     pub(super) fn loss(&self) -> Option<String> {
-        let left: Vec<(&Member, Reading)> = self
-            .present()
-            .filter(|member| !member.is_refused)
-            .map(|member| (member, member.disk.second_reading()))
-            .collect();
+        let left: Vec<(&Member, Reading)> =
+            self.present().map(|member| (member, member.disk.second_reading())).collect();
         let of_each = self.electorates().into_iter().map(|voters| self.loss_of(&left, &voters));
         of_each.flatten().next()
     }

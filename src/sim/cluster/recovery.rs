@@ -22,10 +22,10 @@ impl Cluster {
     /// Faults cease for a majority at least; the others are gone, or cannot hear, or cannot be
     /// heard.
     pub(super) fn calm_down(&mut self) {
-        self.phase = Phase::Calm;
         self.network.calm_down();
         self.note_repairs();
         let leaves = self.draw_leaves();
+        self.phase = Phase::Calm;
         self.workload.calm_down(self.now);
         for place in 0..self.nodes.len() {
             self.cease_faults(place);
@@ -50,12 +50,15 @@ impl Cluster {
     }
 
     /// Who will not be there any more: any of those without whom there is a majority of the
-    /// voters. Nobody leaves while the members change, or one must get its vote: what
-    /// docs/guarantees.md says of nodes that die at that moment holds.
+    /// voters. Nobody leaves while the members change, or one must get its vote, or is about to
+    /// find out that its directory counts as lost: what docs/guarantees.md says of nodes that
+    /// die at that moment holds. Nor may the last one leave that knows of the birth: what nobody
+    /// knows of it, nothing was committed by, and it takes all nodes to begin anew.
     fn draw_leaves(&mut self) -> BTreeSet<usize> {
         let electorates = self.electorates();
         let mut leaves = BTreeSet::new();
-        if !self.profile.leaves_some || !self.are_members_settled(&electorates) {
+        let may_leave = self.phase != Phase::Quiet && self.are_members_settled(&electorates);
+        if !self.profile.leaves_some || !may_leave {
             return leaves;
         }
         let mut places: Vec<usize> = (0..self.nodes.len()).collect();
@@ -71,7 +74,9 @@ impl Cluster {
                 let staying = (0..self.nodes.len()).filter(stays).filter(is_voter).count();
                 staying > voters.len() / 2
             };
-            if !electorates.iter().all(suffices) || self.random.bool() {
+            let is_born =
+                (0..self.nodes.len()).filter(stays).any(|at| self.nodes[at].knows_birth());
+            if !is_born || !electorates.iter().all(suffices) || self.random.bool() {
                 leaves.remove(&place);
             }
         }
@@ -145,9 +150,10 @@ impl Cluster {
         )
     }
 
-    /// Those who have not left.
+    /// Those who have not left. Who has its directory refused is not there either: it waits for
+    /// somebody to give it another, and the others must do without it.
     pub(super) fn present(&self) -> impl Iterator<Item = &Member> {
-        self.nodes.iter().filter(|member| !member.is_gone)
+        self.nodes.iter().filter(|member| !member.is_gone && !member.is_refused)
     }
 
     fn describe_nodes(&self) -> String {
