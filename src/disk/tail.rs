@@ -52,23 +52,23 @@ pub(super) fn behind_sealed(image: &Image) -> Vec<Flaw> {
     flaws
 }
 
-/// What may be lost with the sector where the next batch would begin.
+/// What may be lost from the sector on where the next batch would begin. That one alone may be
+/// bad: so is a marker that was lost, or the beginning of a torn batch. But if the one behind it
+/// is damaged as well, these may have been a batch and its marker; and a file that is too short
+/// may have lost any number of them, whatever has become of those before its end.
 fn harm_at_end(image: &Image, at: usize) -> Harm {
-    let is_lost =
-        |sector: Option<&Sector>| matches!(sector, Some(Sector::Damaged | Sector::Missing));
-    match image.sectors.get(at) {
-        Some(Sector::Missing) => Harm::TheEnd,
-        Some(Sector::Damaged) if is_lost(image.sectors.get(at + 1)) => Harm::TheEnd,
+    match image.sectors.get(at..) {
+        Some([.., Sector::Missing] | [_, Sector::Damaged, ..]) => Harm::TheEnd,
         _ => Harm::Nothing,
     }
 }
 
 /// The sectors from `from` on that cannot be read; of those that the file lacks only the
-/// first. `harm` is what is lost with the first sector of all.
+/// first. `harm` is what is lost with all of them, and told with the first.
 fn behind(image: &Image, from: usize, harm: Harm) -> Vec<Flaw> {
-    let mut flaws = Vec::new();
+    let mut flaws: Vec<Flaw> = Vec::new();
     for (at, sector) in image.sectors.iter().enumerate().skip(from) {
-        let harm = if at == from { harm } else { Harm::Nothing };
+        let harm = if flaws.is_empty() { harm } else { Harm::Nothing };
         match sector {
             Sector::Damaged => flaws.push(flaw(image, at, describe(sector), harm)),
             Sector::Missing => {

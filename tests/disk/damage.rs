@@ -281,3 +281,31 @@ fn damage_behind_the_end_is_harmless_and_mended() {
     let found = disk::examine(&cut).expect("its identity can be read");
     assert_eq!(found.recovered.doubt, Some(disk::Doubt { upto: None }), "more may have been there");
 }
+
+/// The last batch and its marker are hit each by a fault of its own. What is left of the batch
+/// looks as if nothing had been written there; what stands behind it does not.
+#[test]
+fn two_faults_that_take_the_last_batch_and_its_marker_are_noticed() {
+    let mut author = Author::born(1);
+    author.vote(1);
+    author.entries(5, 10);
+    author.entries(1, 10);
+    let (intact, expected) = lived(&author);
+    let (name, at) = newest_records(&intact)[&expected.last().index.0].clone();
+    let batch = *at.first().expect("it stands somewhere");
+    assert_eq!(at.len(), 1, "else the sector behind is no marker");
+    for first in [Damage::Zeroed, Damage::Flipped] {
+        for second in [Damage::Flipped, Damage::Cut] {
+            let once = damaged(&intact, &name, batch, first).expect("it holds something");
+            let twice = damaged(&once, &name, batch + 1, second).expect("a marker");
+            let found = disk::examine(&twice).expect("its identity can be read");
+            let doubt = found.recovered.doubt;
+            assert_eq!(doubt, Some(disk::Doubt { upto: None }), "{first:?}, {second:?}");
+        }
+    }
+    // More than the marker is gone: then any number of batches may have been there.
+    let once = damaged(&intact, &name, batch + 1, Damage::Zeroed).expect("a marker");
+    let twice = damaged(&once, &name, batch + 3, Damage::Cut).expect("the file goes on");
+    let found = disk::examine(&twice).expect("its identity can be read");
+    assert_eq!(found.recovered.doubt, Some(disk::Doubt { upto: None }));
+}
