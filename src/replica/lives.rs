@@ -51,7 +51,8 @@ impl ReplicaNode {
     pub(super) fn meet_former_life(&mut self, life: Life, message: &Message) {
         let is_lost = self.state.sightings.is_lost(life.node, life.directory);
         let must_know = match message {
-            Message::Resume(_) => true,
+            // A copy from before the birth has nothing to resume: it only introduces itself.
+            Message::Resume(_) | Message::Introduce(_) => true,
             // Two that have seen each other lose must not answer each other without end.
             Message::Sighted(_) => false,
             _ => is_lost,
