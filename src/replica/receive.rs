@@ -269,12 +269,13 @@ impl ReplicaNode {
         Ok(())
     }
 
-    /// A learner may know a higher term too, from a candidate whose disk was lost since. It
-    /// follows nobody in a lower one, so it would never learn more if it was not heeded.
+    /// Who has no vote may know a higher term too: from a candidate whose disk was lost since, or
+    /// from the end of a doubt. It follows nobody in a lower one, so it would never learn more,
+    /// nor get the vote of the directory that it lost, if it was not heeded. A term promises
+    /// nothing, so any node counts that the configuration lists, in whatever directory.
     fn on_acknowledge(&mut self, sender: Sender, answer: &Acknowledge) -> Result<(), DropCause> {
         let Self { state, effects: fx, .. } = self;
-        let learns = state.configuration().learners.contains(&sender.id);
-        if answer.term > state.term && (learns || state.is_voting_peer(sender.id)) {
+        if answer.term > state.term && state.configuration().lists(sender.id) {
             check_term(answer.term)?;
             self.step_down_to(answer.term);
         } else if answer.term == state.term && state.role == Role::Leader {

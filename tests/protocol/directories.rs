@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use quorate::types::{DirectoryId, Incarnation, LogTime, PacketNumber, Term};
-use quorate::wire::{DropCause, Message, SessionOpened};
+use quorate::types::{DirectoryId, Incarnation, LogIndex, LogTime, PacketNumber, Term};
+use quorate::wire::{Acknowledge, DropCause, Message, Role, SessionOpened};
 
 use super::leader::heartbeat;
 use super::members::{SECOND, THIRD, directory_of, ids};
@@ -80,6 +80,17 @@ fn only_a_later_start_brings_a_former_directory_back() {
         assert_eq!(is_past, !is_present, "directory {directory}, incarnation {incarnation}");
         probe.sync();
     }
+}
+
+/// It follows nobody in a lower term, so it would never learn more, nor get a vote.
+#[test]
+fn a_leader_heeds_the_term_of_a_node_that_lost_its_disk() {
+    let mut probe = Probe::serving(3);
+    let answer = Acknowledge { term: Term(5), ..probe.acknowledgment(LogIndex(0)) };
+    let blank = (DirectoryId(999), Incarnation(1));
+    probe.hear_in_life(SECOND, blank, Message::Acknowledge(answer));
+    assert!(!probe.state().is_voting_peer(SECOND));
+    assert_eq!((probe.state().role, probe.state().term), (Role::Follower, Term(5)));
 }
 
 #[test]
