@@ -87,7 +87,8 @@ pub fn admit(
     if !sightings.meet(life, peer.life) {
         return Err(DropCause::Incarnation);
     }
-    match age_of(life, peer)? {
+    let is_silent = peer.heard_at.is_none_or(|at| now.since(at) >= genesis::FRESH);
+    match age_of(life, peer, is_silent)? {
         Age::Present => {}
         Age::New if sender.is_fresh(now) || peer.life.is_none() || is_next(life, peer) => {
             begin_life(life, peer, last_index, now);
@@ -113,8 +114,9 @@ enum Age {
 }
 
 /// Frames of former lives are of the past: an acknowledgment from before a restart says
-/// nothing of what survived it.
-fn age_of(life: Life, peer: &Peer) -> Result<Age, DropCause> {
+/// nothing of what survived it. `is_silent` when the present life has not been heard for so
+/// long that none of its frames would be fresh.
+fn age_of(life: Life, peer: &Peer, is_silent: bool) -> Result<Age, DropCause> {
     match peer.life {
         Some(present) if present.directory == life.directory => {
             match life.incarnation.cmp(&present.incarnation) {
@@ -126,7 +128,13 @@ fn age_of(life: Life, peer: &Peer) -> Result<Age, DropCause> {
         // A node that was started on a wrong directory and then on its own again is as
         // welcome as one that lost its disk: a later start is not of the past.
         _ => match peer.retired.get(&life.directory) {
-            Some(incarnation) if life.incarnation <= *incarnation => Err(DropCause::Incarnation),
+            Some(incarnation) if life.incarnation < *incarnation => Err(DropCause::Incarnation),
+            // A late frame of the directory before may have been fresh enough to displace the
+            // one that lives. That is the one which still speaks of the present when nothing
+            // more comes of the other.
+            Some(incarnation) if life.incarnation == *incarnation && !is_silent => {
+                Err(DropCause::Incarnation)
+            }
             _ => Ok(Age::New),
         },
     }

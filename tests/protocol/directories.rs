@@ -93,6 +93,30 @@ fn a_leader_heeds_the_term_of_a_node_that_lost_its_disk() {
     assert_eq!((probe.state().role, probe.state().term), (Role::Follower, Term(5)));
 }
 
+/// A late frame of a start that this node had never heard of looks like another directory that
+/// took the place of the present one. That is heard again when nothing more comes of the other.
+#[test]
+fn who_speaks_of_the_present_is_heard_again() {
+    let mut probe = Probe::leading(3);
+    let (former, present) = (directory_of(SECOND), DirectoryId(999));
+    for (directory, incarnation) in [(present, 1), (former, 2)] {
+        let life = (directory, Incarnation(incarnation));
+        probe.hear_in_life(SECOND, life, heartbeat(Term(1)));
+        probe.sync();
+    }
+    let is_heard = |probe: &mut Probe| {
+        let before = dropped_as_past(probe);
+        probe.hear_in_life(SECOND, (present, Incarnation(1)), heartbeat(Term(1)));
+        dropped_as_past(probe) == before
+    };
+    assert!(!is_heard(&mut probe), "it may be of the past itself");
+    let until = probe.now + Duration::from_secs(2);
+    while probe.now < until {
+        probe.wait_and_sync();
+    }
+    assert!(is_heard(&mut probe));
+}
+
 #[test]
 fn a_frame_of_another_life_must_be_fresh() {
     let mut probe = Probe::born(3);
