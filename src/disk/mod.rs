@@ -88,7 +88,7 @@ pub enum Record {
 }
 
 /// What a node has seen that a directory of another held durably.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Sighting {
     /// The start of the directory that was seen last.
     pub incarnation: Incarnation,
@@ -123,7 +123,7 @@ pub struct Identity {
 }
 
 /// How far a directory has come towards a genesis.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum GenesisState {
     /// It knows of none.
     #[default]

@@ -14,7 +14,7 @@ use crate::types::{ServerId, Term};
 use crate::wire::{Message, Role, VoteReply, VoteRequest};
 
 /// Runs this node's elections and answers those of others.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Hash)]
 pub struct ElectionManager {
     stage: Stage,
     /// The present election was asked for by the leader itself.
@@ -22,7 +22,7 @@ pub struct ElectionManager {
 }
 
 /// How far a candidate has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 enum Stage {
     /// Not a candidate.
     #[default]

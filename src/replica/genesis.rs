@@ -28,11 +28,11 @@ pub const FRESH: Duration = Duration::from_secs(2);
 pub struct Genesis {
     /// This node's list: each node's address as typed, empty when it was not.
     list: Vec<(ServerId, String)>,
-    heard: BTreeMap<ServerId, Heard>,
+    pub(super) heard: BTreeMap<ServerId, Heard>,
     /// As coordinator: who has durably accepted the genesis that this node proposes.
-    accepted_by: BTreeSet<ServerId>,
+    pub(super) accepted_by: BTreeSet<ServerId>,
     /// That a genesis is complete is on its way to the disk.
-    completing: bool,
+    pub(super) completing: bool,
     /// As coordinator: the configuration's limits of these names.
     snapshot_bytes: u64,
     session_limit: u32,
@@ -40,12 +40,12 @@ pub struct Genesis {
 
 /// What another node said of itself.
 #[derive(Debug)]
-struct Heard {
+pub(super) struct Heard {
     at: Instant,
-    directory: DirectoryId,
-    standing: Standing,
+    pub(super) directory: DirectoryId,
+    pub(super) standing: Standing,
     /// Its list, where that contradicts this node's.
-    contradiction: Option<Vec<(ServerId, String)>>,
+    pub(super) contradiction: Option<Vec<(ServerId, String)>>,
 }
 
 impl Genesis {

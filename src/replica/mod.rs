@@ -14,6 +14,7 @@ mod callers;
 mod config;
 mod copies;
 mod decline;
+mod digest;
 mod disk_stall;
 mod doubt;
 mod effects;

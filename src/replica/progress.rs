@@ -41,21 +41,21 @@ pub struct Progress {
     /// Whether it takes in as much as is written.
     pub pace: Pace,
     /// The first index that was ever sent; all from here to `next` was.
-    first: LogIndex,
+    pub(super) first: LogIndex,
     /// The first index that was never sent.
-    next: LogIndex,
+    pub(super) next: LogIndex,
     /// Frames sent and not yet known to have arrived or to be lost, oldest first.
-    in_flight: VecDeque<Stretch>,
+    pub(super) in_flight: VecDeque<Stretch>,
     /// What must be sent again.
-    lost: VecDeque<(LogIndex, LogIndex)>,
-    backoff: u32,
+    pub(super) lost: VecDeque<(LogIndex, LogIndex)>,
+    pub(super) backoff: u32,
 }
 
 /// The entries of one frame.
 #[derive(Debug)]
-struct Stretch {
-    first: LogIndex,
-    last: LogIndex,
+pub(super) struct Stretch {
+    pub(super) first: LogIndex,
+    pub(super) last: LogIndex,
     bytes: u64,
     /// When they were sent last.
     sent_at: Instant,

@@ -19,11 +19,11 @@ use crate::wire::{Message, Resume, Sighted};
 #[derive(Debug)]
 pub struct Resumption {
     /// What the directory held.
-    held: Resume,
+    pub(super) held: Resume,
     /// While it asks: until when.
-    asks_until: Option<Instant>,
+    pub(super) asks_until: Option<Instant>,
     /// The directory counts as lost, and what it holds goes on as this one.
-    reborn_as: Option<DirectoryId>,
+    pub(super) reborn_as: Option<DirectoryId>,
 }
 
 impl Resumption {

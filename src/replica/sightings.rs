@@ -28,7 +28,7 @@ use crate::types::{DirectoryId, Incarnation, LifeId, LogIndex, ServerId, Term};
 use crate::wire::{Header, Resume, Verdict};
 
 /// One life of a directory of a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Life {
     /// The node.
     pub node: ServerId,
@@ -75,8 +75,8 @@ pub struct Held {
 /// All that was seen, and what of it is not on this node's own disk yet.
 #[derive(Debug, Default)]
 pub struct Sightings {
-    seen: disk::Sightings,
-    unrecorded: BTreeSet<(ServerId, DirectoryId)>,
+    pub(super) seen: disk::Sightings,
+    pub(super) unrecorded: BTreeSet<(ServerId, DirectoryId)>,
 }
 
 impl Sightings {

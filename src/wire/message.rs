@@ -95,7 +95,7 @@ pub struct Introduce {
 }
 
 /// How far a node has come towards a genesis.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Standing {
     /// It knows of no genesis.
     Blank,

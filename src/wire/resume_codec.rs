@@ -11,7 +11,7 @@ use crate::types::{DirectoryId, Incarnation, LifeId, LogIndex, Term};
 
 /// What the sender's directory held when the sender was started. It is the same during
 /// all of that life.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Resume {
     /// The term.
     pub term: Term,

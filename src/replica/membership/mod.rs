@@ -44,7 +44,7 @@ const CATCH_UP_ENTRIES_MAX: u64 = 1_024;
 #[derive(Debug, Default)]
 pub struct MembershipManager {
     /// When this node, as leader, last began to take back one that lost its disk.
-    readmitted_at: Option<Instant>,
+    pub(super) readmitted_at: Option<Instant>,
     /// The change that an operator waits for.
     asked: Option<Asked>,
 }

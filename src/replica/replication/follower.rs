@@ -19,8 +19,8 @@ const RELEASED_AT_ONCE: usize = 64;
 const UNSYNCED_ENTRIES_MAX: u64 = 65_536;
 
 /// What has come from the leader of one term.
-#[derive(Debug, Default)]
-pub(super) struct Intake {
+#[derive(Debug, Default, Hash)]
+pub(in crate::replica) struct Intake {
     term: Term,
     /// Up to here this node's log is verified to be the leader's; never below what is
     /// known to be committed.

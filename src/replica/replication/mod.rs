@@ -16,5 +16,5 @@ pub struct ReplicationManager {
     /// As leader: the cluster's time.
     clock: LogClock,
     /// As follower: what has come from the leader of this term.
-    intake: Intake,
+    pub(super) intake: Intake,
 }
