@@ -42,24 +42,6 @@ fn a_voter_comes_back_after_a_start_on_a_wrong_directory() {
     assert!(net.leader().is_some(), "two of three voters elect one of them");
 }
 
-/// An older copy, from before the birth, has nothing to ask about: it only introduces itself.
-#[test]
-fn a_copy_from_before_the_birth_goes_on_as_another_directory() {
-    let mut net = Net::new(3);
-    for id in ids(3) {
-        net.start(id, Journal::blank(id, directory_of(id)));
-    }
-    net.run(A_WHILE);
-    let own = net.kill(THIRD);
-    net.start(THIRD, own);
-    net.run(A_MOMENT);
-    net.kill(THIRD);
-    net.start(THIRD, Journal::blank(THIRD, directory_of(THIRD)));
-    net.run(A_MOMENT);
-    assert!(net.state(THIRD).is_born());
-    assert_ne!(net.state(THIRD).identity.directory, directory_of(THIRD));
-}
-
 #[test]
 fn only_a_later_start_brings_a_former_directory_back() {
     let mut probe = Probe::leading(3);

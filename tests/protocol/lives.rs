@@ -4,7 +4,9 @@
 use quorate::disk::{Doubt, GenesisState, LogEnd, Record, Recovered};
 use quorate::entry::Entry;
 use quorate::types::{DirectoryId, Incarnation, LifeId, LogIndex, Term};
-use quorate::wire::{Message, Resume, Role, Sighted, Verdict, VoteReply, VoteRequest};
+use quorate::wire::{
+    Introduce, Message, Resume, Role, Sighted, Standing, Verdict, VoteReply, VoteRequest,
+};
 
 use super::leader::{heartbeat, noop_after, replicate};
 use super::members::{FIRST, SECOND, THIRD, configuration, directory_of};
@@ -110,6 +112,25 @@ fn a_late_frame_of_a_former_life_harms_nobody() {
     let first = (Incarnation(1), LifeId(1));
     assert_eq!(verdict(&mut probe, first, held(0, false, END)), Verdict::Lost);
     assert_eq!(verdict(&mut probe, SECOND_START, all), Verdict::Whole);
+}
+
+/// A copy from before the birth knows no voters that it could ask: it only introduces itself.
+#[test]
+fn a_copy_that_only_introduces_itself_is_told_that_it_is_lost() {
+    let mut probe = serving();
+    let all = held(1, true, (Term(1), LogIndex(2)));
+    assert_eq!(verdict(&mut probe, SECOND_START, all), Verdict::Whole);
+    probe.said_of_lives();
+    let copy = (Incarnation(1), LifeId(77));
+    let introduce = Introduce { standing: Standing::Blank, list: Vec::new() };
+    probe.hear_from((SECOND, directory_of(SECOND), copy), Message::Introduce(introduce));
+    probe.sync();
+    let said = probe.said_of_lives();
+    let told = |message: &&Message| {
+        matches!(message, Message::Sighted(Sighted { life, verdict: Verdict::Lost, .. })
+            if *life == copy.1)
+    };
+    assert!(to_peer(&said, SECOND).iter().any(told), "{said:?}");
 }
 
 /// What is said in a life counts from when it is known what its directory held.
