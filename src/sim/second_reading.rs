@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 
-use crate::disk::{Directory, SECTOR_BYTES};
+use crate::disk::{Directory, LogEnd, SECTOR_BYTES};
 use crate::entry::{Entry, EntryKind};
 use crate::types::{DirectoryId, LogIndex, LogTime, Term};
 
@@ -19,8 +19,8 @@ pub struct Reading {
     pub entries: Vec<Entry>,
     /// What the newest intact snapshot covers; zero: there is none.
     pub snapshot: LogIndex,
-    /// Up to where the log may have gone on, by the file `meta` and by the last batch.
-    pub may_end: LogIndex,
+    /// Where the log may have ended, by the file `meta` and by the last batch.
+    pub may_end: LogEnd,
     /// Whether the file `meta` says that nobody knows how far.
     pub boundless_doubt: bool,
     /// Where the last batch of the log begins: its segment, and the sector in it.
@@ -90,7 +90,7 @@ fn note_end(reading: &mut Reading, newest: &mut u64, (name, at): (&str, usize), 
         reading.is_proven = false;
     }
     if batch >= *newest {
-        reading.may_end = reading.may_end.max(LogIndex(u64_at(sector, 40)));
+        reading.may_end = reading.may_end.max(log_end_at(sector, 32));
     }
     reading.is_proven |= batch >= *newest && !is_part;
 }
@@ -158,8 +158,12 @@ fn read_doubt(meta: &[u8], reading: &mut Reading) {
     let Some(newest) = sound.max_by_key(|copy| u64_at(copy, 12)) else { return };
     reading.boundless_doubt = newest[60] == 2;
     if newest[60] == 1 {
-        reading.may_end = reading.may_end.max(LogIndex(u64_at(newest, 69)));
+        reading.may_end = reading.may_end.max(log_end_at(newest, 61));
     }
+}
+
+fn log_end_at(bytes: &[u8], at: usize) -> LogEnd {
+    (Term(u64_at(bytes, at)), LogIndex(u64_at(bytes, at + 8)))
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> u16 {

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Cluster;
 use super::member::Member;
+use crate::disk::LogEnd;
 use crate::entry::Entry;
 use crate::sim::second_reading::Reading;
 use crate::types::{DirectoryId, LogIndex, ServerId};
@@ -86,9 +87,9 @@ impl Cluster {
             return Some(format!("no copy of entry {index} is left"));
         }
         let in_doubt = left.iter().filter(|(member, _)| !is_whole(member));
-        let ends = in_doubt.map(|(member, reading)| member.disk.said().1.max(reading.may_end));
-        let upto = ends.max().unwrap_or_default();
-        let lost = readable.first_lost(self.checks.committed_chains().last()?, upto)?;
+        let ends = in_doubt.map(|(member, reading)| member.disk.said().max(reading.may_end));
+        let bound = ends.max().unwrap_or_default();
+        let lost = readable.first_lost(self.checks.committed_chains().last()?, bound)?;
         Some(format!("no copy of entry {lost} is left, which may be committed"))
     }
 }
@@ -126,18 +127,24 @@ impl Left {
         self.entries.extend(entries.map(|entry| ((entry.index, entry.chain), entry)));
     }
 
-    /// Behind the last entry that is certainly committed, up to what may be: the first of which
-    /// no copy goes on from those before it.
-    fn first_lost(&self, (committed, chain): (LogIndex, u32), upto: LogIndex) -> Option<LogIndex> {
-        let mut chains = BTreeSet::from([chain]);
-        for index in (committed.0 + 1..=upto.0).map(LogIndex) {
+    /// Whether the copies that go on from the last entry that is certainly committed come to a
+    /// log which ends no lower than this: who is in doubt up to there votes for no other. If not,
+    /// the first entry of which there is no copy. It is no help that another entry has its index.
+    fn first_lost(&self, (committed, chain): (LogIndex, u32), bound: LogEnd) -> Option<LogIndex> {
+        let last = self.entries.get(&(committed, chain));
+        let mut newest = last.map_or(bound.0, |entry| entry.term);
+        let (mut index, mut chains) = (committed, BTreeSet::from([chain]));
+        while (newest, index) < bound {
+            index = index.next();
             let here = self.entries.range((index, 0)..=(index, u32::MAX)).map(|(_, entry)| entry);
             let goes_on = |entry: &&Entry| {
                 chains.iter().any(|chain| entry.chain_after(*chain) == entry.chain)
             };
-            chains = here.filter(goes_on).map(|entry| entry.chain).collect();
+            let found: Vec<&Entry> = here.filter(goes_on).collect();
+            newest = found.iter().map(|entry| entry.term).max().unwrap_or_default();
+            chains = found.iter().map(|entry| entry.chain).collect();
             if chains.is_empty() {
-                return Some(index);
+                return Some(index.min(bound.1));
             }
         }
         None
