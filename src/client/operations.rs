@@ -308,7 +308,7 @@ impl Client {
 
     pub(super) fn give_up_operation(&mut self, id: AskId) {
         let Some(operation) = self.operations.get(&id) else { return };
-        self.servers.forsake(operation.target);
+        self.servers.forsake(operation.target, self.now - self.config.timeout);
         let waited = self.config.timeout.as_secs_f64();
         let answer = if operation.first_sent_at.is_none() {
             Answer::NoAnswer(format!("no node opened a session within {waited} s"))

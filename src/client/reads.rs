@@ -200,7 +200,7 @@ impl Client {
     pub(super) fn give_up_read(&mut self, id: AskId) {
         let Some(read) = self.reads.get(&id) else { return };
         if !read.stale {
-            self.servers.forsake(read.target);
+            self.servers.forsake(read.target, self.now - self.config.timeout);
         }
         let waited = self.config.timeout.as_secs_f64();
         let address = self.servers.address(read.target);

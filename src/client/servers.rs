@@ -43,12 +43,13 @@ struct Server {
     address: SocketAddr,
     link: Link,
     life: Option<(DirectoryId, Incarnation)>,
+    heard_at: Option<Instant>,
 }
 
 impl Server {
     fn new(address: SocketAddr, random: &mut fastrand::Rng) -> Self {
         let first_packet = PacketNumber(random.u64(1..1 << 62));
-        Self { address, link: Link::new(first_packet), life: None }
+        Self { address, link: Link::new(first_packet), life: None, heard_at: None }
     }
 }
 
@@ -88,10 +89,12 @@ impl Servers {
         self.preferred = server;
     }
 
-    /// An operation was given up that this one was asked last: the next begins with another. With
-    /// a short time for each, none would ever come to ask one.
-    pub fn forsake(&mut self, server: ServerIndex) {
-        if self.preferred == server {
+    /// What was begun at `since` was given up, and this one was asked last. If the preferred one
+    /// has said nothing in all that time, or is this one, the next begins with the one behind
+    /// this: with a short time for each, none would ever come to ask that.
+    pub fn forsake(&mut self, server: ServerIndex, since: Instant) {
+        let heard_at = self.known[self.preferred.0].heard_at;
+        if self.preferred == server || heard_at.is_none_or(|at| at <= since) {
             self.preferred = self.after(server);
         }
     }
@@ -157,6 +160,7 @@ impl Servers {
             server.link.on_echo(echo, now);
         }
         server.link.hear(header.packet, header.loss, now);
+        server.heard_at = Some(now);
         Ok(index)
     }
 

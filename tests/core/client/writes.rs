@@ -415,3 +415,20 @@ fn after_an_operation_in_vain_the_next_begins_with_another_node() {
     }
     assert_eq!(first_asked, [0, 1, 2]);
 }
+
+/// Nor is a pair that is gone asked for ever, where the time is long enough for two.
+#[test]
+fn after_two_nodes_in_vain_the_next_operation_begins_with_a_third() {
+    let timeout = Duration::from_millis(100);
+    let mut stage = Stage::with_session(ClientConfig { timeout, ..config(4) });
+    let mut next = 0;
+    for value in ["a", "b", "c"] {
+        stage.execute(put(value));
+        let first = stage.sent()[0].server;
+        assert_eq!(first, next);
+        let last = stage.wait_to_the_end().last().expect("it was asked for again").server;
+        assert_ne!(last, first, "there was time for two");
+        assert!(matches!(stage.end(), Some((_, Answer::Unknown(_)))));
+        next = (last + 1) % 4;
+    }
+}
