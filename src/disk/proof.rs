@@ -3,7 +3,8 @@
 //! docs/guarantees.md: "Damage is not taken for a torn write". No process begins a batch,
 //! or writes a marker behind one, before the batch before, or that one, is synced. So one
 //! batch at most is not proven synced, the newest. It is torn when whatever it lacks still
-//! is what stood there before: then it was never whole on the disk, and never synced.
+//! is what stood there before: then it was never whole on the disk, and never synced. But
+//! where the sector behind it is damaged, or the file ends too early, it may have been proven.
 
 use super::LogEnd;
 use super::image::Image;
@@ -102,9 +103,13 @@ fn judge(image: &Image, place: usize, at: usize, synced: u64) -> Newest {
         Sector::Missing | Sector::Damaged => false,
     };
     let sectors = &image.sectors[start..end];
+    // What proved it synced stood behind it, and may be lost as well.
+    let is_proof_lost = matches!(image.sectors.last(), Some(Sector::Missing))
+        || matches!(image.sectors.get(end), Some(Sector::Damaged));
+    let may_be_torn = stamp.batch > synced && !is_proof_lost;
     let state = if sectors.iter().all(is_part) {
         State::Whole
-    } else if stamp.batch > synced && sectors.iter().all(|one| is_part(one) || is_unwritten(one)) {
+    } else if may_be_torn && sectors.iter().all(|one| is_part(one) || is_unwritten(one)) {
         State::Torn
     } else {
         State::Damaged

@@ -309,3 +309,26 @@ fn two_faults_that_take_the_last_batch_and_its_marker_are_noticed() {
     let found = disk::examine(&twice).expect("its identity can be read");
     assert_eq!(found.recovered.doubt, Some(disk::Doubt { upto: None }));
 }
+
+/// A sector of a synced batch is zeroed, as if it had never been written; and so is lost what
+/// proves that it was.
+#[test]
+fn a_damaged_batch_whose_proof_is_lost_is_not_taken_for_torn() {
+    let mut author = Author::born(1);
+    author.vote(1);
+    author.entries(5, 10);
+    author.entries(8, 1_000);
+    let (intact, expected) = lived(&author);
+    let records = newest_records(&intact);
+    let last = (expected.last().term, expected.last().index);
+    let (name, middle) = records[&(last.1.0 - 4)].clone();
+    let middle = *middle.last().expect("it stands somewhere");
+    let marker = records[&last.1.0].1.last().expect("it stands somewhere") + 1;
+    let once = damaged(&intact, &name, middle, Damage::Zeroed).expect("it holds something");
+    for fault in [Damage::Flipped, Damage::Cut] {
+        let twice = damaged(&once, &name, marker, fault).expect("a marker");
+        let doubt = disk::examine(&twice).expect("its identity can be read").recovered.doubt;
+        let upto = doubt.expect("something is lost").upto;
+        assert!(upto.is_none_or(|upto| upto >= last), "{fault:?}: {upto:?}");
+    }
+}
