@@ -195,6 +195,7 @@ fn heartbeat(choices: &mut Choices, node: &ReplicaNode) -> Heartbeat {
         durability_age: u32::from(choices.pair()) * 64,
         durable: index(choices, node),
         configuration_index: index(choices, node),
+        interval: u32::from(choices.pair()) * 16,
     }
 }
 

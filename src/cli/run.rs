@@ -1,12 +1,14 @@
 //! `quorate run`: a node in the foreground.
 
+use std::time::Duration;
+
 use getopts::Options;
 
 use super::args::{self, DEFAULT_ADDRESS, Words};
 use super::exit::{Exit, Failure, Outcome};
 use crate::configuration::SNAPSHOT_BYTES;
 use crate::daemon::{self, RunConfig};
-use crate::link::REDUNDANCY_MAX;
+use crate::link::{Pinned, REDUNDANCY_MAX};
 use crate::replica::DISK_STALL;
 use crate::types::ServerId;
 
@@ -18,8 +20,7 @@ Usage: quorate run --id N --data-dir DIR [flags] --insecure-no-key
   --id N                this node's number, from 1
   --data-dir DIR        where it keeps its data; made when missing
   --listen ADDR:PORT    the address to listen on [127.0.0.1:9717]
-  --peer ID=ADDR:PORT   a node of the cluster, once for each; the list may name
-                        this node too. Without: a cluster of one
+  --peer ID=ADDR:PORT   a node, once for each; none: a cluster of one
   --cluster NAME        the cluster's name [quorate]
   --segment-size BYTES  of the journal's files, in a new directory [4M]
   --snapshot-bytes N    of log between two snapshots, in a new cluster [16M]
@@ -27,6 +28,7 @@ Usage: quorate run --id N --data-dir DIR [flags] --insecure-no-key
   --scrub-rate BYTES    of its files read again in a second; 0: none [64K]
   --disk-stall SECONDS  a leader whose disk stalls for longer hands over [1]
   --redundancy-max N    how often a frame is sent where loss is measured [3]
+  --election-timeout S, --heartbeat S  seconds [what is measured calls for]
   --insecure-no-key     frames are not sealed: who reaches the port may speak
 
 The same line serves every start. A cluster is born when all its nodes have met.
@@ -45,6 +47,9 @@ const SCRUB_RATE: u64 = 64 << 10;
 
 /// More copies than this help nobody.
 const REDUNDANCY_MOST: u8 = 9;
+
+/// What only heartbeats tell must not grow old.
+const HEARTBEAT_MOST: Duration = Duration::from_secs(1);
 
 /// Runs `quorate run`.
 pub fn run(args: &[String]) -> Outcome {
@@ -71,6 +76,7 @@ fn parse(args: &[String]) -> Result<RunConfig, Failure> {
     let disk_max = words.bytes("disk-max", DISK_MAX)?;
     let scrub_rate = scrub_rate(&words)?;
     let redundancy_max = redundancy_max(&words)?;
+    let pinned = pinned(&words)?;
     Ok(RunConfig {
         id,
         data_dir,
@@ -83,6 +89,7 @@ fn parse(args: &[String]) -> Result<RunConfig, Failure> {
         scrub_rate,
         disk_stall,
         redundancy_max,
+        pinned,
     })
 }
 
@@ -99,6 +106,8 @@ fn options() -> Options {
     options.optopt("", "scrub-rate", "", "");
     options.optopt("", "disk-stall", "", "");
     options.optopt("", "redundancy-max", "", "");
+    options.optopt("", "election-timeout", "", "");
+    options.optopt("", "heartbeat", "", "");
     options.optflag("", "insecure-no-key", "");
     options
 }
@@ -118,6 +127,24 @@ fn redundancy_max(words: &Words) -> Result<u8, Failure> {
     )))
 }
 
+/// A timeout that a single lost heartbeat lets pass would elect without end.
+fn pinned(words: &Words) -> Result<Pinned, Failure> {
+    let seconds = |flag| words.has(flag).then(|| words.seconds(flag, 0.0)).transpose();
+    let pinned = Pinned { timeout: seconds("election-timeout")?, interval: seconds("heartbeat")? };
+    match pinned {
+        Pinned { timeout: Some(timeout), interval: Some(interval) } if timeout < interval * 2 => {
+            Err(Failure::usage(
+                "--election-timeout is less than twice --heartbeat; several heartbeats must fit \
+                 into it",
+            ))
+        }
+        Pinned { interval: Some(interval), .. } if interval > HEARTBEAT_MOST => {
+            Err(Failure::usage("--heartbeat is more than 1 s"))
+        }
+        pinned => Ok(pinned),
+    }
+}
+
 fn peer(text: &str) -> Result<(ServerId, String), Failure> {
     let expected = || {
         Failure::usage(format!("--peer {text}: ID=ADDR:PORT is expected, as in 2=10.0.0.2:9717"))
@@ -130,7 +157,6 @@ fn peer(text: &str) -> Result<(ServerId, String), Failure> {
 mod tests {
     use super::*;
     use crate::disk::SegmentSize;
-    use std::time::Duration;
 
     fn parse_line(line: &str) -> Result<RunConfig, Failure> {
         parse(&line.split_whitespace().map(String::from).collect::<Vec<_>>())
@@ -151,16 +177,23 @@ mod tests {
             scrub_rate: SCRUB_RATE,
             disk_stall: Duration::from_secs(1),
             redundancy_max: 3,
+            pinned: Pinned::default(),
         };
         assert_eq!(config, expected);
 
         let line = "--peer 1=a:1 --id=2 --cluster c --peer 2=b:2 --listen [::1]:5 --data-dir=d \
-                    --insecure-no-key --segment-size 65536 --scrub-rate 0 --redundancy-max 1";
+                    --insecure-no-key --segment-size 65536 --scrub-rate 0 --redundancy-max 1 \
+                    --election-timeout 0.5 --heartbeat 0.1";
         let config = parse_line(line).unwrap();
         let peers = vec![(ServerId(1), "a:1".into()), (ServerId(2), "b:2".into())];
         let (listen, cluster) = ("[::1]:5".into(), "c".into());
         let segment_size = SegmentSize::new(65_536);
-        let expected = RunConfig { scrub_rate: 0, segment_size, redundancy_max: 1, ..expected };
+        let pinned = Pinned {
+            timeout: Some(Duration::from_millis(500)),
+            interval: Some(Duration::from_millis(100)),
+        };
+        let expected = RunConfig { scrub_rate: 0, segment_size, pinned, ..expected };
+        let expected = RunConfig { redundancy_max: 1, ..expected };
         assert_eq!(config, RunConfig { listen, peers, cluster, ..expected });
     }
 
@@ -181,6 +214,12 @@ mod tests {
             (format!("--id 1 --cluster ä {rest}"), "ASCII"),
             (format!("--id 1 --segment-size 65537 {rest}"), "a multiple of 512"),
             (format!("--id 1 --segment-size 512 {rest}"), "from 65536"),
+            (format!("--id 1 --heartbeat 2 {rest}"), "--heartbeat is more than 1 s"),
+            (format!("--id 1 --heartbeat 0 {rest}"), "--heartbeat is 0; it must be a time"),
+            (
+                format!("--id 1 --heartbeat 0.3 --election-timeout 0.5 {rest}"),
+                "--election-timeout is less than twice --heartbeat",
+            ),
             (format!("--id 1 --redundancy-max 0 {rest}"), "--redundancy-max is 0; 1, nothing"),
         ];
         for (line, expected) in cases {

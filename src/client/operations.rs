@@ -28,6 +28,10 @@ pub(super) struct PendingOperation {
     attempts: u32,
     /// How often it was sent elsewhere since anything was heard of it.
     redirects: u32,
+    /// Whether it was asked again since nobody answered.
+    asked_again: bool,
+    /// Who was given up last, since it did not answer.
+    given_up: Option<ServerIndex>,
     first_sent_at: Option<Instant>,
     give_up_at: Instant,
     /// Only the outcome is asked for now.
@@ -66,6 +70,8 @@ impl PendingOperation {
             target: ServerIndex::default(),
             attempts: 0,
             redirects: 0,
+            asked_again: false,
+            given_up: None,
             first_sent_at: None,
             give_up_at,
             settling: false,
@@ -222,7 +228,7 @@ impl Client {
             return;
         }
         let without_space = operation.without_space;
-        if let (0, Some(sent_at)) = (operation.attempts, operation.first_sent_at) {
+        if let (false, Some(sent_at)) = (operation.asked_again, operation.first_sent_at) {
             self.servers.sample_latency(self.now.since(sent_at));
         }
         self.servers.prefer(from);
@@ -268,6 +274,10 @@ impl Client {
             }
             // Nodes that name each other, or one that is gone, are not asked in a frenzy.
             (DeclineReason::NotLeader, Some(leader)) if operation.redirects <= 2 => {
+                if operation.given_up != Some(leader) {
+                    // It was not asked in vain yet.
+                    operation.attempts = 0;
+                }
                 operation.send_to(leader);
                 self.send_operation(id);
             }
@@ -285,6 +295,8 @@ impl Client {
             (_, leader) => {
                 let next = leader.unwrap_or_else(|| self.servers.after(from));
                 operation.send_to(next);
+                // That node was not silent: it was not asked yet.
+                operation.attempts = 0;
                 self.timers.arm(Timer::Retry(id), self.now + pause);
             }
         }
@@ -296,9 +308,11 @@ impl Client {
         let quarter = self.config.timeout / 4;
         let Some(operation) = self.operations.get_mut(&id) else { return };
         operation.attempts += 1;
+        operation.asked_again = true;
         operation.redirects = 0;
         operation.settling |= self.now + quarter >= operation.give_up_at;
         if operation.attempts % 2 == 0 {
+            operation.given_up = Some(operation.target);
             operation.send_to(self.servers.after(operation.target));
         } else {
             operation.pieces.in_flight.clear();

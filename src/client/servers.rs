@@ -194,7 +194,12 @@ impl Servers {
         if round_trip.is_congested() {
             return Copies::NONE;
         }
-        let [loss, _] = link.losses();
+        // Of one that was hardly ever asked the others tell.
+        let is_known = |link: &&Link| link.measured().enough;
+        let all = self.known.iter().map(|server| &server.link);
+        let losses = all.filter(is_known).map(|link| link.losses()[0]);
+        let loss = Some(link).filter(is_known).map(|link| link.losses()[0]).or(losses.max());
+        let loss = loss.unwrap_or(link.losses()[0]);
         Copies { times: Redundancy::default().of_one(loss), spacing: round_trip.spacing() }
     }
 
@@ -208,6 +213,6 @@ impl Servers {
     pub fn patience(&self, server: ServerIndex, attempts: u32) -> Duration {
         let once = self.round_trip(server).timeout().max(self.latency.timeout());
         let rounds = attempts / 2;
-        (once.max(PATIENCE_MIN) * 2_u32.pow(rounds.min(4))).min(PATIENCE_MAX.max(once))
+        (once.max(PATIENCE_MIN) * 2_u32.pow(rounds.min(2))).min(PATIENCE_MAX.max(once))
     }
 }

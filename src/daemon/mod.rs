@@ -39,6 +39,7 @@ use logging::StandardError;
 use notices::Notices;
 
 use crate::disk::SegmentSize;
+use crate::link::Pinned;
 use crate::replica::NodeConfig;
 use crate::types::ServerId;
 
@@ -67,6 +68,9 @@ pub struct RunConfig {
     pub disk_stall: Duration,
     /// How often a frame may be sent before anything is known of its loss.
     pub redundancy_max: u8,
+    /// What of the election timeout and the heartbeat interval does not follow from what is
+    /// measured.
+    pub pinned: Pinned,
 }
 
 /// Runs a node in the foreground, until it is told to end.
@@ -94,9 +98,9 @@ fn run_node(config: RunConfig, standard_error: StandardError) -> Result<(), RunE
     }
     let name = format!("node {id} of cluster {cluster}");
     let notices = Notices::new(standard_error, name, listen);
-    let RunConfig { disk_stall, snapshot_bytes, scrub_rate, redundancy_max, .. } = config;
+    let RunConfig { disk_stall, snapshot_bytes, scrub_rate, redundancy_max, pinned, .. } = config;
     let told = NodeConfig::new(nodes);
-    let config = NodeConfig { disk_stall, snapshot_bytes, redundancy_max, ..told };
+    let config = NodeConfig { pinned, disk_stall, snapshot_bytes, redundancy_max, ..told };
     EventLoop::new(ground, directory, &config, scrub_rate, notices)?.run()
 }
 

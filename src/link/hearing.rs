@@ -83,6 +83,11 @@ impl Hearing {
         self.share = (self.share * (weight - 1) + found) / weight;
     }
 
+    /// Whether so many frames were judged that the share can be relied on.
+    pub fn is_judged(&self) -> bool {
+        self.judged == MEMORY - TRUSTED
+    }
+
     /// The share of the frames that are lost of late.
     pub fn loss(&self) -> LossShare {
         LossShare(u8::try_from((self.share + (1 << 7)) >> 8).unwrap_or(u8::MAX))

@@ -1,12 +1,15 @@
-//! The way between two processes: packet numbers, echoes, round trips and losses.
+//! The way between two processes: packet numbers, echoes, round trips, losses, and how long a
+//! silence on it may last.
 
 mod hearing;
 mod redundancy;
 mod round_trip;
+mod timing;
 
 pub use hearing::Hearing;
 pub use redundancy::{Copies, REDUNDANCY_MAX, Redundancy};
 pub use round_trip::RoundTrip;
+pub use timing::{Measured, Pinned, Timing};
 
 use std::time::Duration;
 
@@ -79,6 +82,12 @@ impl Link {
     /// The loss on the way to the other side, and on the way back.
     pub fn losses(&self) -> [LossShare; 2] {
         [self.loss_there, self.hearing.loss()]
+    }
+
+    /// What silences on this way are judged by.
+    pub fn measured(&self) -> Measured {
+        let enough = self.hearing.is_judged();
+        Measured { round_trip: self.round_trip, losses: self.losses(), enough }
     }
 
     /// When the echoed packet was sent, if this life of the node sent it and the time

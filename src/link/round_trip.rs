@@ -48,6 +48,11 @@ impl RoundTrip {
         self.smoothed
     }
 
+    /// How much a round trip differs from the smoothed one.
+    pub fn variation(&self) -> Duration {
+        self.variation
+    }
+
     /// How long an answer may take before what asked for it is sent again.
     pub fn timeout(&self) -> Duration {
         self.smoothed.map_or(TIMEOUT_UNMEASURED, |smoothed| {

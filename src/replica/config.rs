@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::configuration::{SESSION_LIMIT, SNAPSHOT_BYTES};
-use crate::link::REDUNDANCY_MAX;
+use crate::link::{Pinned, REDUNDANCY_MAX};
 use crate::types::ServerId;
 
-/// The election timeout of the daemon: several heartbeats may be lost in a row.
+/// The election timeout before anything was measured: several heartbeats may be lost in a row.
 pub const ELECTION_TIMEOUT: Duration = Duration::from_millis(250);
-/// The heartbeat interval of the daemon.
+/// The heartbeat interval before anything was measured.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(40);
 
 /// The default of [`NodeConfig::disk_stall`]: twice the election timeout, but at least a
@@ -26,11 +26,9 @@ pub const KEPT_ENTRIES: u64 = 16_384;
 pub struct NodeConfig {
     /// The other nodes and this one.
     pub nodes: BTreeMap<ServerId, ListedNode>,
-    /// The shortest time without a leader after which a node stands for election; each
-    /// wait is up to twice as long, at random.
-    pub election_timeout: Duration,
-    /// The time between two heartbeats.
-    pub heartbeat_interval: Duration,
+    /// The election timeout and the heartbeat interval, if they are not to follow from what
+    /// is measured.
+    pub pinned: Pinned,
     /// How long a leader's oldest entry may wait for its disk before the leader hands over;
     /// after twice as long its followers drop it.
     pub disk_stall: Duration,
@@ -56,12 +54,11 @@ pub struct ListedNode {
 }
 
 impl NodeConfig {
-    /// The configuration of a node in this list, with the daemon's times.
+    /// The configuration of a node in this list, with times that follow from what is measured.
     pub fn new(nodes: BTreeMap<ServerId, ListedNode>) -> Self {
         Self {
             nodes,
-            election_timeout: ELECTION_TIMEOUT,
-            heartbeat_interval: HEARTBEAT_INTERVAL,
+            pinned: Pinned::default(),
             disk_stall: DISK_STALL,
             snapshot_bytes: SNAPSHOT_BYTES,
             session_limit: SESSION_LIMIT,

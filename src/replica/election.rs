@@ -4,12 +4,9 @@
 //! a majority's yes makes it take a new term. So a node that was cut off, or that hears
 //! nobody, disturbs no one.
 
-use std::time::Duration;
-
 use super::effects::{Destination, Effects, Timer};
 use super::state::ReplicaState;
 use crate::disk::Record;
-use crate::time::micros;
 use crate::types::{ServerId, Term};
 use crate::wire::{Message, Role, VoteReply, VoteRequest};
 
@@ -47,19 +44,19 @@ pub enum Tally {
 }
 
 impl ElectionManager {
-    /// Waits for a leader, for a time drawn anew: one to two election timeouts.
+    /// Waits for a leader, for a time drawn anew.
     pub fn wait_for_leader(state: &mut ReplicaState, fx: &mut Effects) {
-        let shortest = micros(state.election_timeout);
-        let wait = Duration::from_micros(fx.random.u64(shortest..=2 * shortest));
+        let wait = state.patience(fx);
         state.election_timer = fx.now + wait;
         fx.arm(Timer::Election, wait);
     }
 
     /// No leader was heard in time: asks the others whether they would elect this node.
     pub fn on_timeout(&mut self, state: &mut ReplicaState, fx: &mut Effects) -> Tally {
-        Self::wait_for_leader(state, fx);
         state.leader_id = None;
         state.leader_contact = None;
+        state.attempts = state.attempts.saturating_add(1);
+        Self::wait_for_leader(state, fx);
         if !Self::may_stand(state) {
             return Tally::Pending;
         }
@@ -100,13 +97,14 @@ impl ElectionManager {
 
     fn become_candidate(&mut self, stage: Stage, state: &mut ReplicaState) {
         self.stage = stage;
+        state.asked = 0;
         state.role = Role::Candidate;
         state.votes_received.clear();
     }
 
     /// Asks those who have not granted theirs for their vote, and will ask again: a lost
     /// vote does not cost a term.
-    pub fn ask_for_votes(&mut self, state: &ReplicaState, fx: &mut Effects) {
+    pub fn ask_for_votes(&self, state: &mut ReplicaState, fx: &mut Effects) {
         let (term, pre_vote) = match self.stage {
             Stage::Idle => return,
             Stage::PreVote => (state.term.next(), true),
@@ -126,7 +124,8 @@ impl ElectionManager {
             let (to, message) = (Destination::Peer(peer), Message::VoteRequest(request));
             if pre_vote { fx.send(to, message) } else { fx.promise(to, message) }
         }
-        fx.arm(Timer::VoteResend, state.election_timeout / 8);
+        fx.arm(Timer::VoteResend, state.ask_votes_again_after());
+        state.asked = state.asked.saturating_add(1);
     }
 
     /// Says whether this node would vote for the sender, which is a voter by its own log.

@@ -30,7 +30,7 @@ impl ReplicaNode {
             .filter(|(id, peer)| {
                 state.is_voting_peer(**id)
                     && peer.progress.matched == state.log.last_index()
-                    && fx.now.since(peer.progress.contact) < state.election_timeout
+                    && peer.is_heard(fx.now)
             })
             .max_by_key(|(_, peer)| (peer.progress.durable, peer.progress.contact));
         if let Some((&id, _)) = successor {
@@ -48,7 +48,7 @@ impl ReplicaNode {
         }
         let better = state.peers.iter().filter(|(id, peer)| {
             state.is_voting_peer(**id)
-                && fx.now.since(peer.progress.contact) < state.election_timeout
+                && peer.is_heard(fx.now)
                 && disk_stall::is_clearly_better(peer.progress.durability_age, age)
         });
         let furthest = better.max_by_key(|(_, peer)| peer.progress.matched);
@@ -68,7 +68,7 @@ impl ReplicaNode {
         let mut roomy = state.peers.iter().filter(|(id, peer)| {
             space::has_room(**id, state)
                 && peer.progress.matched == state.log.last_index()
-                && fx.now.since(peer.progress.contact) < state.election_timeout
+                && peer.is_heard(fx.now)
         });
         let Some((&successor, _)) = roomy.next() else { return };
         ::log::warn!("node {}: its disk is low, hands over to {successor}", state.server_id);

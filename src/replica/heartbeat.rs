@@ -5,10 +5,14 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::effects::{Destination, Effects, Timer};
+use super::peer::Peer;
 use super::state::ReplicaState;
 use crate::time::{Instant, micros};
 use crate::types::{LogIndex, ReadRound, ServerId, Term};
 use crate::wire::{Heartbeat, Message, Role};
+
+/// Time goes on between two heartbeats.
+const TIMER_MIN: Duration = Duration::from_millis(1);
 
 /// Sends heartbeats and counts who answers, as leader; watches the leader, as follower.
 #[derive(Debug, Default)]
@@ -38,20 +42,42 @@ pub enum Quorum {
 
 impl HeartbeatManager {
     /// Begins to lead.
-    pub fn lead(&mut self, state: &ReplicaState, fx: &mut Effects) {
+    pub fn lead(&mut self, state: &mut ReplicaState, fx: &mut Effects) {
         self.unconfirmed.clear();
         self.confirmed = self.round;
-        self.beat(state, fx);
+        self.begin_round(state, fx);
+        Self::wait_for_next_beat(state, fx);
     }
 
-    /// Begins the next regular round.
-    pub fn beat(&mut self, state: &ReplicaState, fx: &mut Effects) {
-        self.begin_round(state, fx);
-        fx.arm(Timer::Heartbeat, state.heartbeat_interval);
+    /// Begins the next regular round, by a heartbeat to those who would else hear nothing for
+    /// too long.
+    pub fn beat(&mut self, state: &mut ReplicaState, fx: &mut Effects) {
+        let due =
+            |(id, peer): (&ServerId, &Peer)| (peer.timing.next_beat() <= fx.now).then_some(*id);
+        let due: Vec<ServerId> = state.peers.iter().filter_map(due).collect();
+        if !due.is_empty() || state.peers.is_empty() {
+            self.begin_round_with(&due, state, fx);
+        }
+        Self::wait_for_next_beat(state, fx);
+    }
+
+    fn wait_for_next_beat(state: &ReplicaState, fx: &mut Effects) {
+        let next = state.next_beat().unwrap_or(fx.now + state.heartbeat_interval);
+        fx.arm(Timer::Heartbeat, next.since(fx.now).max(TIMER_MIN));
     }
 
     /// Begins a round, by a heartbeat to every other node. Returns its number.
-    pub fn begin_round(&mut self, state: &ReplicaState, fx: &mut Effects) -> ReadRound {
+    pub fn begin_round(&mut self, state: &mut ReplicaState, fx: &mut Effects) -> ReadRound {
+        let all: Vec<ServerId> = state.peers.keys().copied().collect();
+        self.begin_round_with(&all, state, fx)
+    }
+
+    fn begin_round_with(
+        &mut self,
+        nodes: &[ServerId],
+        state: &mut ReplicaState,
+        fx: &mut Effects,
+    ) -> ReadRound {
         self.round = self.round.next();
         self.unconfirmed.push_back((self.round, fx.now));
         let heartbeat = Heartbeat {
@@ -64,24 +90,26 @@ impl HeartbeatManager {
             durability_age: state.durability_age(fx.now),
             configuration_index: state.configuration_index(),
             durable: state.durable_in_term(),
+            interval: 0,
         };
-        for &peer in state.peers.keys() {
-            fx.send(Destination::Peer(peer), Message::Heartbeat(heartbeat));
+        for node in nodes {
+            let Some(peer) = state.peers.get_mut(node) else { continue };
+            peer.timing.beat(&peer.link.measured(), fx.now);
+            let interval = u32::try_from(micros(peer.timing.interval())).unwrap_or(u32::MAX);
+            let heartbeat = Heartbeat { interval, ..heartbeat };
+            fx.send(Destination::Peer(*node), Message::Heartbeat(heartbeat));
         }
         self.round
     }
 
-    /// Whether a majority of the voters has heard this leader within the election
+    /// Whether a majority of the voters has heard this leader, each within its election
     /// timeout. Contact counts only by a frame of this leader's that they echo: what was
     /// sent longer ago proves nothing about now.
     pub fn check_quorum(state: &ReplicaState, now: Instant) -> Quorum {
         let hearing = state
             .peers
             .iter()
-            .filter(|(id, peer)| {
-                state.is_voting_peer(**id)
-                    && now.since(peer.progress.contact) < state.election_timeout
-            })
+            .filter(|(id, peer)| state.is_voting_peer(**id) && peer.is_heard(now))
             .count();
         let hearing = hearing + usize::from(state.is_voter());
         if state.is_majority(hearing) { Quorum::Held } else { Quorum::Lost }

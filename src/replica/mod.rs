@@ -43,6 +43,7 @@ mod snapshots;
 mod space;
 mod state;
 mod status;
+mod timeouts;
 
 pub use config::{
     DISK_STALL, ELECTION_TIMEOUT, HEARTBEAT_INTERVAL, KEPT_ENTRIES, ListedNode, NodeConfig,
@@ -169,7 +170,7 @@ impl ReplicaNode {
         // Who wakes up so late may have been dead: it knows nothing of what others said
         // meanwhile, and draws no conclusion from their silence. But only once: a leader
         // that is late every time is as good as silent itself.
-        let overslept = fx.now.since(deadline) > state.election_timeout / 2;
+        let overslept = fx.now.since(deadline) > state.timeout() / 2;
         match timer {
             Timer::Genesis => {
                 self.genesis.on_timeout(state, fx);
@@ -410,6 +411,7 @@ impl ReplicaNode {
         self.election.give_up(state, fx);
         state.role = Role::Leader;
         state.leader_id = Some(state.server_id);
+        state.attempts = 0;
         fx.cancel(Timer::Election);
         self.reads.start_over(fx);
         self.replication.lead(state, fx);

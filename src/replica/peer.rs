@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 
 use super::progress::Progress;
 use super::sightings::Life;
-use crate::link::Link;
+use crate::link::{Link, Timing};
 use crate::time::Instant;
-use crate::types::{DirectoryId, Incarnation, LogIndex, PacketNumber};
+use crate::types::{DirectoryId, Incarnation, LogIndex, PacketNumber, Term};
 
 /// Another node of the list.
 #[derive(Debug)]
@@ -22,6 +22,10 @@ pub struct Peer {
     pub retired: BTreeMap<DirectoryId, Incarnation>,
     /// The way to it.
     pub link: Link,
+    /// How long it may be silent, and how often it is spoken to.
+    pub timing: Timing,
+    /// The term in which it was last heard as leader.
+    pub led_in: Term,
     /// When it was last heard.
     pub heard_at: Option<Instant>,
     /// Whether it has heard what this node's directory held at the start.
@@ -37,6 +41,7 @@ impl Peer {
     pub(super) fn new(
         address: SocketAddr,
         first_packet: PacketNumber,
+        timing: Timing,
         next: LogIndex,
         now: Instant,
     ) -> Self {
@@ -46,6 +51,8 @@ impl Peer {
             directory_since: now,
             retired: BTreeMap::new(),
             link: Link::new(first_packet),
+            timing,
+            led_in: Term(0),
             heard_at: None,
             has_answered: false,
             told_again_at: None,

@@ -134,7 +134,7 @@ impl ReadManager {
     pub fn end_turn(
         &mut self,
         heartbeat: &mut HeartbeatManager,
-        state: &ReplicaState,
+        state: &mut ReplicaState,
         fx: &mut Effects,
     ) {
         self.pins.end_turn();
@@ -161,7 +161,7 @@ impl ReadManager {
     fn begin_round(
         &mut self,
         heartbeat: &mut HeartbeatManager,
-        state: &ReplicaState,
+        state: &mut ReplicaState,
         fx: &mut Effects,
     ) {
         if !self.arrived.is_empty() {

@@ -187,6 +187,7 @@ impl ReplicaNode {
             Message::Heartbeat(heartbeat) => {
                 if self.follow(sender, heartbeat.term)? {
                     let Self { state, effects: fx, .. } = self;
+                    state.note_interval(sender.id, &heartbeat);
                     self.heartbeat.on_heartbeat(&heartbeat, sender.echoed, state);
                     self.replication.learn_commit(heartbeat.commit, state);
                     if sender.echoed.is_some() {
@@ -299,6 +300,7 @@ impl ReplicaNode {
         self.heed_term(term);
         let Self { state, effects: fx, .. } = self;
         self.answer_to = Some(sender.id);
+        state.note_leader(sender.id, term, fx.now);
         if term < state.term {
             return Ok(false);
         }
@@ -307,7 +309,7 @@ impl ReplicaNode {
             self.answer_to = None;
             return Err(DropCause::Protocol);
         }
-        let fresh = sender.echoed.is_some_and(|at| fx.now.since(at) < state.election_timeout)
+        let fresh = sender.echoed.is_some_and(|at| fx.now.since(at) < state.timeout_of(sender.id))
             && !state.leader_is_stalled(fx.now);
         if state.role == Role::Candidate && !fresh && !self.election.yields_to_stale_contact() {
             return Ok(true);
@@ -319,6 +321,7 @@ impl ReplicaNode {
         }
         if fresh {
             state.leader_contact = Some(fx.now);
+            state.attempts = 0;
             ElectionManager::wait_for_leader(state, fx);
         }
         Ok(true)

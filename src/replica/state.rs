@@ -14,11 +14,11 @@ use super::retired::Retired;
 use super::sightings::{Held, Life, Sightings};
 use super::snapshots::OwnSnapshots;
 use super::space::Space;
-use super::{Effects, NodeConfig, Timer};
+use super::{ELECTION_TIMEOUT, Effects, HEARTBEAT_INTERVAL, NodeConfig, Timer};
 use crate::configuration::Configuration;
 use crate::disk::{GenesisState, Identity, LogEnd, Record, Recovered};
 use crate::entry::{Entry, EntryKind};
-use crate::link::{Redundancy, age_micros};
+use crate::link::{Pinned, Redundancy, Timing, age_micros};
 use crate::operation::{LoggedRequest, Settled};
 use crate::store::{Snapshot, Store};
 use crate::time::Instant;
@@ -97,10 +97,16 @@ pub struct ReplicaState {
     /// When this node last had fresh contact with the leader of its term.
     pub leader_contact: Option<Instant>,
 
-    /// The shortest wait for a leader, and the longest that contact counts as fresh.
+    /// The election timeout where none is known of the node that is meant.
     pub election_timeout: Duration,
-    /// The time between two heartbeats.
+    /// The heartbeat interval likewise.
     pub heartbeat_interval: Duration,
+    /// What of the times the command line pins.
+    pub pinned: Pinned,
+    /// How often this node has asked for pre-votes since it last had a leader.
+    pub attempts: u32,
+    /// How often votes were asked for since it last began to.
+    pub asked: u32,
     /// What is known of the leader's disk.
     pub disk_watch: DiskWatch,
     /// How often a frame may be sent.
@@ -119,7 +125,9 @@ impl ReplicaState {
         record_beginning(&recovered, fx);
         let listed = config.nodes.iter().map(|(id, listed)| (*id, listed.address)).collect();
         let (base, store) = beginning(&recovered);
-        let resumption = Resumption::new(&recovered, config.election_timeout, fx);
+        let pinned = config.pinned;
+        let election_timeout = pinned.timeout.unwrap_or(ELECTION_TIMEOUT);
+        let resumption = Resumption::new(&recovered, election_timeout, fx);
         let mut state = Self {
             server_id,
             role: Role::Follower,
@@ -150,8 +158,11 @@ impl ReplicaState {
             retired: None,
             handing_over: false,
             leader_contact: None,
-            election_timeout: config.election_timeout,
-            heartbeat_interval: config.heartbeat_interval,
+            election_timeout,
+            heartbeat_interval: pinned.interval.unwrap_or(HEARTBEAT_INTERVAL),
+            pinned,
+            attempts: 0,
+            asked: 0,
             disk_watch: DiskWatch::new(config.disk_stall),
             redundancy: Redundancy::new(config.redundancy_max),
             dropped: BTreeMap::new(),
@@ -204,8 +215,10 @@ impl ReplicaState {
         self.peers.retain(|id, peer| known.get(id) == Some(&peer.address));
         let (next, first_packet) =
             (self.log.last_index().next(), self.first_packet_of_link(fx.now));
+        let timing = Timing::new(self.pinned, self.election_timeout);
         for (id, address) in known {
-            self.peers.entry(id).or_insert_with(|| Peer::new(address, first_packet, next, fx.now));
+            let peer = || Peer::new(address, first_packet, timing.clone(), next, fx.now);
+            self.peers.entry(id).or_insert_with(peer);
         }
         self.met = configuration;
     }
@@ -302,7 +315,7 @@ impl ReplicaState {
 
     /// Whether the leader was heard freshly within the election timeout.
     pub fn has_leader_contact(&self, now: Instant) -> bool {
-        self.leader_contact.is_some_and(|at| now.since(at) < self.election_timeout)
+        self.leader_contact.is_some_and(|at| now.since(at) < self.timeout())
     }
 
     /// As follower: whether contact with the leader counts for nothing, because of its disk.

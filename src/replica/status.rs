@@ -126,7 +126,8 @@ fn peer_status(id: ServerId, peer: &Peer, state: &ReplicaState, now: Instant) ->
 pub fn silent_members(state: &ReplicaState, now: Instant) -> Vec<ServerId> {
     let is_silent = |id: &ServerId| {
         let heard_at = state.peers.get(id).and_then(|peer| peer.heard_at);
-        heard_at.is_none_or(|at| now.since(at) > 2 * state.election_timeout)
+        heard_at
+            .is_none_or(|at| now.since(at) > 2 * state.timeout_of(*id).max(state.election_timeout))
     };
     let others = state.configuration().members.keys().filter(|id| **id != state.server_id);
     others.filter(|id| is_silent(id)).copied().collect()

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::clock::{CALM_RATES, TRUE_RATE};
 use super::{Wishes, random_for};
 use crate::configuration::{SESSION_LIMIT, SNAPSHOT_BYTES};
+use crate::link::Pinned;
 use crate::replica::KEPT_ENTRIES;
 
 /// How many operations clients begin in a minute, where a run is so long that not its seed
@@ -70,6 +71,9 @@ pub struct Profile {
     pub leaves_some: bool,
     /// The disk forgets what it has synced: a run must fail that has this.
     pub forgetful_disk: bool,
+    /// The election timeout and the heartbeat interval, if they do not follow from what is
+    /// measured.
+    pub pinned: Pinned,
     /// What is corrupted has a right checksum: a run must fail that has this.
     pub forging_network: bool,
 }
@@ -165,6 +169,7 @@ impl Profile {
             leaves_some: random.bool(),
             forgetful_disk: false,
             forging_network: false,
+            pinned: Pinned::default(),
             snapshot_bytes: if random.u8(..4) > 0 { random.u64(1..40_000) } else { SNAPSHOT_BYTES },
             kept_entries: random.u64(..20),
             session_limit: if random.u8(..4) == 0 { random.u32(3..12) } else { SESSION_LIMIT },
@@ -211,6 +216,7 @@ impl Profile {
             leaves_some: false,
             forgetful_disk: false,
             forging_network: false,
+            pinned: Pinned::default(),
             snapshot_bytes: SNAPSHOT_BYTES,
             kept_entries: KEPT_ENTRIES,
             session_limit: SESSION_LIMIT,

@@ -151,6 +151,8 @@ pub struct Heartbeat {
     pub configuration_index: LogIndex,
     /// The last entry on the leader's own disk, if that is of its own term; else zero.
     pub durable: LogIndex,
+    /// Microseconds after which, at the latest, the leader will speak to this node again.
+    pub interval: u32,
 }
 
 /// Carries consecutive entries.

@@ -141,6 +141,7 @@ impl Body for Heartbeat {
         out.put_u32_le(self.durability_age);
         out.put_u64_le(self.configuration_index.0);
         out.put_u64_le(self.durable.0);
+        out.put_u32_le(self.interval);
     }
 
     fn take(reader: &mut Reader) -> Result<Self, Malformed> {
@@ -152,6 +153,7 @@ impl Body for Heartbeat {
             durability_age: reader.u32()?,
             configuration_index: LogIndex(reader.u64()?),
             durable: LogIndex(reader.u64()?),
+            interval: reader.u32()?,
         })
     }
 }

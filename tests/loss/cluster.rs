@@ -45,6 +45,8 @@ struct Member {
     node: ReplicaNode,
     syncing: Option<Batch>,
     wakes_at: Option<Instant>,
+    /// The process does not run before this.
+    stalled_until: Instant,
 }
 
 enum Happening {
@@ -94,6 +96,34 @@ impl Cluster {
         self.loss = loss;
     }
 
+    /// A node's process does not run for so long: what arrives waits, and so do its timers.
+    pub fn stall(&mut self, place: usize, time: Duration) {
+        self.nodes[place].stalled_until = self.now + time;
+    }
+
+    /// The node of this place dies, and is never heard again.
+    pub fn kill(&mut self, place: usize) {
+        self.stall(place, Duration::from_secs(1 << 40));
+    }
+
+    /// Who leads, by its place.
+    pub fn leader(&self) -> Option<usize> {
+        self.nodes.iter().position(|member| member.node.state().role == Role::Leader)
+    }
+
+    /// Time passes, and nothing is written.
+    pub fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end {
+            self.step();
+        }
+    }
+
+    /// The time that has passed.
+    pub fn time(&self) -> Duration {
+        self.now.since(Instant(0))
+    }
+
     /// The highest term that any node knows.
     pub fn term(&self) -> u64 {
         self.nodes.iter().map(|member| member.node.state().term.0).max().unwrap_or(0)
@@ -127,6 +157,9 @@ impl Cluster {
     fn step(&mut self) {
         let ((at, _), happening) = self.events.pop_first().expect("nodes have timers");
         self.now = at;
+        if let Some(until) = self.waits_for(&happening) {
+            return self.schedule(until, happening);
+        }
         match happening {
             Happening::Arrival { from, to: CLIENT, frame } => {
                 self.client.on_datagram(at, address_of(from), &frame);
@@ -154,6 +187,19 @@ impl Cluster {
             }
             Happening::Wake(_) => {}
         }
+    }
+
+    /// Until when this waits, since the process that it happens to does not run.
+    fn waits_for(&mut self, happening: &Happening) -> Option<Instant> {
+        let (Happening::Arrival { to: place, .. }
+        | Happening::Synced(place)
+        | Happening::Wake(place)) = happening;
+        let now = self.now;
+        let member = self.nodes.get_mut(*place).filter(|member| member.stalled_until > now)?;
+        if matches!(happening, Happening::Wake(_)) && member.wakes_at == Some(now) {
+            member.wakes_at = Some(member.stalled_until);
+        }
+        Some(member.stalled_until)
     }
 
     /// What arrives at a node at once it reads in one turn, as the daemon does.
@@ -252,5 +298,5 @@ fn member(place: usize, seed: u64) -> Member {
     let found = disk::examine(&directory).expect("a directory");
     let (_, recovered) = found.start(&mut directory).expect("room for a start");
     let node = ReplicaNode::new(&config, recovered, Instant(0), seed);
-    Member { node, syncing: None, wakes_at: None }
+    Member { node, syncing: None, wakes_at: None, stalled_until: Instant(0) }
 }

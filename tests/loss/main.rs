@@ -4,4 +4,5 @@
 //! any machine, so that every change of behaviour under loss shows as a change of that file.
 
 mod cluster;
+mod elections;
 mod table;

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate::replica::{Batch, HEARTBEAT_INTERVAL, ListedNode, NodeConfig};
+use quorate::link::Pinned;
+use quorate::replica::{Batch, ELECTION_TIMEOUT, HEARTBEAT_INTERVAL, ListedNode, NodeConfig};
 use quorate::replica::{Life, ReplicaNode};
 use quorate::time::Instant;
 use quorate::types::{LogIndex, PacketNumber, ReadRound, ServerId};
@@ -258,6 +259,7 @@ fn without_times(message: Message) -> Message {
             round: ReadRound(1),
             confirmed_age: None,
             durability_age: 0,
+            interval: 0,
             ..beat
         }),
         Message::Acknowledge(answer) => {
@@ -270,8 +272,9 @@ fn without_times(message: Message) -> Message {
 fn config(size: usize) -> NodeConfig {
     let listed = |id| (id, ListedNode { address: address_of(id), typed: String::new() });
     let config = NodeConfig::new(ids(size).map(listed).collect());
+    let pinned = Pinned { timeout: Some(ELECTION_TIMEOUT), interval: Some(HEARTBEAT_INTERVAL) };
     // A second copy of a frame is the same frame.
-    NodeConfig { redundancy_max: 1, ..config }
+    NodeConfig { pinned, redundancy_max: 1, ..config }
 }
 
 pub fn ids(size: usize) -> impl Iterator<Item = ServerId> {

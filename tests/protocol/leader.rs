@@ -18,6 +18,7 @@ pub fn heartbeat_that_commits(term: Term, commit: LogIndex) -> Message {
         durability_age: 0,
         configuration_index: LogIndex(1),
         durable: LogIndex(0),
+        interval: 40_000,
     })
 }
 

@@ -6,7 +6,10 @@ use bytes::Bytes;
 use quorate::configuration::Configuration;
 use quorate::disk::{self, Identity, Journal, Record, SegmentSize};
 use quorate::entry::{Entry, EntryKind};
-use quorate::replica::{Batch, Life, ListedNode, NodeConfig, ReplicaNode};
+use quorate::link::Pinned;
+use quorate::replica::{
+    Batch, ELECTION_TIMEOUT, HEARTBEAT_INTERVAL, Life, ListedNode, NodeConfig, ReplicaNode,
+};
 use quorate::sim::SimDirectory;
 use quorate::time::Instant;
 use quorate::types::{
@@ -171,9 +174,11 @@ fn configuration(size: usize) -> Configuration {
     Configuration::at_genesis(GENESIS, members)
 }
 
+/// Stories go by times that do not change from one line to the next.
 fn config(size: usize) -> NodeConfig {
     let listed = |id| (id, ListedNode { address: address_of(id), typed: String::new() });
-    NodeConfig::new(ids(size).map(listed).collect())
+    let pinned = Pinned { timeout: Some(ELECTION_TIMEOUT), interval: Some(HEARTBEAT_INTERVAL) };
+    NodeConfig { pinned, ..NodeConfig::new(ids(size).map(listed).collect()) }
 }
 
 pub fn ids(size: usize) -> impl Iterator<Item = ServerId> {

@@ -173,6 +173,7 @@ fn log_messages() -> Vec<Named<Between>> {
         durability_age: 900,
         configuration_index: LogIndex(1),
         durable: LogIndex(1043),
+        interval: 12_500,
     };
     let unconfirmed = Heartbeat { confirmed_age: None, ..heartbeat };
     let acknowledge = Acknowledge {

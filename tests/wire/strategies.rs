@@ -199,8 +199,10 @@ fn vote_reply() -> impl Strategy<Value = VoteReply> {
 }
 
 fn heartbeat() -> impl Strategy<Value = Heartbeat> {
-    (term(), any::<u64>(), index(), any::<Option<u32>>(), any::<u32>(), index(), index()).prop_map(
-        |(term, round, commit, confirmed_age, durability_age, configuration_index, durable)| {
+    let times = (any::<Option<u32>>(), any::<u32>(), any::<u32>());
+    (term(), any::<u64>(), index(), times, index(), index()).prop_map(
+        |(term, round, commit, times, configuration_index, durable)| {
+            let (confirmed_age, durability_age, interval) = times;
             Heartbeat {
                 term,
                 round: ReadRound(round),
@@ -209,6 +211,7 @@ fn heartbeat() -> impl Strategy<Value = Heartbeat> {
                 durability_age,
                 configuration_index,
                 durable,
+                interval,
             }
         },
     )

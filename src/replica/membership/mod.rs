@@ -22,7 +22,6 @@ mod asked;
 
 use std::time::Duration;
 
-use super::peer::Peer;
 use super::state::ReplicaState;
 use crate::configuration::Configuration;
 use crate::time::Instant;
@@ -104,7 +103,7 @@ fn ready_peers(
         let settled = now.since(peer.directory_since) >= SETTLED_AFTER;
         let reached = LogIndex(peer.progress.durable.0 + CATCH_UP_ENTRIES_MAX);
         let caught_up = peer.progress.durable > LogIndex(0) && reached >= state.commit;
-        (settled && caught_up && is_heard(peer, state, now)).then_some((id, directory))
+        (settled && caught_up && peer.is_heard(now)).then_some((id, directory))
     })
 }
 
@@ -116,12 +115,8 @@ fn is_heard_by_majority(configuration: &Configuration, state: &ReplicaState, now
             return directory == state.identity.directory;
         }
         let peer = state.peers.get(&id);
-        peer.is_some_and(|peer| peer.directory() == Some(directory) && is_heard(peer, state, now))
+        peer.is_some_and(|peer| peer.directory() == Some(directory) && peer.is_heard(now))
     };
     let heard = configuration.members.iter().filter(|member| is_heard(*member)).count();
     heard >= configuration.majority()
-}
-
-fn is_heard(peer: &Peer, state: &ReplicaState, now: Instant) -> bool {
-    now.since(peer.progress.contact) < state.election_timeout
 }

@@ -43,6 +43,7 @@ impl ReplicationManager {
         self.clock = LogClock { time: state.store.tentative().time(), at: fx.now };
         for peer in state.peers.values_mut() {
             peer.progress = Progress::new(last.next(), fx.now);
+            peer.timing.restart();
         }
         self.append(EntryKind::Noop, Bytes::new(), state, fx);
     }
@@ -159,10 +160,10 @@ impl ReplicationManager {
     fn send_entries(
         to: ServerId,
         (first, last): (LogIndex, LogIndex),
-        state: &ReplicaState,
+        state: &mut ReplicaState,
         fx: &mut Effects,
     ) -> Option<u64> {
-        let log = &state.log;
+        let ReplicaState { log, peers, .. } = state;
         let indexes = (first.0..=last.0).map(LogIndex);
         let entries: Vec<Entry> = indexes.map_while(|index| log.entry(index).cloned()).collect();
         if entries.last()?.index != last {
@@ -177,6 +178,7 @@ impl ReplicationManager {
             entries,
         };
         fx.send(Destination::Peer(to), Message::ReplicateOperation(replicate));
+        peers.get_mut(&to)?.timing.speak(fx.now);
         Some(bytes)
     }
 
@@ -200,6 +202,7 @@ impl ReplicationManager {
     ) {
         let ReplicaState { peers, log, term, commit, .. } = state;
         let Some(peer) = peers.get_mut(&from) else { return };
+        peer.timing.hear(fx.now);
         // Two logs that hold an entry of the same index and term are the same up to it.
         let agrees = log.term_at(acknowledge.hint_index) == Some(acknowledge.hint_term);
         let verified =

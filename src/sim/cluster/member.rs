@@ -129,6 +129,7 @@ impl Cluster {
             snapshot_bytes: self.profile.snapshot_bytes,
             kept_entries: self.profile.kept_entries,
             session_limit: self.profile.session_limit,
+            pinned: self.profile.pinned,
             ..NodeConfig::new(listed)
         }
     }
