@@ -14,11 +14,11 @@ use quorate::types::{
     ReadRound, Sequence, ServerId, SessionId, Term,
 };
 use quorate::wire::{
-    self, Acknowledge, HEADER_BYTES, Header, Heartbeat, Introduce, Kind, MemberChange,
-    MemberRequest, Message, OpenSession, PIECE_BYTES, Query, Read, ReadId, ReadIndexReply,
-    ReadIndexRequest, RepairReply, RepairRequest, ReplicateOperation, Request, Resume, Sighted,
-    SnapshotName, SnapshotOffer, SnapshotPiece, SnapshotRequest, Standing, StatusRequest, Verdict,
-    VoteReply, VoteRequest,
+    self, Acknowledge, CatchUpReply, CatchUpRequest, HEADER_BYTES, Header, Heartbeat, Introduce,
+    Kind, MemberChange, MemberRequest, Message, OpenSession, PIECE_BYTES, Query, Read, ReadId,
+    ReadIndexReply, ReadIndexRequest, RepairReply, RepairRequest, ReplicateOperation, Request,
+    Resume, Sighted, SnapshotName, SnapshotOffer, SnapshotPiece, SnapshotRequest, Standing,
+    StatusRequest, Verdict, VoteReply, VoteRequest,
 };
 
 use super::choices::Choices;
@@ -65,6 +65,7 @@ pub fn from_peer(choices: &mut Choices, node: &ReplicaNode, size: usize) -> Mess
         9 => read_index(choices, node),
         10 => snapshot(choices, node),
         11 => repair(choices, node),
+        13 => catch_up(choices, node),
         14 | 15 => Message::Resume(resume(choices, node)),
         16 | 17 => Message::Sighted(sighted(choices, node)),
         _ => birth(choices, size),
@@ -236,6 +237,7 @@ fn vote_reply(choices: &mut Choices, node: &ReplicaNode) -> VoteReply {
         pre_vote: choices.flag(),
         granted: choices.flag(),
         voter_term: term(choices, node),
+        lacks: choices.flag(),
     }
 }
 
@@ -297,6 +299,27 @@ fn repair(choices: &mut Choices, node: &ReplicaNode) -> Message {
     let behind = (LogIndex(first.0.saturating_sub(1)), Term(choices.byte().into()), 0);
     let term = term(choices, node);
     Message::RepairReply(RepairReply { term, end, first, entries: entries(choices, behind) })
+}
+
+fn catch_up(choices: &mut Choices, node: &ReplicaNode) -> Message {
+    let log = &node.state().log;
+    let before = index(choices, node);
+    if choices.flag() {
+        return Message::CatchUpRequest(CatchUpRequest { first: before });
+    }
+    let behind = (
+        before,
+        log.term_at(before).unwrap_or_else(|| Term(choices.byte().into())),
+        log.chain_at(before).unwrap_or_default(),
+    );
+    let entries = entries(choices, behind);
+    Message::CatchUpReply(CatchUpReply {
+        term: term(choices, node),
+        log_end: (term(choices, node), index(choices, node)),
+        snapshot: None,
+        first: LogIndex(before.0.saturating_add(1)),
+        entries,
+    })
 }
 
 fn birth(choices: &mut Choices, size: usize) -> Message {

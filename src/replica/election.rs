@@ -4,6 +4,8 @@
 //! a majority's yes makes it take a new term. So a node that was cut off, or that hears
 //! nobody, disturbs no one.
 
+use std::collections::BTreeSet;
+
 use super::effects::{Destination, Effects, Timer};
 use super::state::ReplicaState;
 use crate::disk::Record;
@@ -16,6 +18,8 @@ pub struct ElectionManager {
     stage: Stage,
     /// The present election was asked for by the leader itself.
     transfer: bool,
+    /// Who refused this node its pre-vote for its log alone, and hears no leader.
+    leaderless: BTreeSet<ServerId>,
 }
 
 /// How far a candidate has come.
@@ -41,6 +45,9 @@ pub enum Tally {
     Won,
     /// The voter knows this higher term.
     HigherTerm(Term),
+    /// A majority hears no leader, and this voter refuses only because this node's log lacks
+    /// what its own holds.
+    Lacks(ServerId),
 }
 
 impl ElectionManager {
@@ -88,8 +95,13 @@ impl ElectionManager {
         self.become_candidate(Stage::Vote, state);
         state.voted_for = Some(state.server_id);
         fx.record(Record::HardState { term: state.term, voted_for: state.voted_for });
-        let own_vote =
-            VoteReply { term: state.term, pre_vote: false, granted: true, voter_term: state.term };
+        let own_vote = VoteReply {
+            term: state.term,
+            pre_vote: false,
+            granted: true,
+            voter_term: state.term,
+            lacks: false,
+        };
         fx.promise(Destination::Myself, Message::VoteReply(own_vote));
         Self::wait_for_leader(state, fx);
         self.ask_for_votes(state, fx);
@@ -100,6 +112,7 @@ impl ElectionManager {
         state.asked = 0;
         state.role = Role::Candidate;
         state.votes_received.clear();
+        self.leaderless.clear();
     }
 
     /// Asks those who have not granted theirs for their vote, and will ask again: a lost
@@ -136,11 +149,14 @@ impl ElectionManager {
         state: &ReplicaState,
         fx: &mut Effects,
     ) {
-        let granted = !Self::is_content(state, fx)
+        let end = (request.last_term, request.last_index);
+        let is_free = !Self::is_content(state, fx)
             && state.resumption.may_promise()
-            && request.term > state.term
-            && state.is_covered_by((request.last_term, request.last_index));
-        fx.send(Destination::Peer(from), reply(request, granted, state));
+            && request.term > state.term;
+        let granted = is_free && state.is_covered_by(end);
+        let lacks = is_free && end < state.log.end();
+        let vote = VoteReply { lacks, ..reply(request, granted, state) };
+        fx.send(Destination::Peer(from), Message::VoteReply(vote));
     }
 
     /// Whether a request for a vote is heeded at all: while a leader is heard its term
@@ -172,7 +188,8 @@ impl ElectionManager {
             && state.leader_id.is_none()
             && state.is_covered_by((request.last_term, request.last_index));
         if !granted {
-            fx.send(Destination::Peer(from), reply(request, false, state));
+            let refused = Message::VoteReply(reply(request, false, state));
+            fx.send(Destination::Peer(from), refused);
             return;
         }
         if state.voted_for.is_none() {
@@ -180,7 +197,7 @@ impl ElectionManager {
             fx.record(Record::HardState { term: state.term, voted_for: state.voted_for });
         }
         Self::wait_for_leader(state, fx);
-        fx.promise(Destination::Peer(from), reply(request, true, state));
+        fx.promise(Destination::Peer(from), Message::VoteReply(reply(request, true, state)));
     }
 
     /// Counts a vote. The sender is a voter, or this node itself.
@@ -201,16 +218,19 @@ impl ElectionManager {
         if asked && vote.granted {
             state.votes_received.insert(from);
         }
+        if asked && vote.lacks {
+            self.leaderless.insert(from);
+            let leaderless = state.votes_received.union(&self.leaderless);
+            if state.is_voter() && state.is_majority(count(leaderless, state)) {
+                return Tally::Lacks(from);
+            }
+        }
         self.tally(state)
     }
 
     fn tally(&self, state: &ReplicaState) -> Tally {
-        // While it only asks for pre-votes its log may take in that it is no member any more;
-        // and at any time a directory may turn out to have forgotten what it had promised.
-        let members = &state.configuration().members;
-        let votes = state.votes_received.iter().filter_map(|voter| members.get_key_value(voter));
-        let counted = votes.filter(|(node, voter)| !state.sightings.is_lost(**node, **voter));
-        if !state.is_voter() || !state.is_majority(counted.count()) {
+        let votes = count(state.votes_received.iter(), state);
+        if !state.is_voter() || !state.is_majority(votes) {
             return Tally::Pending;
         }
         match self.stage {
@@ -218,6 +238,11 @@ impl ElectionManager {
             Stage::PreVote => Tally::MayStand,
             Stage::Vote => Tally::Won,
         }
+    }
+
+    /// Whether this node asks for pre-votes.
+    pub fn is_asking(&self) -> bool {
+        self.stage == Stage::PreVote
     }
 
     /// Whether contact that is not fresh may end the present candidacy. A leader that
@@ -239,11 +264,21 @@ impl ElectionManager {
     }
 }
 
-fn reply(request: VoteRequest, granted: bool, state: &ReplicaState) -> Message {
-    Message::VoteReply(VoteReply {
+/// How many of these nodes count. While a node only asks for pre-votes its log may take in
+/// that another is no member any more; and at any time a directory may turn out to have
+/// forgotten what it had promised.
+fn count<'a>(nodes: impl Iterator<Item = &'a ServerId>, state: &ReplicaState) -> usize {
+    let members = &state.configuration().members;
+    let voters = nodes.filter_map(|node| members.get_key_value(node));
+    voters.filter(|(node, voter)| !state.sightings.is_lost(**node, **voter)).count()
+}
+
+fn reply(request: VoteRequest, granted: bool, state: &ReplicaState) -> VoteReply {
+    VoteReply {
         term: request.term,
         pre_vote: request.pre_vote,
         granted,
         voter_term: state.term,
-    })
+        lacks: false,
+    }
 }

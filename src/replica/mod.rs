@@ -11,6 +11,7 @@
 mod admission;
 mod assembly;
 mod callers;
+mod catch_up;
 mod config;
 mod copies;
 mod decline;
@@ -72,6 +73,7 @@ use crate::types::{LogIndex, ServerId, Term};
 use crate::wire::{Message, Role, ScrubStatus, TurnTimes};
 use callers::Callers;
 use copies::{LaterAnswers, News};
+use catch_up::CatchUp;
 use election::Tally;
 use genesis::Genesis;
 use heartbeat::Quorum;
@@ -96,6 +98,7 @@ pub struct ReplicaNode {
     state: ReplicaState,
     genesis: Genesis,
     election: ElectionManager,
+    catch_up: CatchUp,
     heartbeat: HeartbeatManager,
     replication: ReplicationManager,
     membership: MembershipManager,
@@ -137,6 +140,7 @@ impl ReplicaNode {
             state,
             genesis: Genesis::new(config),
             election: ElectionManager::default(),
+            catch_up: CatchUp::default(),
             heartbeat: HeartbeatManager::default(),
             replication: ReplicationManager::default(),
             membership: MembershipManager::default(),
@@ -179,6 +183,7 @@ impl ReplicaNode {
             Timer::Election if overslept => ElectionManager::wait_for_leader(state, fx),
             Timer::Election => {
                 self.genesis.ask_around(state, fx);
+                self.catch_up.begin();
                 let tally = self.election.on_timeout(state, fx);
                 self.reads.start_over(fx);
                 self.act_on(tally);
@@ -402,6 +407,7 @@ impl ReplicaNode {
             Tally::MayStand => self.election.stand(false, &mut self.state, &mut self.effects),
             Tally::Won => self.become_leader(),
             Tally::HigherTerm(term) => self.step_down_to(term),
+            Tally::Lacks(voter) => self.catch_up.ask(voter, &self.state, &mut self.effects),
         }
     }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::ReplicaNode;
 use super::admission::{Sender, admit, check_addressing};
+use super::catch_up::{CatchUp, Progress};
 use super::effects::{ClientPath, Destination};
 use super::election::ElectionManager;
 use super::repair::{self, RepairManager};
@@ -14,7 +15,8 @@ use super::sightings::Life;
 use crate::time::Instant;
 use crate::types::{LogIndex, ServerId, Term};
 use crate::wire::{
-    self, Acknowledge, DropCause, Frame, Header, Message, RepairReply, Role, SnapshotOffer,
+    self, Acknowledge, CatchUpReply, DropCause, Frame, Header, Message, RepairReply, Role,
+    SnapshotOffer,
 };
 
 /// No term is ever that high: what says so is not a node of ours.
@@ -114,6 +116,9 @@ impl ReplicaNode {
             }
             Message::RepairRequest(_) | Message::RepairReply(_) => {
                 self.on_repair_message(sender, message)
+            }
+            Message::CatchUpRequest(_) | Message::CatchUpReply(_) => {
+                self.on_catch_up_message(sender, &message)
             }
             _ => Err(DropCause::Sender),
         }
@@ -270,6 +275,40 @@ impl ReplicaNode {
         Ok(())
     }
 
+    fn on_catch_up_message(&mut self, sender: Sender, message: &Message) -> Result<(), DropCause> {
+        match message {
+            Message::CatchUpRequest(request) => {
+                CatchUp::on_request(sender.id, *request, &self.state, &mut self.effects);
+            }
+            Message::CatchUpReply(reply) if exceeds_limits(reply) => {
+                return Err(DropCause::Protocol);
+            }
+            Message::CatchUpReply(reply) if self.state.is_voting_peer(sender.id) => {
+                self.on_catch_up_reply(sender.id, reply);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn on_catch_up_reply(&mut self, from: ServerId, reply: &CatchUpReply) {
+        if !self.election.is_asking() {
+            return;
+        }
+        if reply.term > self.state.term {
+            return self.step_down_to(reply.term);
+        }
+        let Self { state, effects: fx, .. } = self;
+        match self.catch_up.on_reply(from, reply, state, fx) {
+            Progress::Behind => {}
+            Progress::CaughtUp => self.election.ask_for_votes(state, fx),
+            Progress::NeedsSnapshot(snapshot) => {
+                let offer = SnapshotOffer { term: reply.term, snapshot };
+                self.snapshots.on_offer(from, offer, state, fx);
+            }
+        }
+    }
+
     /// Who has no vote may know a higher term too: from a candidate whose disk was lost since, or
     /// from the end of a doubt. It follows nobody in a lower one, so it would never learn more,
     /// nor get the vote of the directory that it lost, if it was not heeded. A term promises
@@ -332,6 +371,18 @@ impl ReplicaNode {
             self.step_down_to(term);
         }
     }
+}
+
+/// Whether what is sent of a log cannot be: no log has such a term, or comes as far, and none
+/// has entries of terms after its sender's.
+fn exceeds_limits(reply: &CatchUpReply) -> bool {
+    let (end_term, end_index) = reply.log_end;
+    let entries = reply.entries.iter().map(|entry| entry.term);
+    let snapshot = reply.snapshot.iter().map(|snapshot| snapshot.term);
+    let indexes = [Some(end_index), reply.snapshot.map(|snapshot| snapshot.index)];
+    reply.term > TERM_MAX
+        || entries.chain(snapshot).chain([end_term]).any(|term| term > reply.term)
+        || indexes.into_iter().flatten().any(|index| index > LogIndex::MAX)
 }
 
 /// Whether what is sent for a repair is of a term that there never is.

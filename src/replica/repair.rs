@@ -91,7 +91,8 @@ impl RepairManager {
         }
         let mut next = request.first;
         for _ in 0..FRAMES_MAX {
-            let entries = pack(next, request.last, state);
+            let room = FRAME_BYTES_MAX - REPAIR_BYTES_FIXED;
+            let entries = pack(next, request.last, room, state);
             let Some(last) = entries.last().map(|entry| entry.index) else { break };
             let reply = RepairReply { term: state.term, end: None, first: next, entries };
             fx.send(Destination::Peer(from), Message::RepairReply(reply));
@@ -254,9 +255,13 @@ fn is_of_another_log(stretch: &Stretch, state: &ReplicaState) -> bool {
     behind.is_some_and(|behind| !goes_on(behind, last, newest.chain))
 }
 
-/// As many of these entries as fit into one frame, as far as they can be read here.
-fn pack(first: LogIndex, last: LogIndex, state: &ReplicaState) -> Vec<Entry> {
-    let mut room = FRAME_BYTES_MAX - REPAIR_BYTES_FIXED;
+/// As many of these entries as fit into the bytes, as far as they can be read here.
+pub(super) fn pack(
+    first: LogIndex,
+    last: LogIndex,
+    mut room: usize,
+    state: &ReplicaState,
+) -> Vec<Entry> {
     let mut entries = Vec::new();
     for index in (first.0..=last.0).map(LogIndex) {
         let entry = state.log.entry(index).or_else(|| state.in_doubt.aside(index));

@@ -70,6 +70,8 @@ kinds! {
     SnapshotPiece = 39,
     RepairRequest = 40,
     RepairReply = 41,
+    CatchUpRequest = 42,
+    CatchUpReply = 43,
     OpenSession = 64,
     SessionOpened = 65,
     Request = 66,

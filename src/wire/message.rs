@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
+use super::catch_up_codec::{CatchUpReply, CatchUpRequest};
 use super::member_message::{MemberReply, MemberRequest};
 use super::repair_codec::{RepairReply, RepairRequest};
 use super::resume_codec::{Resume, Sighted};
@@ -58,6 +59,10 @@ pub enum Message {
     RepairRequest(RepairRequest),
     /// What can be read of that.
     RepairReply(RepairReply),
+    /// A candidate that was refused for its log alone asks for what it lacks.
+    CatchUpRequest(CatchUpRequest),
+    /// Entries of a voter's log.
+    CatchUpReply(CatchUpReply),
     /// A client asks for a session.
     OpenSession(OpenSession),
     /// The new session.
@@ -131,6 +136,9 @@ pub struct VoteReply {
     pub granted: bool,
     /// The term of the voter.
     pub voter_term: Term,
+    /// The voter hears no leader, and refuses only because its log holds what the
+    /// candidate's may lack.
+    pub lacks: bool,
 }
 
 /// Says that the leader lives, and how far the log is committed.

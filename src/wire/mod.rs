@@ -3,6 +3,7 @@
 //! The decoder is total. It shares the datagram's memory, allocates nothing that a
 //! length field promises before the bytes are there, and says why it drops a frame.
 
+mod catch_up_codec;
 mod client_codec;
 mod fields;
 mod frame;
@@ -17,6 +18,7 @@ mod snapshot_codec;
 mod status_codec;
 mod status_message;
 
+pub use catch_up_codec::{CATCH_UP_BYTES_FIXED, CatchUpReply, CatchUpRequest};
 pub use frame::{
     Echo, FRAME_BYTES_MAX, Frame, GenesisHash, HEADER_BYTES, Header, decode, encode, encode_to_fit,
     seal,

@@ -120,6 +120,7 @@ impl Body for VoteReply {
         out.put_u8(u8::from(self.pre_vote));
         out.put_u8(u8::from(self.granted));
         out.put_u64_le(self.voter_term.0);
+        out.put_u8(u8::from(self.lacks));
     }
 
     fn take(reader: &mut Reader) -> Result<Self, Malformed> {
@@ -128,6 +129,7 @@ impl Body for VoteReply {
             pre_vote: reader.bool()?,
             granted: reader.bool()?,
             voter_term: Term(reader.u64()?),
+            lacks: reader.bool()?,
         })
     }
 }

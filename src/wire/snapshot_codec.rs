@@ -61,13 +61,13 @@ pub struct SnapshotPiece {
 }
 
 impl SnapshotName {
-    fn put(self, out: &mut Vec<u8>) {
+    pub(super) fn put(self, out: &mut Vec<u8>) {
         out.put_u64_le(self.index.0);
         out.put_u64_le(self.term.0);
         out.put_u32_le(self.chain);
     }
 
-    fn take(reader: &mut Reader) -> Result<Self, Malformed> {
+    pub(super) fn take(reader: &mut Reader) -> Result<Self, Malformed> {
         Ok(Self { index: LogIndex(reader.u64()?), term: Term(reader.u64()?), chain: reader.u32()? })
     }
 }

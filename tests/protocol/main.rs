@@ -10,6 +10,7 @@ mod request;
 mod net;
 
 mod elections;
+mod catch_up;
 mod promises;
 mod lanes;
 mod intake;

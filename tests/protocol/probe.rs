@@ -173,6 +173,7 @@ impl Probe {
                     pre_vote: request.pre_vote,
                     granted: true,
                     voter_term: request.term,
+                    lacks: false,
                 };
                 self.hear(peer_at(sent.to), Message::VoteReply(vote));
             }

@@ -22,7 +22,7 @@ fn a_vote_leaves_when_it_is_durable() {
     // Who asks again while the disk is busy is no earlier told.
     probe.hear(SECOND, Message::VoteRequest(vote_request(Term(1))));
     assert_eq!(probe.turn(), []);
-    let granted = VoteReply { term: Term(1), pre_vote: false, granted: true, voter_term: Term(1) };
+    let granted = vote_reply(Term(1), true);
     probe.synced(batch);
     let said = probe.turn();
     assert_eq!(to_peer(&said, SECOND), [&Message::VoteReply(granted)]);
@@ -34,7 +34,7 @@ fn a_second_candidate_is_refused_at_once() {
     let mut probe = Probe::born(3);
     probe.hear(SECOND, Message::VoteRequest(vote_request(Term(1))));
     probe.hear(THIRD, Message::VoteRequest(vote_request(Term(1))));
-    let refused = VoteReply { term: Term(1), pre_vote: false, granted: false, voter_term: Term(1) };
+    let refused = vote_reply(Term(1), false);
     let said = probe.turn();
     assert_eq!(to_peer(&said, THIRD), [&Message::VoteReply(refused)]);
     assert_eq!(said.len(), 1);
@@ -131,6 +131,10 @@ fn a_birth_is_announced_when_it_is_durable() {
     for peer in [SECOND, THIRD] {
         assert_eq!(to_peer(&said, peer), [&Message::GenesisComplete(genesis.clone())]);
     }
+}
+
+fn vote_reply(term: Term, granted: bool) -> VoteReply {
+    VoteReply { term, pre_vote: false, granted, voter_term: term, lacks: false }
 }
 
 fn vote_request(term: Term) -> VoteRequest {

@@ -8,8 +8,8 @@ use quorate::operation::{Command, Expected, LoggedRequest, Operation, Outcome};
 use quorate::replica::{ReplicaNode, ReplicaState};
 use quorate::types::{LogIndex, Term};
 use quorate::wire::{
-    Acknowledge, Declined, Kind, ListedValue, Message, Page, ReplicateOperation, Standing,
-    VoteReply, VoteRequest,
+    Acknowledge, CatchUpReply, Declined, Kind, ListedValue, Message, Page, ReplicateOperation,
+    Standing, VoteReply, VoteRequest,
 };
 
 /// The message's kind, and those of its fields that matter for the story.
@@ -42,6 +42,8 @@ fn fields(message: &Message) -> String {
             format!("term {term}, commit {}, round {round}", heartbeat.commit)
         }
         Message::ReplicateOperation(replicated) => replicate(replicated),
+        Message::CatchUpRequest(request) => format!("from {} on", request.first),
+        Message::CatchUpReply(reply) => catch_up(reply),
         Message::Acknowledge(acknowledged) => acknowledge(acknowledged),
         Message::ReadIndexRequest(request) => format!("term {}", request.term),
         Message::ReadIndexReply(reply) => format!("term {}, index {}", reply.term, reply.index),
@@ -70,7 +72,8 @@ fn vote_request(request: &VoteRequest) -> String {
 
 fn vote_reply(reply: &VoteReply) -> String {
     let granted = if reply.granted { "granted" } else { "refused" };
-    format!("term {}, {granted}, voter in term {}", reply.term, reply.voter_term)
+    let lacks = if reply.lacks { ", whose log lacks something" } else { "" };
+    format!("term {}, {granted}{lacks}, voter in term {}", reply.term, reply.voter_term)
 }
 
 fn replicate(replicate: &ReplicateOperation) -> String {
@@ -78,6 +81,12 @@ fn replicate(replicate: &ReplicateOperation) -> String {
     let entries: Vec<String> = replicate.entries.iter().map(entry).collect();
     let entries = if entries.is_empty() { "none".into() } else { entries.join(", ") };
     format!("term {}, commit {}, after {previous}: {entries}", replicate.term, replicate.commit)
+}
+
+fn catch_up(reply: &CatchUpReply) -> String {
+    let (term, index) = reply.log_end;
+    let entries: Vec<String> = reply.entries.iter().map(entry).collect();
+    format!("log to {}: {}", at(index, term), entries.join(", "))
 }
 
 fn acknowledge(acknowledge: &Acknowledge) -> String {

@@ -37,6 +37,12 @@ fn largest(mut message: Message) -> Message {
                 entry.payload = vec![0; ENTRY_BYTES_MAX].into();
             }
         }
+        Message::CatchUpReply(reply) => {
+            reply.entries.truncate(1);
+            for entry in &mut reply.entries {
+                entry.payload = vec![0; ENTRY_BYTES_MAX].into();
+            }
+        }
         Message::Request(request) => request.bytes = vec![0; PIECE_BYTES].into(),
         Message::Reply(reply) => {
             let value = Some(vec![0; INLINE_BYTES_MAX].into());

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use quorate::types::{Incarnation, LifeId, LogIndex, Term};
 use quorate::wire::{
-    Message, RepairReply, RepairRequest, Resume, Sighted, SnapshotName, SnapshotOffer,
-    SnapshotPiece, SnapshotRequest, Verdict,
+    CatchUpReply, CatchUpRequest, Message, RepairReply, RepairRequest, Resume, Sighted,
+    SnapshotName, SnapshotOffer, SnapshotPiece, SnapshotRequest, Verdict,
 };
 
 use super::samples::{Between, Named, TERM, directory, entries};
@@ -48,6 +48,26 @@ pub fn snapshot_messages() -> Vec<Named<Between>> {
         ("snapshot-offer", (2, 1, Message::SnapshotOffer(offer))),
         ("snapshot-request", (1, 2, Message::SnapshotRequest(request))),
         ("snapshot-piece", (2, 1, Message::SnapshotPiece(piece))),
+    ]
+}
+
+pub fn catch_up_messages() -> Vec<Named<Between>> {
+    let request = CatchUpRequest { first: LogIndex(1041) };
+    let reply = CatchUpReply {
+        term: TERM,
+        log_end: (TERM, LogIndex(1041)),
+        snapshot: None,
+        first: LogIndex(1041),
+        entries: entries()[..1].to_vec(),
+    };
+    let name = SnapshotName { index: LogIndex(1_000), term: TERM, chain: 0x5eed_c4a1 };
+    let first = LogIndex(7);
+    let compacted =
+        CatchUpReply { snapshot: Some(name), first, entries: Vec::new(), ..reply.clone() };
+    vec![
+        ("catch-up-request", (1, 2, Message::CatchUpRequest(request))),
+        ("catch-up-reply", (2, 1, Message::CatchUpReply(reply))),
+        ("catch-up-reply-compacted", (2, 1, Message::CatchUpReply(compacted))),
     ]
 }
 

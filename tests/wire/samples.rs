@@ -126,6 +126,7 @@ fn node_messages() -> Vec<Named<Between>> {
         read_index_messages(),
         recovery_samples::snapshot_messages(),
         recovery_samples::repair_messages(),
+        recovery_samples::catch_up_messages(),
     ]
     .concat()
 }
@@ -155,11 +156,15 @@ fn election_messages() -> Vec<Named<Between>> {
         last_term: Term(2),
     };
     let vote = VoteRequest { pre_vote: false, transfer: true, ..pre_vote };
-    let granted = VoteReply { term: TERM, pre_vote: false, granted: true, voter_term: TERM };
+    let granted =
+        VoteReply { term: TERM, pre_vote: false, granted: true, voter_term: TERM, lacks: false };
+    let lacks =
+        VoteReply { pre_vote: true, granted: false, voter_term: Term(2), lacks: true, ..granted };
     vec![
         ("pre-vote-request", (2, 1, Message::VoteRequest(pre_vote))),
         ("vote-request", (2, 1, Message::VoteRequest(vote))),
         ("vote-reply", (1, 2, Message::VoteReply(granted))),
+        ("pre-vote-reply-lacks", (1, 2, Message::VoteReply(lacks))),
         ("timeout-now", (1, 2, Message::TimeoutNow(Term(2)))),
     ]
 }

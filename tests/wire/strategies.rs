@@ -15,12 +15,12 @@ use quorate::types::{
     SessionId, Term,
 };
 use quorate::wire::{
-    About, Acknowledge, DeclineReason, Declined, Echo, Frame, GenesisHash, Header, Heartbeat,
-    Introduce, Kind, MemberChange, MemberOutcome, MemberReply, MemberRequest, Message, OpenSession,
-    PAGES_MAX, PIECE_BYTES, Page, Query, RANGES_MAX, Read, ReadId, ReadIndexReply,
-    ReadIndexRequest, RepairReply, RepairRequest, ReplicateOperation, Reply, Request,
-    RequestProgress, Resume, SessionOpened, Sighted, SnapshotName, SnapshotOffer, SnapshotPiece,
-    SnapshotRequest, Standing, StatusRequest, Verdict, VoteReply, VoteRequest,
+    About, Acknowledge, CatchUpReply, CatchUpRequest, DeclineReason, Declined, Echo, Frame,
+    GenesisHash, Header, Heartbeat, Introduce, Kind, MemberChange, MemberOutcome, MemberReply,
+    MemberRequest, Message, OpenSession, PAGES_MAX, PIECE_BYTES, Page, Query, RANGES_MAX, Read,
+    ReadId, ReadIndexReply, ReadIndexRequest, RepairReply, RepairRequest, ReplicateOperation,
+    Reply, Request, RequestProgress, Resume, SessionOpened, Sighted, SnapshotName, SnapshotOffer,
+    SnapshotPiece, SnapshotRequest, Standing, StatusRequest, Verdict, VoteReply, VoteRequest,
 };
 
 use super::status_strategies;
@@ -82,6 +82,16 @@ pub fn message(kind: Kind) -> BoxedStrategy<Message> {
                 let ReplicateOperation { term, previous_index, entries, .. } = replicate;
                 let first = previous_index.next();
                 Message::RepairReply(RepairReply { term, end, first, entries })
+            })
+            .boxed(),
+        Kind::CatchUpRequest => {
+            index().prop_map(|first| Message::CatchUpRequest(CatchUpRequest { first })).boxed()
+        }
+        Kind::CatchUpReply => (index(), prop::option::of(snapshot_name()), replicate())
+            .prop_map(|(end, snapshot, replicate)| {
+                let ReplicateOperation { term, previous_index, entries, .. } = replicate;
+                let (log_end, first) = ((term, end), previous_index.next());
+                Message::CatchUpReply(CatchUpReply { term, log_end, snapshot, first, entries })
             })
             .boxed(),
         Kind::OpenSession => {
@@ -193,8 +203,14 @@ fn vote_request() -> impl Strategy<Value = VoteRequest> {
 }
 
 fn vote_reply() -> impl Strategy<Value = VoteReply> {
-    (term(), any::<bool>(), any::<bool>(), term()).prop_map(
-        |(term, pre_vote, granted, voter_term)| VoteReply { term, pre_vote, granted, voter_term },
+    (term(), any::<[bool; 3]>(), term()).prop_map(
+        |(term, [pre_vote, granted, lacks], voter_term)| VoteReply {
+            term,
+            pre_vote,
+            granted,
+            voter_term,
+            lacks,
+        },
     )
 }
 

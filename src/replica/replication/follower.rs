@@ -183,12 +183,12 @@ impl Intake {
 }
 
 /// Whether the journal keeps up well enough for one more entry.
-fn has_room(state: &ReplicaState) -> bool {
+pub(in crate::replica) fn has_room(state: &ReplicaState) -> bool {
     state.log.last_index().0 - state.log.durable().0 < UNSYNCED_ENTRIES_MAX
 }
 
 /// The entry in memory of its own, so that it does not keep its datagram's alive.
-fn compact(entry: &Entry) -> Entry {
+pub(in crate::replica) fn compact(entry: &Entry) -> Entry {
     let payload = Bytes::copy_from_slice(&entry.payload);
     Entry { payload, ..entry.clone() }
 }

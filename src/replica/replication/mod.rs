@@ -4,6 +4,8 @@
 mod follower;
 mod leader;
 
+pub(super) use follower::{compact, has_room};
+
 use follower::Intake;
 use leader::LogClock;
 
