@@ -72,7 +72,7 @@ fn vote_request(request: &VoteRequest) -> String {
 
 fn vote_reply(reply: &VoteReply) -> String {
     let granted = if reply.granted { "granted" } else { "refused" };
-    let lacks = if reply.lacks { ", whose log lacks something" } else { "" };
+    let lacks = if reply.lacks { " for its log" } else { "" };
     format!("term {}, {granted}{lacks}, voter in term {}", reply.term, reply.voter_term)
 }
 
