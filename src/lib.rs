@@ -14,6 +14,7 @@ pub mod configuration;
 pub mod entry;
 
 pub mod wire;
+pub mod seal;
 pub mod timer_wheel;
 pub mod link;
 

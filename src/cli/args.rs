@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use getopts::{Matches, Options, ParsingStyle};
 
 use super::exit::Failure;
+use crate::daemon::{fastest_cipher, life_secret, read_keys};
 use crate::disk::SegmentSize;
+use crate::seal::{KeyRing, Sealer, SealerConfig};
 use crate::types::{ClusterHash, NODES_MAX, ServerId};
 use crate::wire::CLUSTER_NAME_BYTES_MAX;
 
@@ -18,6 +21,8 @@ pub const DEFAULT_ADDRESS: &str = "127.0.0.1:9717";
 pub const DEFAULT_CLUSTER: &str = "quorate";
 /// Where servers are listed that no flag gives.
 const SERVERS_VARIABLE: &str = "QUORATE_SERVERS";
+/// Where keys are that no flag names.
+const KEY_FILE_VARIABLE: &str = "QUORATE_KEY_FILE";
 /// No length of time on a command line reaches this.
 const SECONDS_MAX: u64 = 1_000_000;
 /// Stands before an operand that begins with a minus, so that it is not taken for a flag.
@@ -150,6 +155,8 @@ pub struct ClientFlags {
     pub servers: Vec<SocketAddr>,
     /// The cluster's name.
     pub cluster: String,
+    /// The keys that seal what is sent; none: it is not sealed.
+    pub keys: Option<Arc<KeyRing>>,
     /// How long one operation may take.
     pub timeout: Duration,
     /// Output is for machines.
@@ -161,6 +168,7 @@ impl ClientFlags {
     pub fn add_to(options: &mut Options) {
         options.optmulti("", "server", "", "ADDR:PORT");
         options.optopt("", "cluster", "", "NAME");
+        options.optopt("", "key-file", "", "FILE");
         options.optopt("", "timeout", "", "SECONDS");
         options.optflag("", "json", "");
     }
@@ -170,15 +178,29 @@ impl ClientFlags {
         Ok(Self {
             servers: resolve_all(&listed_servers(words))?,
             cluster: cluster(words)?,
+            keys: key_file(words).map(|path| read_keys(&path)).transpose()?,
             timeout: words.seconds("timeout", 5.0)?,
             json: words.has("json"),
         })
+    }
+
+    /// What seals one client's frames, if there are keys.
+    pub fn sealer(&self) -> Option<Sealer> {
+        let cluster = self.cluster.clone();
+        let config = SealerConfig { own: ServerId::NONE, cluster, cipher: fastest_cipher() };
+        Some(Sealer::new(config, Arc::clone(self.keys.as_ref()?), life_secret()))
     }
 
     /// The cluster's name in short.
     pub fn cluster_hash(&self) -> ClusterHash {
         ClusterHash::of(&self.cluster)
     }
+}
+
+/// The file with keys, by the flag or the variable.
+pub fn key_file(words: &Words) -> Option<PathBuf> {
+    let variable = || std::env::var_os(KEY_FILE_VARIABLE).filter(|path| !path.is_empty());
+    words.value("key-file").map(PathBuf::from).or_else(|| variable().map(PathBuf::from))
 }
 
 /// The cluster's name. It stands in log lines and in the data directory.

@@ -12,6 +12,7 @@ use super::args::ClientFlags;
 use super::exit::Failure;
 use crate::client::{Client, ClientConfig, Event};
 use crate::daemon::{Clock, Signals, WakeUp, random_u64};
+use crate::seal::Sealer;
 use crate::time::Instant;
 
 /// The largest datagram that may come in.
@@ -43,9 +44,34 @@ pub struct Driver {
 struct Member {
     socket: UdpSocket,
     client: Client,
+    sealer: Option<Box<Sealer>>,
     is_touched: bool,
     /// The deadline that is noted for it.
     deadline: Option<Instant>,
+}
+
+impl Member {
+    fn take_in(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
+        let length = match &mut self.sealer {
+            None => datagram.len(),
+            Some(sealer) => {
+                let opened = sealer.open(now, from, datagram);
+                self.send_handshakes();
+                // What is not a node's answer is ignored: nobody here counts it.
+                let Ok(Some(opened)) = opened else { return };
+                opened.length
+            }
+        };
+        self.client.on_datagram(now, from, &Bytes::copy_from_slice(&datagram[..length]));
+    }
+
+    fn send_handshakes(&mut self) {
+        let Self { socket, sealer, .. } = self;
+        let Some(sealer) = sealer else { return };
+        while let Some((to, datagram)) = sealer.poll_send() {
+            socket.send_to(&datagram, to).ok();
+        }
+    }
 }
 
 impl Driver {
@@ -81,7 +107,9 @@ impl Driver {
         for place in 0..count {
             let client = Client::new(config.clone(), driver.clock.now(), random_u64());
             let socket = driver.open_socket(place, flags.servers[0])?;
-            driver.members.push(Member { socket, client, is_touched: false, deadline: None });
+            let sealer = flags.sealer().map(Box::new);
+            let member = Member { socket, client, sealer, is_touched: false, deadline: None };
+            driver.members.push(member);
         }
         Ok(driver)
     }
@@ -157,10 +185,17 @@ impl Driver {
     }
 
     fn send_all(&mut self, place: usize) {
-        let member = &mut self.members[place];
-        while let Some(to) = member.client.poll_send(&mut self.frame) {
-            // What does not leave is like what is lost: it is sent again.
-            member.socket.send_to(&self.frame, to).ok();
+        let now = self.clock.now();
+        let Self { members, frame, .. } = self;
+        let member = &mut members[place];
+        while let Some(to) = member.client.poll_send(frame) {
+            let sealer = member.sealer.as_mut();
+            let is_ready = sealer.is_none_or(|sealer| sealer.seal(now, to, frame));
+            member.send_handshakes();
+            if is_ready {
+                // What does not leave is like what is lost: it is sent again.
+                member.socket.send_to(frame, to).ok();
+            }
         }
     }
 
@@ -197,8 +232,7 @@ impl Driver {
         loop {
             match member.socket.recv_from(&mut self.buffer) {
                 Ok((length, from)) => {
-                    let datagram = Bytes::copy_from_slice(&self.buffer[..length]);
-                    member.client.on_datagram(self.clock.now(), from, &datagram);
+                    member.take_in(self.clock.now(), from, &mut self.buffer[..length]);
                 }
                 // A port that nobody listens on is told of here; others may answer.
                 Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}

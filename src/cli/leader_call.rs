@@ -1,12 +1,13 @@
 //! One question that only the leader answers, asked until it does.
 
 use std::io::ErrorKind;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::args::ClientFlags;
+use super::client_socket::ClientSocket;
 use super::exit::Failure;
 use super::survey;
 use crate::daemon::random_u64;
@@ -25,11 +26,10 @@ const REDIRECTS_MAX: u32 = 2;
 
 /// Asks the leader for the change, until it is committed or refused.
 pub fn change_members(flags: &ClientFlags, change: MemberChange) -> Result<MemberReply, Failure> {
-    let any = if flags.servers[0].is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let denied = |error| Failure::system("a socket", &error);
-    let socket = UdpSocket::bind(any).map_err(denied)?;
+    let socket = ClientSocket::open(flags).map_err(denied)?;
     let request = MemberRequest { nonce: random_u64(), change };
-    let call = Call { flags, socket, request, give_up_at: Instant::now() + flags.timeout };
+    let mut call = Call { flags, socket, request, give_up_at: Instant::now() + flags.timeout };
     match call.run().map_err(denied)? {
         Some(reply) => Ok(reply),
         None => Err(Failure::no_answer(format!(
@@ -42,7 +42,7 @@ pub fn change_members(flags: &ClientFlags, change: MemberChange) -> Result<Membe
 
 struct Call<'a> {
     flags: &'a ClientFlags,
-    socket: UdpSocket,
+    socket: ClientSocket,
     request: MemberRequest,
     give_up_at: Instant,
 }
@@ -57,7 +57,7 @@ enum Heard {
 impl Call<'_> {
     /// The leader's answer, or none in time. A change that is pending is waited for: the
     /// leader makes some by itself, which are over at once.
-    fn run(&self) -> std::io::Result<Option<MemberReply>> {
+    fn run(&mut self) -> std::io::Result<Option<MemberReply>> {
         let mut others = self.flags.servers.iter().cycle().copied();
         let mut asked = self.flags.servers[0];
         let (mut redirects, mut pending) = (0, None);
@@ -86,7 +86,7 @@ impl Call<'_> {
         Ok(pending)
     }
 
-    fn send_to(&self, asked: SocketAddr) {
+    fn send_to(&mut self, asked: SocketAddr) {
         let header = Header {
             cluster: self.flags.cluster_hash(),
             genesis: GenesisHash::default(),
@@ -102,21 +102,19 @@ impl Call<'_> {
         let mut frame = Vec::new();
         wire::encode(&header, &Message::MemberRequest(self.request), &mut frame);
         // What does not leave is like what is lost: another node is asked.
-        self.socket.send_to(&frame, asked).ok();
+        self.socket.send(frame, asked);
     }
 
-    fn hear_from(&self, asked: SocketAddr) -> std::io::Result<Heard> {
+    fn hear_from(&mut self, asked: SocketAddr) -> std::io::Result<Heard> {
         let until = self.give_up_at.min(Instant::now() + PATIENCE);
-        let mut buffer = vec![0; 65_536];
         loop {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Ok(Heard::Nothing);
             }
-            self.socket.set_read_timeout(Some(left))?;
-            match self.socket.recv_from(&mut buffer) {
-                Ok((length, from)) if from == asked => {
-                    let datagram = Bytes::copy_from_slice(&buffer[..length]);
+            match self.socket.receive(left) {
+                Ok(Some((from, frame))) if from == asked => {
+                    let datagram = Bytes::copy_from_slice(frame);
                     if let Some(heard) = self.read(&datagram) {
                         return Ok(heard);
                     }

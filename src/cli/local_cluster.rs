@@ -8,13 +8,15 @@ use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::args::{ClientFlags, DEFAULT_CLUSTER};
 use super::exit::{Exit, Failure};
 use super::patience::Patience;
-use super::survey;
-use crate::daemon::random_u64;
+use super::{keygen, survey};
+use crate::daemon::{random_u64, read_keys};
+use crate::seal::KeyRing;
 use crate::types::ServerId;
 
 /// How many nodes there are.
@@ -31,6 +33,7 @@ const OPERATION_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Cluster {
     directory: PathBuf,
+    keys: Arc<KeyRing>,
     /// In the order of their ids, from 1.
     nodes: Vec<Node>,
     kept: bool,
@@ -62,7 +65,10 @@ impl Cluster {
             .mode(0o700)
             .create(&directory)
             .map_err(|error| Failure::file("make", &directory.display().to_string(), &error))?;
-        Ok(Self { directory, nodes: Vec::new(), kept: false })
+        let key_file = directory.join("key");
+        keygen::write_node_key(&key_file)?;
+        let keys = read_keys(&key_file)?;
+        Ok(Self { directory, keys, nodes: Vec::new(), kept: false })
     }
 
     /// Starts all nodes, blank, and waits until each answers.
@@ -140,7 +146,8 @@ impl Cluster {
 
     fn arguments(&self, id: ServerId) -> Vec<String> {
         let data_dir = self.directory.join(format!("node-{id}")).display().to_string();
-        let mut arguments = vec!["run".into(), "--insecure-no-key".into()];
+        let key_file = self.directory.join("key").display().to_string();
+        let mut arguments = vec!["run".into(), "--key-file".into(), key_file];
         arguments.extend(["--id".into(), id.to_string()]);
         arguments.extend(["--data-dir".into(), data_dir]);
         arguments.extend(["--listen".into(), self.node(id).listen.to_string()]);
@@ -199,6 +206,7 @@ impl Cluster {
         ClientFlags {
             servers: self.nodes.iter().map(|node| node.address).collect(),
             cluster: DEFAULT_CLUSTER.to_owned(),
+            keys: Some(Arc::clone(&self.keys)),
             timeout: OPERATION_MAX,
             json: false,
         }

@@ -5,11 +5,13 @@ mod asking;
 mod backup;
 mod bench;
 mod check_history;
+mod client_socket;
 mod demo;
 mod driver;
 mod escape;
 mod exit;
 mod inspect;
+mod keygen;
 mod leader_call;
 mod load;
 mod local_cluster;
@@ -68,6 +70,12 @@ const COMMANDS: &[Command] = &[
         summary: "make a cluster of what a survivor has",
         help: rescue::HELP,
         run: rescue::run,
+    },
+    Command {
+        name: "keygen",
+        summary: "make a key for nodes, or for a client",
+        help: keygen::HELP,
+        run: keygen::run,
     },
     Command { name: "bench", summary: "measure under load", help: bench::HELP, run: bench::run },
     Command {
@@ -184,7 +192,8 @@ fn help() -> String {
          \n\
          quorate COMMAND --help says more. Flags of all commands that ask a cluster:\n\
          --server ADDR:PORT (repeatable, or QUORATE_SERVERS=A,B) [127.0.0.1:9717],\n\
-         --cluster NAME [quorate], --timeout SECONDS [5], --json.\n\
+         --cluster NAME [quorate], --key-file FILE (or QUORATE_KEY_FILE),\n\
+         --timeout SECONDS [5], --json.\n\
          Exit codes: 0 done, 1 negative answer, 2 wrong command line, 3 no answer or\n\
          outcome unknown, 4 refused, 5 disk error. Example: quorate put motd Hello\n",
         commands.join("\n")

@@ -1,5 +1,6 @@
 //! `quorate run`: a node in the foreground.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use getopts::Options;
@@ -15,7 +16,7 @@ use crate::types::ServerId;
 pub const HELP: &str = "\
 Runs one node of a cluster in the foreground.
 
-Usage: quorate run --id N --data-dir DIR [flags] --insecure-no-key
+Usage: quorate run --id N --data-dir DIR [flags] --key-file FILE
 
   --id N                this node's number, from 1
   --data-dir DIR        where it keeps its data; made when missing
@@ -29,6 +30,7 @@ Usage: quorate run --id N --data-dir DIR [flags] --insecure-no-key
   --disk-stall SECONDS  a leader whose disk stalls for longer hands over [1]
   --redundancy-max N    how often a frame is sent where loss is measured [3]
   --election-timeout S, --heartbeat S  seconds [what is measured calls for]
+  --key-file FILE       the keys that seal all frames, or QUORATE_KEY_FILE
   --insecure-no-key     frames are not sealed: who reaches the port may speak
 
 The same line serves every start. A cluster is born when all its nodes have met.
@@ -36,7 +38,7 @@ SIGINT and SIGTERM end a node; a leader hands over first. Exit codes: 0 by a
 signal, 2 wrong line, 4 the directory is another's or in use, 5 a disk error.
 
 Example: quorate run --id 1 --data-dir data --listen 10.0.0.1:9717 \\
-  --peer 2=10.0.0.2:9717 --peer 3=10.0.0.3:9717 --insecure-no-key
+  --peer 2=10.0.0.2:9717 --peer 3=10.0.0.3:9717 --key-file key
 ";
 
 /// How much a directory may take by default, in bytes.
@@ -60,11 +62,7 @@ pub fn run(args: &[String]) -> Outcome {
 fn parse(args: &[String]) -> Result<RunConfig, Failure> {
     let words = args::parse(options(), args)?;
     let [] = words.expect_operands([])?;
-    if !words.has("insecure-no-key") {
-        return Err(Failure::usage(
-            "run cannot seal frames yet; say --insecure-no-key if you trust the network",
-        ));
-    }
+    let key_file = key_file(&words)?;
     let id = args::own_id(&words)?;
     let data_dir = args::data_dir(&words)?;
     let listen = words.value("listen").unwrap_or_else(|| DEFAULT_ADDRESS.into());
@@ -83,6 +81,7 @@ fn parse(args: &[String]) -> Result<RunConfig, Failure> {
         listen,
         peers,
         cluster,
+        key_file,
         segment_size,
         disk_max,
         snapshot_bytes,
@@ -108,8 +107,23 @@ fn options() -> Options {
     options.optopt("", "redundancy-max", "", "");
     options.optopt("", "election-timeout", "", "");
     options.optopt("", "heartbeat", "", "");
+    options.optopt("", "key-file", "", "");
     options.optflag("", "insecure-no-key", "");
     options
+}
+
+fn key_file(words: &Words) -> Result<Option<PathBuf>, Failure> {
+    let is_insecure = words.has("insecure-no-key");
+    match (args::key_file(words), is_insecure) {
+        (Some(_), true) if words.has("key-file") => Err(Failure::usage(
+            "both a key file and --insecure-no-key are given: either frames are sealed or not",
+        )),
+        (None, false) => Err(Failure::usage(
+            "no key is given; `quorate keygen FILE` makes one, for --key-file FILE; or say \
+             --insecure-no-key if you trust all who reach the port",
+        )),
+        (key_file, _) => Ok(key_file.filter(|_| !is_insecure)),
+    }
 }
 
 fn scrub_rate(words: &Words) -> Result<u64, Failure> {
@@ -171,6 +185,7 @@ mod tests {
             listen: "127.0.0.1:9717".into(),
             peers: Vec::new(),
             cluster: "quorate".into(),
+            key_file: None,
             segment_size: None,
             disk_max: DISK_MAX,
             snapshot_bytes: SNAPSHOT_BYTES,
@@ -202,6 +217,7 @@ mod tests {
         let rest = "--data-dir d --insecure-no-key";
         let cases = [
             ("--id 1 --data-dir d".to_owned(), "--insecure-no-key"),
+            (format!("--id 1 --key-file k {rest}"), "both a key file and"),
             ("--id 1 --insecure-no-key".to_owned(), "--data-dir is missing"),
             (rest.to_owned(), "--id is missing"),
             (format!("--id 0 {rest}"), "--id 0: a node's number"),

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::args::ClientFlags;
+use super::client_socket::ClientSocket;
 use crate::daemon::random_u64;
 use crate::types::{DirectoryId, Incarnation, LifeId, LossShare, PacketNumber, ServerId};
 use crate::wire::{self, GenesisHash, Header, Message, NodeStatus, Role, StatusRequest};
@@ -39,18 +40,20 @@ pub fn take(flags: &ClientFlags) -> Survey {
     for server in &flags.servers {
         survey.nodes.entry(*server).or_default();
     }
-    let any = if flags.servers[0].is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-    if let Ok(socket) = UdpSocket::bind(any) {
-        ask_around(&mut survey, &socket, flags).ok();
+    if let Ok(mut socket) = ClientSocket::open(flags) {
+        ask_around(&mut survey, &mut socket, flags).ok();
     }
     survey
 }
 
-fn ask_around(survey: &mut Survey, socket: &UdpSocket, flags: &ClientFlags) -> std::io::Result<()> {
+fn ask_around(
+    survey: &mut Survey,
+    socket: &mut ClientSocket,
+    flags: &ClientFlags,
+) -> std::io::Result<()> {
     let nonce = random_u64();
     let started = Instant::now();
     let mut next_round = started;
-    let mut buffer = vec![0; 65_536];
     while survey.nodes.values().any(|node| node.status.is_none()) {
         let now = Instant::now();
         if now >= started + PATIENCE {
@@ -61,10 +64,10 @@ fn ask_around(survey: &mut Survey, socket: &UdpSocket, flags: &ClientFlags) -> s
             next_round = now + INTERVAL;
         }
         let wait = next_round.saturating_duration_since(Instant::now());
-        socket.set_read_timeout(Some(wait.max(Duration::from_millis(1))))?;
-        match socket.recv_from(&mut buffer) {
-            Ok((length, from)) => {
-                let datagram = Bytes::copy_from_slice(&buffer[..length]);
+        match socket.receive(wait) {
+            Ok(None) => {}
+            Ok(Some((from, frame))) => {
+                let datagram = Bytes::copy_from_slice(frame);
                 if survey.take_in(from, &datagram, flags, nonce) {
                     next_round = Instant::now();
                 }
@@ -83,7 +86,7 @@ fn ask_around(survey: &mut Survey, socket: &UdpSocket, flags: &ClientFlags) -> s
     Ok(())
 }
 
-fn ask_silent(survey: &Survey, socket: &UdpSocket, flags: &ClientFlags, nonce: u64) {
+fn ask_silent(survey: &Survey, socket: &mut ClientSocket, flags: &ClientFlags, nonce: u64) {
     let header = Header {
         cluster: flags.cluster_hash(),
         genesis: GenesisHash::default(),
@@ -101,7 +104,7 @@ fn ask_silent(survey: &Survey, socket: &UdpSocket, flags: &ClientFlags, nonce: u
     for (address, node) in &survey.nodes {
         if node.status.is_none() {
             // A node that cannot be reached is shown as silent.
-            socket.send_to(&frame, address).ok();
+            socket.send(frame.clone(), *address);
         }
     }
 }

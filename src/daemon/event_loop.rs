@@ -16,11 +16,13 @@ use super::journal_thread::JournalThread;
 use super::notices::Notices;
 use super::random_u64;
 use super::scrubber::{ScrubLedger, Scrubber};
+use super::sealed_port::{Arrival, SealedPort};
 use super::signals::Signals;
 use super::turn_watch::TurnWatch;
 use super::udp_port::UdpPort;
-use crate::disk::Damage;
+use crate::disk::{Damage, GenesisState};
 use crate::replica::{Batch, NodeConfig, ReplicaNode};
+use crate::seal::Sealer;
 use crate::time::Instant;
 use crate::types::LogIndex;
 
@@ -43,7 +45,7 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(3);
 pub struct EventLoop {
     poll: Poll,
     events: Events,
-    port: UdpPort,
+    port: SealedPort,
     wake_up: WakeUp,
     signals: Signals,
     journal: JournalThread,
@@ -65,7 +67,7 @@ pub struct EventLoop {
 #[derive(Debug)]
 pub struct Ground {
     poll: Poll,
-    port: UdpPort,
+    port: SealedPort,
     wake_up: WakeUp,
     signals: Signals,
     waker: Arc<Waker>,
@@ -76,11 +78,12 @@ impl Ground {
     ///
     /// # Errors
     /// A usage error when the address is in use or not one of this machine.
-    pub fn prepare(listen: SocketAddr) -> Result<Self, RunError> {
+    pub fn prepare(listen: SocketAddr, sealer: Option<Sealer>) -> Result<Self, RunError> {
         let denied = |error| RunError::system("what an event loop needs", &error);
         let poll = Poll::new().map_err(denied)?;
         let port = UdpPort::bind(listen, poll.registry(), SOCKET)
             .map_err(|error| cannot_listen(listen, &error))?;
+        let port = SealedPort::new(port, sealer);
         let wake_up = WakeUp::register(poll.registry(), WAKE_UP).map_err(denied)?;
         let signals = Signals::register(poll.registry(), SIGNAL).map_err(denied)?;
         let waker = Arc::new(Waker::new(poll.registry(), SYNCED).map_err(denied)?);
@@ -181,8 +184,14 @@ impl EventLoop {
     fn receive_burst(&mut self, now: Instant) {
         let mut taken = 0;
         while taken < BURST_MIN || self.clock.now().since(now) < BURST_MAX {
-            let Some((source, datagram)) = self.port.receive() else { return };
-            self.node.on_datagram(now, source, &datagram);
+            match self.port.receive(now) {
+                None => return,
+                Some(Arrival::Frame(source, key, frame)) => {
+                    self.node.on_opened(now, source, key, &frame);
+                }
+                Some(Arrival::Dropped(cause)) => self.node.on_dropped(cause),
+                Some(Arrival::Handshake) => {}
+            }
             taken += 1;
         }
     }
@@ -191,7 +200,7 @@ impl EventLoop {
     fn finish_turn(&mut self, now: Instant) -> Result<(), RunError> {
         loop {
             self.node.end_turn(now);
-            self.send_all();
+            self.send_all(now);
             if self.tend_snapshots(now)? {
                 continue;
             }
@@ -242,9 +251,12 @@ impl EventLoop {
         }
     }
 
-    fn send_all(&mut self) {
+    fn send_all(&mut self, now: Instant) {
+        if let GenesisState::Complete(configuration) = &self.node.state().genesis {
+            self.port.set_genesis(configuration.genesis);
+        }
         while let Some(to) = self.node.poll_send(&mut self.frame) {
-            self.port.send(to, &self.frame);
+            self.port.send(now, to, &mut self.frame);
         }
     }
 
@@ -281,7 +293,7 @@ impl EventLoop {
             (None, 1) => {
                 self.node.hand_over(now);
                 self.node.end_turn(now);
-                self.send_all();
+                self.send_all(now);
                 now + LEAVE_WITHIN
             }
             (Some(leave_by), 0) => leave_by,

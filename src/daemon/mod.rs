@@ -9,6 +9,8 @@ mod event_loop;
 mod clock;
 mod turn_watch;
 mod udp_port;
+mod key_file;
+mod sealed_port;
 mod signals;
 mod data_dir;
 mod file_directory;
@@ -28,9 +30,11 @@ pub use clock::{Clock, WakeUp};
 pub use error::RunError;
 pub use founding::{Founder, rescue, restore};
 pub use inspect::{Inspection, inspect};
+pub use key_file::{fastest_cipher, life_secret, random_secret, read_keys, write_secret};
 pub use signals::Signals;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use data_dir::DataDir;
@@ -41,6 +45,7 @@ use notices::Notices;
 use crate::disk::SegmentSize;
 use crate::link::Pinned;
 use crate::replica::NodeConfig;
+use crate::seal::{KeyRing, Sealer, SealerConfig};
 use crate::types::ServerId;
 
 /// What the command line says of a node.
@@ -56,6 +61,8 @@ pub struct RunConfig {
     pub peers: Vec<(ServerId, String)>,
     /// The cluster's name.
     pub cluster: String,
+    /// The file with the keys that seal the frames; none: they are not sealed.
+    pub key_file: Option<PathBuf>,
     /// How long the journal's segments are to be, if the directory is made now.
     pub segment_size: Option<SegmentSize>,
     /// The most bytes that the directory may take.
@@ -81,7 +88,6 @@ pub fn run(config: RunConfig) -> Result<(), RunError> {
     let standard_error = StandardError::start(std::io::stderr())
         .map_err(|error| RunError::system("a thread", &error))?;
     standard_error.log_here();
-    log::warn!("frames are not sealed (--insecure-no-key): whoever reaches the port may speak");
     let ended = run_node(config, standard_error.clone());
     standard_error.flush_briefly();
     ended
@@ -89,7 +95,13 @@ pub fn run(config: RunConfig) -> Result<(), RunError> {
 
 fn run_node(config: RunConfig, standard_error: StandardError) -> Result<(), RunError> {
     let RunConfig { id, data_dir, listen, peers, cluster, .. } = config;
-    let ground = Ground::prepare(peer_list::resolve_listen(&listen)?)?;
+    let keys = config.key_file.as_deref().map(node_keys).transpose()?;
+    let sealer = keys.map(|keys| {
+        let config = SealerConfig { own: id, cluster: cluster.clone(), cipher: fastest_cipher() };
+        Sealer::new(config, keys, life_secret())
+    });
+    let sealed = sealer.is_some();
+    let ground = Ground::prepare(peer_list::resolve_listen(&listen)?, sealer)?;
     let listen = ground.local_address()?;
     let nodes = peer_list::resolve_peers(id, listen, &peers)?;
     let directory = DataDir::open(&data_dir, id, &cluster, config.segment_size, config.disk_max)?;
@@ -97,11 +109,21 @@ fn run_node(config: RunConfig, standard_error: StandardError) -> Result<(), RunE
         peer_list::check_members(&nodes, &configuration)?;
     }
     let name = format!("node {id} of cluster {cluster}");
-    let notices = Notices::new(standard_error, name, listen);
+    let notices = Notices::new(standard_error, name, listen, sealed);
     let RunConfig { disk_stall, snapshot_bytes, scrub_rate, redundancy_max, pinned, .. } = config;
     let told = NodeConfig::new(nodes);
-    let config = NodeConfig { pinned, disk_stall, snapshot_bytes, redundancy_max, ..told };
+    let config = NodeConfig { pinned, disk_stall, snapshot_bytes, redundancy_max, sealed, ..told };
     EventLoop::new(ground, directory, &config, scrub_rate, notices)?.run()
+}
+
+/// The keys that a node needs.
+fn node_keys(path: &Path) -> Result<Arc<KeyRing>, RunError> {
+    let keys = read_keys(path)?;
+    if keys.is_for_nodes() {
+        return Ok(keys);
+    }
+    let shown = path.display();
+    Err(RunError::usage(format!("--key-file {shown}: it holds no key of nodes, only of clients")))
 }
 
 /// Random bits of the system.

@@ -8,6 +8,8 @@ use crate::time::Instant;
 use crate::types::{ServerId, Term};
 
 const REPEAT_AFTER: Duration = Duration::from_secs(10);
+/// How often it is said that frames are not sealed, where others than this machine hear them.
+const WARN_AFTER: Duration = Duration::from_secs(60);
 
 /// The node's standing, as last said.
 #[derive(Debug)]
@@ -17,6 +19,9 @@ pub struct Notices {
     name: String,
     address: SocketAddr,
     standing: Standing,
+    /// Frames are not sealed; that was last said at this time.
+    warned: Option<Instant>,
+    sealed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,9 +33,10 @@ enum Standing {
 }
 
 impl Notices {
-    /// Nothing was said yet about the node called `name` that is reached at `address`.
-    pub fn new(to: StandardError, name: String, address: SocketAddr) -> Self {
-        Self { to, name, address, standing: Standing::Starting }
+    /// Nothing was said yet about the node called `name` that is reached at `address`, and
+    /// whose frames are sealed or not.
+    pub fn new(to: StandardError, name: String, address: SocketAddr, sealed: bool) -> Self {
+        Self { to, name, address, standing: Standing::Starting, warned: None, sealed }
     }
 
     /// Says what has changed, and what has not for too long.
@@ -41,7 +47,8 @@ impl Notices {
         leader: Option<ServerId>,
         term: Term,
     ) {
-        let Self { to, name, address, standing } = self;
+        self.warn(now);
+        let Self { to, name, address, standing, .. } = self;
         match (*standing, waiting_for) {
             (Standing::Ready, None) => {}
             (Standing::Waiting(said), Some(_)) if now.since(said) < REPEAT_AFTER => {}
@@ -59,12 +66,30 @@ impl Notices {
         }
     }
 
+    fn warn(&mut self, now: Instant) {
+        if self.sealed || self.next_warning().is_some_and(|due| now < due) {
+            return;
+        }
+        if self.warned.is_none() || !self.address.ip().is_loopback() {
+            log::warn!(
+                "frames are not sealed (--insecure-no-key): whoever reaches the port may speak"
+            );
+        }
+        self.warned = Some(now);
+    }
+
+    fn next_warning(&self) -> Option<Instant> {
+        self.warned.map(|said| said + WARN_AFTER)
+    }
+
     /// When [`Self::update`] must be called again, at the latest.
     pub fn next_deadline(&self) -> Option<Instant> {
-        match self.standing {
+        let repeat = match self.standing {
             Standing::Waiting(said) => Some(said + REPEAT_AFTER),
             Standing::Starting | Standing::Ready => None,
-        }
+        };
+        let warn = self.next_warning().filter(|_| !self.address.ip().is_loopback());
+        [repeat, warn].into_iter().flatten().min()
     }
 }
 
@@ -79,7 +104,7 @@ mod tests {
         let (mut reader, writer) = UnixStream::pair().unwrap();
         let to = StandardError::start(writer).unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], 9717));
-        let mut notices = Notices::new(to, "node 1".into(), address);
+        let mut notices = Notices::new(to, "node 1".into(), address, true);
         let seconds = |seconds: u64| Instant(seconds * 1_000_000);
         let mut update = |at, waiting_for| {
             notices.update(seconds(at), waiting_for, Some(ServerId(2)), Term(3));

@@ -3,7 +3,6 @@
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 
-use bytes::Bytes;
 use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
 use rustix::net::sockopt;
@@ -64,13 +63,10 @@ impl UdpPort {
         self.readable
     }
 
-    /// The next datagram, if there is one.
-    ///
-    /// Its memory is its own, and just as long: an entry that stays in the log must not
-    /// hold on to a whole buffer of frames that are long gone.
-    pub fn receive(&mut self) -> Option<(SocketAddr, Bytes)> {
+    /// The next datagram, if there is one. It lies here until the next one is received.
+    pub fn receive(&mut self) -> Option<(SocketAddr, &mut [u8])> {
         match self.socket.recv_from(&mut self.scratch[..]) {
-            Ok((length, source)) => Some((source, Bytes::copy_from_slice(&self.scratch[..length]))),
+            Ok((length, source)) => Some((source, &mut self.scratch[..length])),
             Err(error) => {
                 // Any other error was that of an earlier send, and is told only once.
                 self.readable = error.kind() != ErrorKind::WouldBlock;
@@ -135,7 +131,7 @@ mod tests {
         here.set_readable();
 
         let (source, first) = here.receive().unwrap();
-        assert_eq!((source, first.as_ref()), (there.local_address().unwrap(), b"one".as_slice()));
+        assert_eq!((source, &*first), (there.local_address().unwrap(), b"one".as_slice()));
         assert!(here.is_readable());
         assert_eq!(here.receive().unwrap().1.len(), DATAGRAM_BYTES_MAX);
         assert!(here.receive().unwrap().1.is_empty());

@@ -42,6 +42,8 @@ pub struct NodeConfig {
     /// How often a frame is sent at most where loss was measured, before anything is known of
     /// its own.
     pub redundancy_max: u8,
+    /// Whether frames are sealed on their way. The node only tells it.
+    pub sealed: bool,
 }
 
 /// A node of the list.
@@ -64,6 +66,7 @@ impl NodeConfig {
             session_limit: SESSION_LIMIT,
             kept_entries: KEPT_ENTRIES,
             redundancy_max: REDUNDANCY_MAX,
+            sealed: false,
         }
     }
 }

@@ -100,6 +100,8 @@ pub enum Destination {
 pub struct ClientPath {
     /// Where it asked from.
     pub address: SocketAddr,
+    /// The key that it sealed that with; zero: with none.
+    pub key: u16,
     /// The number of the frame that it asked by; the answer echoes it.
     pub packet: PacketNumber,
     /// When that arrived.

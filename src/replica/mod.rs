@@ -117,6 +117,7 @@ pub struct ReplicaNode {
     /// The last heartbeat was due long before it was sent.
     overslept: bool,
     kept_entries: u64,
+    sealed: bool,
     started_at: Instant,
     scrub: ScrubStatus,
     longest_turn: TurnTimes,
@@ -154,6 +155,7 @@ impl ReplicaNode {
             news: News::default(),
             effects,
             overslept: false,
+            sealed: config.sealed,
             kept_entries: config.kept_entries,
             started_at: now,
             scrub: ScrubStatus::default(),

@@ -20,6 +20,8 @@ pub struct Peer {
     pub directory_since: Instant,
     /// Directories that it was heard with before, each with its highest incarnation.
     pub retired: BTreeMap<DirectoryId, Incarnation>,
+    /// The key that its newest frame was sealed with; zero: with none.
+    pub key: u16,
     /// The way to it.
     pub link: Link,
     /// How long it may be silent, and how often it is spoken to.
@@ -50,6 +52,7 @@ impl Peer {
             life: None,
             directory_since: now,
             retired: BTreeMap::new(),
+            key: 0,
             link: Link::new(first_packet),
             timing,
             led_in: Term(0),

@@ -25,20 +25,30 @@ pub(super) const TERM_MAX: Term = Term(1 << 60);
 impl ReplicaNode {
     /// Takes in one datagram.
     pub fn on_datagram(&mut self, now: Instant, source: SocketAddr, datagram: &Bytes) {
+        self.on_opened(now, source, 0, datagram);
+    }
+
+    /// Takes in a frame that was sealed with the key; zero: with none.
+    pub fn on_opened(&mut self, now: Instant, source: SocketAddr, key: u16, frame: &Bytes) {
         self.effects.now = now;
-        if let Err(cause) = self.take_in(source, datagram) {
+        if let Err(cause) = self.take_in(source, key, frame) {
             self.state.count_drop(cause);
         }
     }
 
-    fn take_in(&mut self, source: SocketAddr, datagram: &Bytes) -> Result<(), DropCause> {
+    /// A datagram was dropped before it came here.
+    pub fn on_dropped(&mut self, cause: DropCause) {
+        self.state.count_drop(cause);
+    }
+
+    fn take_in(&mut self, source: SocketAddr, key: u16, datagram: &Bytes) -> Result<(), DropCause> {
         let Frame { header, message } = wire::decode(datagram)?;
         check_addressing(&header, &self.state)?;
         if header.sender == ServerId::NONE {
             let heard_at = self.effects.now;
             self.callers.hear(source, &header, heard_at);
             let Header { packet, loss, .. } = header;
-            let client = ClientPath { address: source, packet, heard_at, loss };
+            let client = ClientPath { address: source, key, packet, heard_at, loss };
             return self.on_client_message(client, message);
         }
         let admitted = admit(&header, source, &message, &mut self.state, self.effects.now);
@@ -50,6 +60,9 @@ impl ReplicaNode {
         }
         match admitted {
             Ok(sender) => {
+                if let Some(peer) = self.state.peers.get_mut(&sender.id) {
+                    peer.key = key;
+                }
                 self.meet(sender, &message);
                 self.on_peer_message(sender, message)
             }

@@ -1,5 +1,7 @@
 //! What a node says of itself.
 
+use std::time::Duration;
+
 use super::ReplicaNode;
 use super::peer::Peer;
 use super::state::ReplicaState;
@@ -25,6 +27,7 @@ impl ReplicaNode {
             incarnation: state.incarnation,
             role: state.role,
             voter: state.is_voter(),
+            sealed: self.sealed,
             term: state.term,
             leader_id: state.leader_id,
             last_index: state.log.last_index(),
@@ -105,6 +108,10 @@ fn damage(state: &ReplicaState) -> Option<String> {
     ))
 }
 
+fn millis(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
+}
+
 fn peer_status(id: ServerId, peer: &Peer, state: &ReplicaState, now: Instant) -> PeerStatus {
     let round_trip = peer.link.round_trip().smoothed();
     let leads = state.role == Role::Leader;
@@ -113,7 +120,8 @@ fn peer_status(id: ServerId, peer: &Peer, state: &ReplicaState, now: Instant) ->
         address: peer.address,
         voter: state.is_voting_peer(id),
         listed: state.configuration().lists(id),
-        heard_age: peer.heard_at.map(|at| micros(now.since(at))),
+        key: peer.key,
+        heard_age: peer.heard_at.map(|at| millis(now.since(at))),
         round_trip: round_trip.map(|time| u32::try_from(time.as_micros()).unwrap_or(u32::MAX)),
         matched: if leads { peer.progress.matched } else { LogIndex(0) },
         durable: if leads { peer.progress.durable } else { LogIndex(0) },

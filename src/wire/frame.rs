@@ -21,6 +21,8 @@ const VERSION: u8 = 1;
 const NOT_SEALED: u16 = 0;
 /// The age that stands for "nothing was heard".
 const NOTHING_HEARD: u32 = u32::MAX;
+const SENDER_AT: usize = 12;
+const KEY_AT: usize = 52;
 const LENGTH_AT: usize = 54;
 const CHECKSUM_AT: usize = 56;
 /// The optional field that tells of a loss.
@@ -80,6 +82,89 @@ pub struct Frame {
     pub message: Message,
 }
 
+/// What every datagram begins with, sealed or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// What kind of message or datagram it is.
+    pub kind: u8,
+    /// The cluster's name, in short.
+    pub cluster: ClusterHash,
+}
+
+impl Envelope {
+    /// Appends its bytes.
+    pub fn put(self, out: &mut Vec<u8>) {
+        out.put_u16_le(MAGIC);
+        out.put_u8(VERSION);
+        out.put_u8(self.kind);
+        out.put_u32_le(self.cluster.0);
+    }
+
+    /// That of the datagram.
+    ///
+    /// # Errors
+    /// The cause for which it must be dropped.
+    pub fn take(datagram: &[u8]) -> Result<Self, DropCause> {
+        let [magic_low, magic_high, version, kind, a, b, c, d, ..] = *datagram else {
+            return Err(DropCause::Length);
+        };
+        if u16::from_le_bytes([magic_low, magic_high]) != MAGIC {
+            return Err(DropCause::Magic);
+        }
+        if version != VERSION {
+            return Err(DropCause::Version);
+        }
+        Ok(Self { kind, cluster: ClusterHash(u32::from_le_bytes([a, b, c, d])) })
+    }
+}
+
+/// What stands in the header of a sealed frame, and of no other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SealedHeader {
+    /// The key that it is sealed with; zero: it is not.
+    pub key: u16,
+    /// The session of that key, where a plain frame has its checksum.
+    pub session: u32,
+}
+
+impl SealedHeader {
+    /// Writes it into the header of a frame, behind which `length` bytes will follow.
+    pub fn write(self, frame: &mut [u8], length: usize) {
+        let length = u16::try_from(length).unwrap_or(u16::MAX);
+        frame[KEY_AT..LENGTH_AT].copy_from_slice(&self.key.to_le_bytes());
+        frame[LENGTH_AT..CHECKSUM_AT].copy_from_slice(&length.to_le_bytes());
+        frame[CHECKSUM_AT..HEADER_BYTES].copy_from_slice(&self.session.to_le_bytes());
+    }
+
+    /// That of a sealed frame's datagram, and who it says has sent it.
+    ///
+    /// # Errors
+    /// The cause for which it must be dropped.
+    pub fn take(datagram: &[u8]) -> Result<(Self, ServerId), DropCause> {
+        let header: &[u8; HEADER_BYTES] = datagram.first_chunk().ok_or(DropCause::Length)?;
+        Envelope::take(header)?;
+        let short = |at: usize| u16::from_le_bytes([header[at], header[at + 1]]);
+        if usize::from(short(LENGTH_AT)) != datagram.len() - HEADER_BYTES {
+            return Err(DropCause::Length);
+        }
+        let [.., a, b, c, d] = *header;
+        let sealed = Self { key: short(KEY_AT), session: u32::from_le_bytes([a, b, c, d]) };
+        Ok((sealed, ServerId(short(SENDER_AT))))
+    }
+
+    /// Makes an opened frame a plain one again.
+    pub fn remove(frame: &mut [u8]) {
+        frame[KEY_AT..LENGTH_AT].copy_from_slice(&NOT_SEALED.to_le_bytes());
+        seal(frame);
+    }
+}
+
+/// Whom the frame is for; none: a client, or whichever node receives it.
+pub fn destination(frame: &[u8]) -> ServerId {
+    let field = frame.get(SENDER_AT + 2..SENDER_AT + 4).and_then(|bytes| bytes.try_into().ok());
+    field.map_or(ServerId::NONE, |bytes| ServerId(u16::from_le_bytes(bytes)))
+}
+
 /// Writes the frame's bytes to `out`, which is cleared first.
 pub fn encode(header: &Header, message: &Message, out: &mut Vec<u8>) {
     out.clear();
@@ -129,24 +214,16 @@ pub fn decode(datagram: &Bytes) -> Result<Frame, DropCause> {
 
 /// Checks what can be checked without knowing the message. Returns the kind's byte.
 fn check_envelope(datagram: &[u8]) -> Result<u8, DropCause> {
-    let [magic_low, magic_high, version, kind, ..] = *datagram else {
-        return Err(DropCause::Length);
-    };
     if datagram.len() < HEADER_BYTES {
         return Err(DropCause::Length);
     }
-    if u16::from_le_bytes([magic_low, magic_high]) != MAGIC {
-        return Err(DropCause::Magic);
-    }
-    if version != VERSION {
-        return Err(DropCause::Version);
-    }
+    let Envelope { kind, .. } = Envelope::take(datagram)?;
     let length = u16::from_le_bytes([datagram[LENGTH_AT], datagram[LENGTH_AT + 1]]);
     if usize::from(length) != datagram.len() - HEADER_BYTES {
         return Err(DropCause::Length);
     }
     // A sealed frame has no checksum that could be right, so its key is looked at first.
-    if datagram[LENGTH_AT - 2..LENGTH_AT] != NOT_SEALED.to_le_bytes() {
+    if datagram[KEY_AT..LENGTH_AT] != NOT_SEALED.to_le_bytes() {
         return Err(DropCause::Key);
     }
     if checksum_of(datagram).to_le_bytes() != datagram[CHECKSUM_AT..HEADER_BYTES] {

@@ -20,8 +20,8 @@ mod status_message;
 
 pub use catch_up_codec::{CATCH_UP_BYTES_FIXED, CatchUpReply, CatchUpRequest};
 pub use frame::{
-    Echo, FRAME_BYTES_MAX, Frame, GenesisHash, HEADER_BYTES, Header, decode, encode, encode_to_fit,
-    seal,
+    Echo, Envelope, FRAME_BYTES_MAX, Frame, GenesisHash, HEADER_BYTES, Header, SealedHeader,
+    decode, destination, encode, encode_to_fit, seal,
 };
 pub use kind::Kind;
 pub use member_message::{MemberChange, MemberOutcome, MemberReply, MemberRequest};
@@ -96,4 +96,10 @@ drop_causes! {
     Chain = 14, "chain";
     /// Says of the protocol what cannot be true.
     Protocol = 15, "protocol";
+    /// The seal is broken: somebody without the key made or changed it.
+    Seal = 16, "seal";
+    /// A sealed datagram that arrived before, or one of the past.
+    Replay = 17, "replay";
+    /// Of a session that is not known, or not any more.
+    Session = 18, "session";
 }

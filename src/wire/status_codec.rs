@@ -15,6 +15,9 @@ use crate::types::{DirectoryId, GenesisId, Incarnation, LogIndex, NODES_MAX, Ser
 /// The longest name of a cluster, in bytes.
 pub const CLUSTER_NAME_BYTES_MAX: usize = 64;
 
+/// What is told in one byte: whether its vote counts, and whether its frames are sealed.
+const VOTER: u8 = 1;
+const SEALED: u8 = 2;
 /// The bit beside a node's standing that says that it falls behind.
 const FALLS_BEHIND: u8 = 4;
 
@@ -41,7 +44,8 @@ impl Body for NodeStatus {
             Role::Candidate => 1,
             Role::Leader => 2,
         });
-        out.put_u8(u8::from(self.voter));
+        let (voter, sealed) = (u8::from(self.voter) * VOTER, u8::from(self.sealed) * SEALED);
+        out.put_u8(voter | sealed);
         out.put_u64_le(self.term.0);
         out.put_u16_le(self.leader_id.unwrap_or_default().0);
         out.put_u64_le(self.last_index.0);
@@ -64,15 +68,24 @@ impl Body for NodeStatus {
     }
 
     fn take(reader: &mut Reader) -> Result<Self, Malformed> {
+        let nonce = reader.u64()?;
+        let id = ServerId(reader.u16()?);
+        let cluster = take_text(reader, CLUSTER_NAME_BYTES_MAX)?;
+        let genesis = Some(GenesisId(reader.u64()?)).filter(|genesis| genesis.0 != 0);
+        let directory = DirectoryId(reader.u64()?);
+        let incarnation = Incarnation(reader.u32()?);
+        let role = take_role(reader)?;
+        let (voter, sealed) = take_flags(reader)?;
         Ok(Self {
-            nonce: reader.u64()?,
-            id: ServerId(reader.u16()?),
-            cluster: take_text(reader, CLUSTER_NAME_BYTES_MAX)?,
-            genesis: Some(GenesisId(reader.u64()?)).filter(|genesis| genesis.0 != 0),
-            directory: DirectoryId(reader.u64()?),
-            incarnation: Incarnation(reader.u32()?),
-            role: take_role(reader)?,
-            voter: reader.bool()?,
+            nonce,
+            id,
+            cluster,
+            genesis,
+            directory,
+            incarnation,
+            role,
+            voter,
+            sealed,
             term: Term(reader.u64()?),
             leader_id: Some(ServerId(reader.u16()?)).filter(|leader| *leader != ServerId::NONE),
             last_index: LogIndex(reader.u64()?),
@@ -143,6 +156,13 @@ fn take_role(reader: &mut Reader) -> Result<Role, Malformed> {
     }
 }
 
+fn take_flags(reader: &mut Reader) -> Result<(bool, bool), Malformed> {
+    match reader.u8()? {
+        flags if flags <= VOTER | SEALED => Ok((flags & VOTER != 0, flags & SEALED != 0)),
+        _ => Err(Malformed),
+    }
+}
+
 fn put_peer(out: &mut Vec<u8>, peer: &PeerStatus) {
     out.put_u16_le(peer.id.0);
     put_address(out, peer.address);
@@ -152,7 +172,8 @@ fn put_peer(out: &mut Vec<u8>, peer: &PeerStatus) {
         (false, false) => 0,
     };
     out.put_u8(if peer.falls_behind { standing | FALLS_BEHIND } else { standing });
-    put_option(out, peer.heard_age, BufMut::put_u64_le);
+    out.put_u16_le(peer.key);
+    put_option(out, peer.heard_age, BufMut::put_u32_le);
     put_option(out, peer.round_trip, BufMut::put_u32_le);
     out.put_u64_le(peer.matched.0);
     out.put_u64_le(peer.durable.0);
@@ -173,7 +194,8 @@ fn take_peer(reader: &mut Reader) -> Result<PeerStatus, Malformed> {
         address,
         voter,
         listed,
-        heard_age: take_option(reader, Reader::u64)?,
+        key: reader.u16()?,
+        heard_age: take_option(reader, Reader::u32)?,
         round_trip: take_option(reader, Reader::u32)?,
         matched: LogIndex(reader.u64()?),
         durable: LogIndex(reader.u64()?),

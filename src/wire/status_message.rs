@@ -42,6 +42,8 @@ pub struct NodeStatus {
     pub role: Role,
     /// Whether its vote counts.
     pub voter: bool,
+    /// Whether it seals its frames, and takes no others.
+    pub sealed: bool,
     /// Its term.
     pub term: Term,
     /// The leader that it follows, or is.
@@ -117,8 +119,10 @@ pub struct PeerStatus {
     pub voter: bool,
     /// Whether it is a member or a learner.
     pub listed: bool,
-    /// Microseconds since it was last heard; none: never.
-    pub heard_age: Option<u64>,
+    /// The key that its last frame was sealed with; zero: with none.
+    pub key: u16,
+    /// Milliseconds since it was last heard; none: never.
+    pub heard_age: Option<u32>,
     /// Microseconds of the smoothed round trip; none: not measured.
     pub round_trip: Option<u32>,
     /// Seen by a leader: how far its log is verified.

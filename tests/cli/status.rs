@@ -52,6 +52,7 @@ fn one_object_for_machines() {
         "incarnation",
         "role",
         "voter",
+        "sealed",
         "term",
         "leader_id",
         "last_index",

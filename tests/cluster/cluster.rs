@@ -26,6 +26,8 @@ pub struct Cluster {
     /// Where the nodes listen.
     pub addresses: [String; 3],
     pub directory: TempDir,
+    /// The keys of nodes and clients; none: frames are not sealed.
+    key_file: Option<String>,
     _alone: MutexGuard<'static, ()>,
 }
 
@@ -36,7 +38,7 @@ impl Cluster {
         let sockets = IDS.map(|_| UdpSocket::bind("127.0.0.1:0").expect("there is a free port"));
         let addresses = sockets.map(|socket| socket.local_addr().expect("it is bound").to_string());
         let directory = tempfile::tempdir().expect("there is room for a directory");
-        Self { nodes: [None, None, None], addresses, directory, _alone: alone }
+        Self { nodes: [None, None, None], addresses, directory, key_file: None, _alone: alone }
     }
 
     /// Ends all nodes. Returns as many at the same addresses, with no data yet.
@@ -52,6 +54,18 @@ impl Cluster {
     #[track_caller]
     pub fn start() -> Self {
         let mut cluster = Self::prepare();
+        cluster.start_all();
+        cluster.wait_until_well();
+        cluster
+    }
+
+    /// The same, with a key.
+    #[track_caller]
+    pub fn start_sealed() -> Self {
+        let mut cluster = Self::prepare();
+        let key_file = cluster.directory.path().join("key").display().to_string();
+        quorate("", &["keygen", &key_file], b"").expect(0);
+        cluster.key_file = Some(key_file);
         cluster.start_all();
         cluster.wait_until_well();
         cluster
@@ -85,6 +99,8 @@ impl Cluster {
         let mut flags = vec!["--id", &id_word, "--data-dir", &data, "--listen", self.address(id)];
         flags.extend(peers.iter().flat_map(|peer| ["--peer", peer]));
         flags.extend(more);
+        let key_flags = self.key_flags();
+        flags.extend(&key_flags);
         let node = Node::start(&flags, &self.directory.path().join(format!("log-{id}")));
         self.nodes[id - 1] = Some(node);
     }
@@ -126,12 +142,16 @@ impl Cluster {
 
     /// Runs a client command that knows all nodes.
     pub fn run(&self, words: &[&str]) -> Ran {
-        quorate(&self.servers(), words, b"")
+        quorate(&self.servers(), &[words, &self.key_flags()].concat(), b"")
     }
 
     /// Runs a client command that knows only this node.
     pub fn ask(&self, id: usize, words: &[&str]) -> Ran {
-        quorate(self.address(id), words, b"")
+        quorate(self.address(id), &[words, &self.key_flags()].concat(), b"")
+    }
+
+    fn key_flags(&self) -> Vec<&str> {
+        self.key_file.iter().flat_map(|file| ["--key-file", file]).collect()
     }
 
     /// What `status` says of the node.

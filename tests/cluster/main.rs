@@ -15,5 +15,6 @@ mod readme;
 mod reads;
 mod relay;
 mod rescue;
+mod sealed;
 mod status;
 mod storm;

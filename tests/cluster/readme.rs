@@ -27,6 +27,10 @@ fn the_commands_of_the_readme_work() {
             ["cargo", "run", "--release", "--", "demo"] => {
                 quorate("", &["demo"], b"").expect(0);
             }
+            ["quorate", "keygen", _] => {
+                let file = cluster.directory.path().join("key").display().to_string();
+                quorate("", &["keygen", &file], b"").expect(0);
+            }
             ["quorate", ref words @ ..] => {
                 cluster.run(words).expect(0);
             }

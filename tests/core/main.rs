@@ -4,3 +4,4 @@ mod timer_wheel;
 mod store;
 mod client;
 mod history;
+mod seal;

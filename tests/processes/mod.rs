@@ -68,10 +68,13 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts `quorate run` with these flags. What it says goes to the file `log`.
+    /// Starts `quorate run` with these flags: without a key, unless they name one. What it
+    /// says goes to the file `log`.
     pub fn start(flags: &[&str], log: &Path) -> Self {
+        let no_key = (!flags.contains(&"--key-file")).then_some("--insecure-no-key");
         let child = Command::new(env!("CARGO_BIN_EXE_quorate"))
-            .args(["run", "--insecure-no-key"])
+            .arg("run")
+            .args(no_key)
             .args(flags)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

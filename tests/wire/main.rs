@@ -9,6 +9,7 @@ mod bad_samples;
 mod document;
 mod readable;
 mod vectors;
+mod sealed;
 
 mod status_strategies;
 mod strategies;

@@ -15,13 +15,13 @@ pub fn status() -> impl Strategy<Value = NodeStatus> {
         numbers,
         (node(), prop::option::of(node()), prop::option::of(genesis()), directory()),
         "[a-z]{1,64}",
-        (role, any::<bool>(), any::<[u32; 2]>(), any::<[u16; 2]>(), disk_status()),
+        (role, any::<[bool; 2]>(), any::<[u32; 2]>(), any::<[u16; 2]>(), disk_status()),
         counted,
         vec(peer_status(), 0..=NODES_MAX),
     )
         .prop_map(
             |(numbers, (id, leader_id, genesis, directory), cluster, rest, dropped, peers)| {
-                let (role, voter, [incarnation, sessions], [wall, cpu], disk) = rest;
+                let (role, [voter, sealed], [incarnation, sessions], [wall, cpu], disk) = rest;
                 NodeStatus {
                     nonce: numbers[0],
                     id,
@@ -31,6 +31,7 @@ pub fn status() -> impl Strategy<Value = NodeStatus> {
                     incarnation: Incarnation(incarnation),
                     role,
                     voter,
+                    sealed,
                     term: Term(numbers[1]),
                     leader_id,
                     last_index: LogIndex(numbers[2]),
@@ -68,13 +69,13 @@ fn disk_status() -> impl Strategy<Value = DiskStatus> {
 }
 
 fn peer_status() -> impl Strategy<Value = PeerStatus> {
-    let ages = (any::<Option<u64>>(), any::<Option<u32>>());
+    let ages = (any::<Option<u32>>(), any::<Option<u32>>(), any::<u16>());
     (node(), address(), any::<[bool; 3]>(), ages, any::<([u64; 2], u32)>()).prop_map(
         |(
             id,
             address,
             [voter, learner, falls_behind],
-            (heard_age, round_trip),
+            (heard_age, round_trip, key),
             (numbers, retransmitted),
         )| {
             PeerStatus {
@@ -82,6 +83,7 @@ fn peer_status() -> impl Strategy<Value = PeerStatus> {
                 address,
                 voter,
                 listed: voter || learner,
+                key,
                 heard_age,
                 round_trip,
                 matched: LogIndex(numbers[0]),

@@ -79,7 +79,11 @@ fn measure(
     })?;
     let relay = relay.expect("a cluster that has started has got its relay");
     let flags = BenchFlags {
-        client: ClientFlags { servers: cluster.flags().servers, ..flags.client.clone() },
+        client: ClientFlags {
+            servers: cluster.flags().servers,
+            keys: cluster.flags().keys,
+            ..flags.client.clone()
+        },
         ..flags.clone()
     };
     let term_before = settled_term(&mut cluster, patience)?;

@@ -1,0 +1,122 @@
+//! Files of keys: who may read them is looked at before they are read.
+
+use std::env;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::error::RunError;
+use crate::seal::{Cipher, KeyRing, LifeSecret, Secret};
+
+/// Longer files are none of ours.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Where the service manager puts credentials. It may let the service read them by way of
+/// the group, and nobody else reaches that directory.
+const CREDENTIALS_VARIABLE: &str = "CREDENTIALS_DIRECTORY";
+
+const FOR_OTHERS: u32 = 0o007;
+const FOR_THE_GROUP: u32 = 0o070;
+
+/// The keys in the file.
+///
+/// # Errors
+/// It cannot be read, others can read it, or what it says is wrong.
+pub fn read_keys(path: &Path) -> Result<Arc<KeyRing>, RunError> {
+    let shown = path.display();
+    let failed = |error: io::Error| {
+        RunError::usage(format!("--key-file {shown}: {error}; `quorate keygen` makes one"))
+    };
+    let mut file = File::open(path).map_err(failed)?;
+    let about = file.metadata().map_err(failed)?;
+    let denied = if is_credential(path) { FOR_OTHERS } else { FOR_OTHERS | FOR_THE_GROUP };
+    if about.mode() & denied != 0 {
+        return Err(RunError::usage(format!(
+            "--key-file {shown}: others can read it, and could speak with its keys; \
+             `chmod 600 {shown}`, and think of the keys as known"
+        )));
+    }
+    if about.len() > FILE_BYTES_MAX {
+        return Err(failed(io::Error::other("it is too long for a file of keys")));
+    }
+    // As long as it may be from the start: growing would leave copies behind.
+    let room = usize::try_from(about.len()).unwrap_or(0) + 1;
+    let mut text = Zeroizing::new(String::with_capacity(room));
+    Read::take(&mut file, about.len()).read_to_string(&mut text).map_err(failed)?;
+    let keys = KeyRing::parse(&text);
+    keys.map(Arc::new).map_err(|why| RunError::usage(format!("--key-file {shown}: {why}")))
+}
+
+fn is_credential(path: &Path) -> bool {
+    env::var_os(CREDENTIALS_VARIABLE).is_some_and(|directory| path.starts_with(directory))
+}
+
+/// Writes a file that only its owner can read, and nobody has made before.
+///
+/// # Errors
+/// The system's.
+pub fn write_secret(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+/// The random bits of this life of the process.
+pub fn life_secret() -> LifeSecret {
+    LifeSecret::new(&random_secret())
+}
+
+/// Random bits of the system, enough for a key.
+pub fn random_secret() -> Secret {
+    let mut secret = Secret::default();
+    rustix::rand::getrandom(&mut *secret, rustix::rand::GetRandomFlags::empty())
+        .expect("the kernel gives so few random bytes whole, once it has started");
+    secret
+}
+
+/// The cipher that this machine has instructions for.
+pub fn fastest_cipher() -> Cipher {
+    if has_aes() { Cipher::Aes } else { Cipher::ChaCha }
+}
+
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+fn has_aes() -> bool {
+    std::arch::is_x86_feature_detected!("aes")
+}
+
+#[cfg(target_arch = "aarch64")]
+fn has_aes() -> bool {
+    std::arch::is_aarch64_feature_detected!("aes")
+}
+
+#[cfg(not(any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64")))]
+fn has_aes() -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn only_a_file_for_its_owner_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key");
+        write_secret(&path, &format!("node 1 {}\n", "7".repeat(64))).unwrap();
+        assert!(write_secret(&path, "again").is_err(), "nothing is written over");
+        assert!(read_keys(&path).unwrap().is_for_nodes());
+        for mode in [0o640, 0o604, 0o620, 0o610] {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            let sentence = read_keys(&path).unwrap_err().to_string();
+            assert!(sentence.contains("others can read it"), "{sentence}");
+        }
+        let sentence = read_keys(&directory.path().join("none")).unwrap_err().to_string();
+        assert!(sentence.contains("quorate keygen"), "{sentence}");
+    }
+}

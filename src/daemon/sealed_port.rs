@@ -1,0 +1,131 @@
+//! The socket with what seals and opens: the node behind it knows plain frames only.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::udp_port::UdpPort;
+use crate::seal::Sealer;
+use crate::time::Instant;
+use crate::types::GenesisId;
+use crate::wire::DropCause;
+
+/// How long one complaint of a kind lasts.
+const COMPLAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// A socket whose frames are sealed, unless there is no key.
+#[derive(Debug)]
+pub struct SealedPort {
+    port: UdpPort,
+    sealer: Option<Box<Sealer>>,
+    /// When the log last told of datagrams that are dropped for this cause.
+    complained_at: BTreeMap<DropCause, Instant>,
+}
+
+/// What came in.
+#[derive(Debug)]
+pub enum Arrival {
+    /// A frame, and the key that it was sealed with; zero: with none.
+    Frame(SocketAddr, u16, Bytes),
+    /// A part of a handshake.
+    Handshake,
+    /// Something to be dropped.
+    Dropped(DropCause),
+}
+
+impl SealedPort {
+    /// Without a sealer, frames are sent and taken as they are.
+    pub fn new(port: UdpPort, sealer: Option<Sealer>) -> Self {
+        Self { port, sealer: sealer.map(Box::new), complained_at: BTreeMap::new() }
+    }
+
+    /// The address that the socket has.
+    ///
+    /// # Errors
+    /// The system does not tell.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        self.port.local_address()
+    }
+
+    /// The cluster that the node belongs to.
+    pub fn set_genesis(&mut self, genesis: GenesisId) {
+        if let Some(sealer) = &mut self.sealer {
+            sealer.set_genesis(genesis);
+        }
+    }
+
+    /// The poll says that something is there.
+    pub fn set_readable(&mut self) {
+        self.port.set_readable();
+    }
+
+    /// Whether something may be left to be read.
+    pub fn is_readable(&self) -> bool {
+        self.port.is_readable()
+    }
+
+    /// The next datagram, if there is one.
+    pub fn receive(&mut self, now: Instant) -> Option<Arrival> {
+        let Self { port, sealer, .. } = self;
+        let (source, datagram) = port.receive()?;
+        let Some(sealer) = sealer else {
+            return Some(Arrival::Frame(source, 0, own_memory(datagram)));
+        };
+        let arrival = match sealer.open(now, source, datagram) {
+            Ok(Some(opened)) => {
+                Arrival::Frame(source, opened.key.0, own_memory(&datagram[..opened.length]))
+            }
+            Ok(None) => Arrival::Handshake,
+            Err(cause) => {
+                self.complain(now, source, cause);
+                Arrival::Dropped(cause)
+            }
+        };
+        self.send_handshakes();
+        Some(arrival)
+    }
+
+    /// Sends the frame, or loses it. Its bytes are of no use afterwards.
+    pub fn send(&mut self, now: Instant, to: SocketAddr, frame: &mut Vec<u8>) {
+        let is_ready = self.sealer.as_mut().is_none_or(|sealer| sealer.seal(now, to, frame));
+        self.send_handshakes();
+        if is_ready {
+            self.port.send(to, frame);
+        }
+    }
+
+    fn send_handshakes(&mut self) {
+        let Self { port, sealer, .. } = self;
+        let Some(sealer) = sealer else { return };
+        while let Some((to, datagram)) = sealer.poll_send() {
+            port.send(to, &datagram);
+        }
+    }
+
+    /// What points at a mistake is said, and not again for a while: a flood must not fill the
+    /// log. `status` counts all.
+    fn complain(&mut self, now: Instant, source: SocketAddr, cause: DropCause) {
+        let what = match cause {
+            DropCause::Key => "is sealed with a key that this node does not have, or not at all",
+            DropCause::Cluster => "is of a cluster of another name",
+            DropCause::Genesis => "is of another cluster of this name",
+            DropCause::Destination => "is meant for another node",
+            DropCause::Seal => "is sealed with another key of this number, or was changed",
+            _ => return,
+        };
+        let said_at = self.complained_at.get(&cause);
+        if said_at.is_none_or(|at| now.since(*at) >= COMPLAIN_AFTER) {
+            log::warn!("what {source} sends is dropped: it {what} ({})", cause.name());
+            self.complained_at.insert(cause, now);
+        }
+    }
+}
+
+/// An entry that stays in the log must not hold on to a whole buffer of frames that are long
+/// gone, so its memory is its own, and just as long.
+fn own_memory(datagram: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(datagram)
+}

@@ -1,0 +1,239 @@
+//! Keys, whose they are, and the text of the file that holds them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+/// The length of a key.
+pub const KEY_BYTES: usize = 32;
+
+/// A key's bytes. They are overwritten when they are dropped.
+pub type Secret = Zeroizing<[u8; KEY_BYTES]>;
+
+/// A key's number, from 1. It stands in the clear in each frame that the key seals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(pub u16);
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A shared secret, and who is to hold it. Nothing prints its bytes.
+#[derive(Clone)]
+pub struct Key {
+    /// Its number.
+    pub id: KeyId,
+    /// Who holds it.
+    pub holder: Holder,
+    secret: Secret,
+}
+
+/// Who holds a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// The nodes, and the people who run them.
+    Node,
+    /// One client, by its name.
+    Client(String, Rights),
+}
+
+/// What a client may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rights {
+    /// Whether it may write, or only read.
+    pub write: bool,
+    /// What each key that it reads or writes begins with.
+    pub prefix: String,
+}
+
+impl Key {
+    /// The key with these bytes.
+    pub fn new(id: KeyId, holder: Holder, secret: Secret) -> Self {
+        Self { id, holder, secret }
+    }
+
+    /// Its bytes, to derive others from.
+    pub(super) fn secret(&self) -> &[u8; KEY_BYTES] {
+        &self.secret
+    }
+
+    /// The line that stands for it in a key file: a secret.
+    pub fn line(&self) -> Zeroizing<String> {
+        let mut line = Zeroizing::new(String::with_capacity(256));
+        match &self.holder {
+            Holder::Node => line.push_str("node "),
+            Holder::Client(name, _) => {
+                line.push_str("client ");
+                line.push_str(name);
+                line.push(' ');
+            }
+        }
+        line.push_str(&self.id.to_string());
+        line.push(' ');
+        for byte in self.secret.iter() {
+            for digit in [byte >> 4, byte & 15] {
+                line.push(char::from_digit(digit.into(), 16).unwrap_or('0'));
+            }
+        }
+        if let Holder::Client(_, rights) = &self.holder {
+            line.push_str(if rights.write { " rw" } else { " r" });
+            if !rights.prefix.is_empty() {
+                line.push(' ');
+                line.push_str(&rights.prefix);
+            }
+        }
+        line.push('\n');
+        line
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({}, {:?})", self.id, self.holder)
+    }
+}
+
+/// The keys of one file.
+#[derive(Clone, Debug)]
+pub struct KeyRing {
+    by_id: BTreeMap<KeyId, Key>,
+    sending: KeyId,
+}
+
+impl KeyRing {
+    /// The keys that the text of a key file lists.
+    ///
+    /// # Errors
+    /// Which line is wrong, and how; never what it says.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut by_id = BTreeMap::new();
+        let (mut first_node, mut first) = (None, None);
+        for (at, line) in text.lines().enumerate() {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            if words.first().is_none_or(|word| word.starts_with('#')) {
+                continue;
+            }
+            let wrong = |why: String| format!("line {}: {why}", at + 1);
+            let key = parse_line(&words).map_err(|why| wrong(why.to_owned()))?;
+            let id = key.id;
+            first = first.or(Some(id));
+            if key.holder == Holder::Node {
+                first_node = first_node.or(Some(id));
+            }
+            if by_id.insert(id, key).is_some() {
+                return Err(wrong(format!("another line has key id {id} too")));
+            }
+        }
+        let sending = first_node.or(first).ok_or("it holds no key")?;
+        Ok(Self { by_id, sending })
+    }
+
+    /// The key that is used for what is said first: the first that nodes hold, or the first.
+    pub fn sending(&self) -> &Key {
+        &self.by_id[&self.sending]
+    }
+
+    /// Whether what is said first is sealed with a key that nodes hold.
+    pub fn is_for_nodes(&self) -> bool {
+        self.sending().holder == Holder::Node
+    }
+
+    /// The key with the number.
+    pub fn get(&self, id: KeyId) -> Option<&Key> {
+        self.by_id.get(&id)
+    }
+
+    /// All keys, by their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = &Key> {
+        self.by_id.values()
+    }
+
+    /// Whether the other ring has this key just as this one has it.
+    pub(super) fn shares(&self, other: &Self, id: KeyId) -> bool {
+        match (self.get(id), other.get(id)) {
+            (Some(one), Some(other)) => one.holder == other.holder && one.secret == other.secret,
+            _ => false,
+        }
+    }
+}
+
+fn parse_line(words: &[&str]) -> Result<Key, &'static str> {
+    match words {
+        ["node", id, secret] => Ok(Key::new(parse_id(id)?, Holder::Node, parse_secret(secret)?)),
+        ["client", name, id, secret, rights, prefix @ ..] if prefix.len() <= 1 => {
+            let write = match *rights {
+                "r" => false,
+                "rw" => true,
+                _ => return Err("a client's rights are r or rw"),
+            };
+            let prefix = prefix.first().copied().unwrap_or_default().to_owned();
+            let holder = Holder::Client((*name).to_owned(), Rights { write, prefix });
+            Ok(Key::new(parse_id(id)?, holder, parse_secret(secret)?))
+        }
+        _ => Err("expected: node KEYID HEX, or: client NAME KEYID HEX r|rw [PREFIX]"),
+    }
+}
+
+fn parse_id(text: &str) -> Result<KeyId, &'static str> {
+    let id = text.parse().ok().filter(|id| *id > 0);
+    id.map(KeyId).ok_or("a key id is a number from 1 to 65535")
+}
+
+fn parse_secret(text: &str) -> Result<Secret, &'static str> {
+    let expected = "a key is 64 hexadecimal digits";
+    if text.len() != 2 * KEY_BYTES || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(expected);
+    }
+    let mut secret = Secret::default();
+    for (byte, at) in secret.iter_mut().zip((0..).step_by(2)) {
+        *byte = u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| expected)?;
+    }
+    if *secret == [0; KEY_BYTES] {
+        return Err("a key of zeros is none");
+    }
+    Ok(secret)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hex(digit: char) -> String {
+        digit.to_string().repeat(64)
+    }
+
+    #[test]
+    fn the_first_key_of_nodes_is_used_and_all_are_known() {
+        let (one, two, three) = (hex('1'), hex('2'), hex('3'));
+        let text = format!("# keys\n\nclient ann 7 {one} r a/\nnode 5 {two}\nnode 6 {three}\n");
+        let ring = KeyRing::parse(&text).unwrap();
+        assert_eq!(ring.sending().id, KeyId(5));
+        let rights = Rights { write: false, prefix: "a/".into() };
+        assert_eq!(ring.get(KeyId(7)).unwrap().holder, Holder::Client("ann".into(), rights));
+        let lines: String = ring.iter().map(|key| key.line().to_string()).collect();
+        let again = KeyRing::parse(&lines).unwrap();
+        assert!(ring.iter().all(|key| again.shares(&ring, key.id)));
+        assert!(!format!("{ring:?}").contains("22"), "a key is never printed");
+    }
+
+    #[test]
+    fn a_wrong_line_is_named_and_never_shown() {
+        let key = hex('a');
+        let cases = [
+            (String::new(), "it holds no key"),
+            (format!("node 0 {key}"), "line 1: a key id"),
+            (format!("\nnode 1 {}", &key[1..]), "line 2: a key is 64"),
+            (format!("node 1 {}", hex('0')), "zeros"),
+            (format!("client ann 1 {key} w"), "r or rw"),
+            (format!("client ann 1 {key} r a b"), "expected: node KEYID HEX"),
+            (format!("node 1 {key}\nnode 1 {key}"), "line 2: another line has key id 1"),
+        ];
+        for (text, expected) in cases {
+            let sentence = KeyRing::parse(&text).unwrap_err();
+            assert!(sentence.contains(expected) && !sentence.contains("aaa"), "{sentence}");
+        }
+    }
+}

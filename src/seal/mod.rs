@@ -1,0 +1,19 @@
+//! Sealed frames: who holds a key may speak, and nobody else is answered.
+//!
+//! This layer lies between the frames of `wire` and the datagrams of a socket, on both sides.
+//! It does no IO either: the time, the randomness of one life and the keys are handed in. The
+//! construction, and what it protects from, is in docs/security.md.
+
+mod keys;
+mod handshake;
+mod replay_window;
+mod session;
+mod sessions;
+mod way;
+mod sealer;
+
+pub use handshake::{Cipher, HANDSHAKE_BYTES, LifeSecret};
+pub use keys::{Holder, Key, KeyId, KeyRing, Rights, Secret};
+pub use sealer::{Opened, Sealer, SealerConfig};
+pub use session::SEAL_BYTES;
+pub use sessions::{SESSIONS_MAX, SESSIONS_PER_SOURCE_MAX};

@@ -1,0 +1,354 @@
+//! Everything that stands between plain frames and sealed datagrams, on one side.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ring::hmac;
+
+use super::handshake::{
+    Cipher, Handshake, LifeSecret, Nonce, Step, WELCOME_LIFE, handshake_key, session_keys, vouch,
+};
+use super::keys::{Holder, Key, KeyId, KeyRing};
+use super::session::Session;
+use super::sessions::Sessions;
+use super::way::{Way, WayId};
+use crate::time::Instant;
+use crate::types::{ClusterHash, GenesisId, ServerId};
+use crate::wire::{DropCause, Envelope, SealedHeader, destination};
+
+/// How soon a `Finish` is sent again while nothing was heard in the session.
+const FINISH_INTERVAL: Duration = Duration::from_millis(10);
+
+/// What a sealer is told at its start.
+#[derive(Clone, Debug)]
+pub struct SealerConfig {
+    /// The node; none: a client.
+    pub own: ServerId,
+    /// The cluster's name.
+    pub cluster: String,
+    /// The cipher that this machine is fast with.
+    pub cipher: Cipher,
+}
+
+/// Seals what one process sends, opens what it receives, and comes to sessions with whoever
+/// holds a key.
+///
+/// Before what [`Self::seal`] has sealed, and after each [`Self::open`], the datagrams of
+/// [`Self::poll_send`] are to be sent.
+#[derive(Debug)]
+pub struct Sealer {
+    config: SealerConfig,
+    cluster: ClusterHash,
+    keys: Arc<KeyRing>,
+    tag_keys: BTreeMap<KeyId, hmac::Key>,
+    life: LifeSecret,
+    genesis: GenesisId,
+    sessions: Sessions,
+    ways: BTreeMap<WayId, Way>,
+    outbox: VecDeque<(SocketAddr, Vec<u8>)>,
+}
+
+/// A frame that was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// So many of the datagram's bytes are the plain frame.
+    pub length: usize,
+    /// The key that its sender holds.
+    pub key: KeyId,
+}
+
+impl Sealer {
+    /// A sealer that has said nothing yet.
+    pub fn new(config: SealerConfig, keys: Arc<KeyRing>, life: LifeSecret) -> Self {
+        Self {
+            cluster: ClusterHash::of(&config.cluster),
+            tag_keys: tag_keys(&keys, &config.cluster),
+            config,
+            keys,
+            life,
+            genesis: GenesisId(0),
+            sessions: Sessions::default(),
+            ways: BTreeMap::new(),
+            outbox: VecDeque::new(),
+        }
+    }
+
+    /// The cluster was born. Sessions of before are replaced.
+    pub fn set_genesis(&mut self, genesis: GenesisId) {
+        if self.genesis != genesis {
+            self.genesis = genesis;
+            self.ways.values_mut().for_each(|way| way.renew = true);
+        }
+    }
+
+    /// The key file was read again. Sessions whose key is gone end at once; those with another
+    /// key than the one that is now used are replaced, as soon as the other side knows it.
+    pub fn set_keys(&mut self, keys: Arc<KeyRing>) {
+        self.tag_keys = tag_keys(&keys, &self.config.cluster);
+        let former = std::mem::replace(&mut self.keys, keys);
+        let Self { keys, sessions, .. } = self;
+        sessions.retain(|session| keys.shares(&former, session.key));
+        // What has begun a session that was given up must not begin it again, if its key
+        // should come back.
+        self.life.renew();
+        let sending = self.keys.sending().id;
+        for way in self.ways.values_mut() {
+            way.session = way.session.filter(|id| self.sessions.contains(*id));
+            let key = way.session.and_then(|id| self.sessions.get_mut(id)).map(|one| one.key);
+            way.renew |= key != Some(sending);
+        }
+    }
+
+    /// Seals the frame where it lies. Returns false when it has to wait for a session, or
+    /// goes to a client that has none any more: then it is not to be sent.
+    pub fn seal(&mut self, now: Instant, to: SocketAddr, frame: &mut Vec<u8>) -> bool {
+        let id = self.way_id(to, destination(frame));
+        let Self { ways, sessions, outbox, .. } = self;
+        let may_begin = self.config.own == ServerId::NONE || id.1 != ServerId::NONE;
+        let session = ways.get(&id).and_then(|way| sessions.get_mut(way.session?));
+        let Some(session) = session else {
+            if may_begin {
+                self.ways.entry(id).or_default().hold(frame);
+                self.greet(now, id);
+            }
+            return false;
+        };
+        if let Some((finish, said_at)) = &mut session.finish
+            && now.since(*said_at) >= FINISH_INTERVAL
+        {
+            *said_at = now;
+            outbox.push_back((to, finish.clone()));
+        }
+        session.seal(frame);
+        let is_worn = session.is_worn();
+        let way = ways.get_mut(&id);
+        if may_begin && way.is_some_and(|way| way.on_sent(now) || is_worn) {
+            self.greet(now, id);
+        }
+        true
+    }
+
+    /// Opens the datagram where it lies. Returns none when it was a part of a handshake.
+    ///
+    /// # Errors
+    /// The cause for which it must be dropped.
+    pub fn open(
+        &mut self,
+        now: Instant,
+        source: SocketAddr,
+        datagram: &mut [u8],
+    ) -> Result<Option<Opened>, DropCause> {
+        let Envelope { kind, cluster } = Envelope::take(datagram)?;
+        if let Some(step) = Step::from_kind(kind) {
+            return self.on_handshake(now, source, step, datagram).map(|()| None);
+        }
+        let (header, sender) = SealedHeader::take(datagram)?;
+        if self.keys.get(KeyId(header.key)).is_none() {
+            return Err(DropCause::Key);
+        }
+        if cluster != self.cluster {
+            return Err(DropCause::Cluster);
+        }
+        let session = self.sessions.get_mut(header.session).ok_or(DropCause::Session)?;
+        if header.key != session.key.0 {
+            return Err(DropCause::Key);
+        }
+        if sender != session.peer {
+            return Err(DropCause::Sender);
+        }
+        let length = session.open(datagram, source)?;
+        session.heard_at = now;
+        session.finish = None;
+        let key = session.key;
+        let id = self.way_id(source, sender);
+        if let Some(way) = self.ways.get_mut(&id) {
+            way.on_heard();
+        }
+        SealedHeader::remove(&mut datagram[..length]);
+        Ok(Some(Opened { length, key }))
+    }
+
+    /// The next datagram of a handshake, or a frame that had to wait for one.
+    pub fn poll_send(&mut self) -> Option<(SocketAddr, Vec<u8>)> {
+        self.outbox.pop_front()
+    }
+
+    /// The way to that address. A client does not tell apart who is there.
+    fn way_id(&self, address: SocketAddr, other: ServerId) -> WayId {
+        let tells_apart = self.config.own != ServerId::NONE;
+        (address, if tells_apart { other } else { ServerId::NONE })
+    }
+
+    fn on_handshake(
+        &mut self,
+        now: Instant,
+        source: SocketAddr,
+        step: Step,
+        datagram: &[u8],
+    ) -> Result<(), DropCause> {
+        let said = Handshake::decode(datagram)?;
+        if said.cluster != self.cluster {
+            return Err(DropCause::Cluster);
+        }
+        self.check_addressing(&said)?;
+        let tag_key = self.tag_keys.get(&said.key).ok_or(DropCause::Key)?;
+        vouch(datagram, tag_key)?;
+        self.check_holder(&said)?;
+        if step != Step::Finish && said.genesis.0 != 0 && self.genesis.0 != 0 {
+            check_genesis(said.genesis, self.genesis)?;
+        }
+        match step {
+            Step::Hello => self.welcome(now, source, &said),
+            Step::Welcome => return self.finish(now, source, &said),
+            Step::Finish => return self.accept(now, source, &said),
+        }
+        Ok(())
+    }
+
+    fn check_addressing(&self, said: &Handshake) -> Result<(), DropCause> {
+        let own = self.config.own;
+        let is_node = own != ServerId::NONE;
+        let is_for_me = match said.step {
+            Step::Hello if said.sender == ServerId::NONE => is_node && is_or_none(said, own),
+            Step::Hello | Step::Finish => is_node && said.destination == own,
+            Step::Welcome => said.destination == own && said.sender != ServerId::NONE,
+        };
+        if is_for_me && (said.sender != own) { Ok(()) } else { Err(DropCause::Destination) }
+    }
+
+    /// A client's key speaks for a client only.
+    fn check_holder(&self, said: &Handshake) -> Result<(), DropCause> {
+        let client = if said.step == Step::Welcome { said.destination } else { said.sender };
+        let key = self.keys.get(said.key).ok_or(DropCause::Key)?;
+        let is_node_key = key.holder == Holder::Node;
+        if is_node_key || client == ServerId::NONE { Ok(()) } else { Err(DropCause::Sender) }
+    }
+
+    fn greet(&mut self, now: Instant, id: WayId) {
+        let Self { ways, life, .. } = self;
+        let key = self.keys.sending().id;
+        let nonce = ways.entry(id).or_default().greet(now, key, || life.draw());
+        let Some(beginner) = nonce else { return };
+        let hello = Handshake {
+            step: Step::Hello,
+            cluster: self.cluster,
+            sender: self.config.own,
+            destination: id.1,
+            key,
+            cipher: self.config.cipher,
+            genesis: self.genesis,
+            issued: Instant::default(),
+            beginner,
+            answerer: Nonce::default(),
+        };
+        self.say(id.0, &hello);
+    }
+
+    /// Answers without keeping anything: the address may be a lie.
+    fn welcome(&mut self, now: Instant, source: SocketAddr, hello: &Handshake) {
+        let cipher = self.config.cipher.for_both(hello.cipher);
+        let hello = Handshake { cipher, ..*hello };
+        let welcome = Handshake {
+            step: Step::Welcome,
+            sender: self.config.own,
+            destination: hello.sender,
+            genesis: self.genesis,
+            issued: now,
+            answerer: self.life.answer(&hello, source, now),
+            ..hello
+        };
+        self.say(source, &welcome);
+    }
+
+    fn finish(
+        &mut self,
+        now: Instant,
+        source: SocketAddr,
+        welcome: &Handshake,
+    ) -> Result<(), DropCause> {
+        let id = self.way_id(source, welcome.sender);
+        let way = self.ways.get(&id).ok_or(DropCause::Address)?;
+        if !way.has_greeted_with(welcome.key, &welcome.beginner) {
+            return Err(DropCause::Duplicate);
+        }
+        let known = if self.genesis.0 == 0 { welcome.genesis } else { self.genesis };
+        let (destination, peer) = (welcome.sender, (welcome.sender, source));
+        let sender = self.config.own;
+        let finish =
+            Handshake { step: Step::Finish, sender, destination, genesis: known, ..*welcome };
+        let [mine, theirs] = session_keys(&finish, self.key(finish.key)?, &self.config.cluster);
+        let mut session = Session::new(&finish, peer, [mine, theirs], now);
+        let datagram = finish.encode(self.tag_keys.get(&finish.key).ok_or(DropCause::Key)?);
+        session.finish = Some((datagram.clone(), now));
+        self.outbox.push_back((source, datagram));
+        self.begin(now, id, session)
+    }
+
+    fn accept(
+        &mut self,
+        now: Instant,
+        source: SocketAddr,
+        finish: &Handshake,
+    ) -> Result<(), DropCause> {
+        if finish.issued > now || now.since(finish.issued) >= WELCOME_LIFE {
+            return Err(DropCause::Replay);
+        }
+        if !self.life.has_answered(finish, source) {
+            return Err(DropCause::Replay);
+        }
+        if self.genesis.0 != 0 {
+            check_genesis(finish.genesis, self.genesis)?;
+        }
+        if self.sessions.contains(finish.session()) {
+            return Err(DropCause::Duplicate);
+        }
+        let [theirs, mine] = session_keys(finish, self.key(finish.key)?, &self.config.cluster);
+        let session = Session::new(finish, (finish.sender, source), [mine, theirs], now);
+        self.begin(now, (source, finish.sender), session)
+    }
+
+    /// From now on what is sent that way is sealed in this session.
+    fn begin(&mut self, now: Instant, id: WayId, session: Session) -> Result<(), DropCause> {
+        let number = session.id;
+        let Self { sessions, ways, outbox, .. } = self;
+        sessions.insert(session, now)?;
+        ways.retain(|_, way| {
+            way.session = way.session.filter(|id| sessions.contains(*id));
+            !way.is_idle()
+        });
+        let way = ways.entry(id).or_default();
+        if let Some(left) = way.begin(number).and_then(|id| sessions.get_mut(id)) {
+            left.left_at = Some(now);
+        }
+        let session = sessions.get_mut(number).ok_or(DropCause::Session)?;
+        for mut frame in way.take_held() {
+            session.seal(&mut frame);
+            outbox.push_back((id.0, frame));
+        }
+        Ok(())
+    }
+
+    fn key(&self, id: KeyId) -> Result<&Key, DropCause> {
+        self.keys.get(id).ok_or(DropCause::Key)
+    }
+
+    fn say(&mut self, to: SocketAddr, said: &Handshake) {
+        if let Some(key) = self.tag_keys.get(&said.key) {
+            self.outbox.push_back((to, said.encode(key)));
+        }
+    }
+}
+
+fn is_or_none(said: &Handshake, own: ServerId) -> bool {
+    said.destination == own || said.destination == ServerId::NONE
+}
+
+fn check_genesis(said: GenesisId, own: GenesisId) -> Result<(), DropCause> {
+    if said == own { Ok(()) } else { Err(DropCause::Genesis) }
+}
+
+fn tag_keys(keys: &KeyRing, cluster: &str) -> BTreeMap<KeyId, hmac::Key> {
+    keys.iter().map(|key| (key.id, handshake_key(key, cluster))).collect()
+}

@@ -1,0 +1,120 @@
+//! A session: two keys, and the numbers of what was sealed and opened with them.
+
+use std::net::SocketAddr;
+
+use ring::aead::{Aad, LessSafeKey, NONCE_LEN, Nonce};
+
+use super::handshake::Handshake;
+use super::keys::KeyId;
+use super::replay_window::ReplayWindow;
+use crate::time::Instant;
+use crate::types::ServerId;
+use crate::wire::{DropCause, HEADER_BYTES, SealedHeader};
+
+const TAG_BYTES: usize = 16;
+const NUMBER_BYTES: usize = 8;
+/// By how much a sealed frame is longer.
+pub const SEAL_BYTES: usize = TAG_BYTES + NUMBER_BYTES;
+
+/// What two sides have in common for a while.
+#[derive(Debug)]
+pub struct Session {
+    /// Its number, on both sides.
+    pub id: u32,
+    /// The key that it follows from.
+    pub key: KeyId,
+    /// The other side; none: a client.
+    pub peer: ServerId,
+    /// Where that has proved to be.
+    pub address: SocketAddr,
+    /// When the other side was last heard in it, or when it began.
+    pub heard_at: Instant,
+    /// Since when neither side sends in it any more.
+    pub left_at: Option<Instant>,
+    /// What is to be sent again until the other side is heard, and when it was last sent.
+    pub finish: Option<(Vec<u8>, Instant)>,
+    sealing: LessSafeKey,
+    opening: LessSafeKey,
+    sealed: u64,
+    opened: ReplayWindow,
+}
+
+impl Session {
+    /// The session that the handshake has led to, with these keys.
+    pub fn new(
+        finish: &Handshake,
+        (peer, address): (ServerId, SocketAddr),
+        [sealing, opening]: [LessSafeKey; 2],
+        now: Instant,
+    ) -> Self {
+        Self {
+            id: finish.session(),
+            key: finish.key,
+            peer,
+            address,
+            heard_at: now,
+            left_at: None,
+            finish: None,
+            sealing,
+            opening,
+            sealed: 0,
+            opened: ReplayWindow::default(),
+        }
+    }
+
+    /// Seals the frame where it lies. No number is ever used twice, and no session survives
+    /// the process.
+    pub fn seal(&mut self, frame: &mut Vec<u8>) {
+        self.sealed += 1;
+        let length = frame.len() - HEADER_BYTES + SEAL_BYTES;
+        SealedHeader { key: self.key.0, session: self.id }.write(frame, length);
+        let (header, message) = frame.split_at_mut(HEADER_BYTES);
+        let (nonce, header) = (nonce(self.sealed), Aad::from(&*header));
+        let tag = self.sealing.seal_in_place_separate_tag(nonce, header, message);
+        let tag = tag.expect("a frame is shorter than what a cipher may take");
+        frame.extend_from_slice(tag.as_ref());
+        frame.extend_from_slice(&self.sealed.to_le_bytes());
+    }
+
+    /// Whether so much was sealed that there should be another one.
+    pub fn is_worn(&self) -> bool {
+        self.sealed.max(self.opened.newest()) >= WORN_AT
+    }
+
+    /// Opens a sealed frame where it lies. Returns its length as a plain frame.
+    ///
+    /// # Errors
+    /// The cause for which it must be dropped. Then its bytes are of no use.
+    pub fn open(&mut self, datagram: &mut [u8], source: SocketAddr) -> Result<usize, DropCause> {
+        if source != self.address {
+            return Err(DropCause::Address);
+        }
+        if datagram.len() < HEADER_BYTES + SEAL_BYTES {
+            return Err(DropCause::Length);
+        }
+        let sealed_to = datagram.len() - NUMBER_BYTES;
+        let (sealed, number) = datagram.split_at_mut(sealed_to);
+        let number = u64::from_le_bytes((&*number).try_into().map_err(|_| DropCause::Length)?);
+        if number == 0 || number > NUMBER_MAX || !self.opened.is_new(number) {
+            return Err(DropCause::Replay);
+        }
+        let (header, message) = sealed.split_at_mut(HEADER_BYTES);
+        let opened = self.opening.open_in_place(nonce(number), Aad::from(&*header), message);
+        let length = HEADER_BYTES + opened.map_err(|_| DropCause::Seal)?.len();
+        self.opened.mark(number);
+        Ok(length)
+    }
+}
+
+/// With 75 blocks of a cipher to a frame, what so many frames tell of the key is worth less
+/// than a chance of 2^-57, which is what RFC 9001, section 6.6, asks for.
+const WORN_AT: u64 = 1 << 30;
+
+/// Nobody seals that many frames. Beyond it, the window's sums might not fit.
+const NUMBER_MAX: u64 = 1 << 62;
+
+fn nonce(number: u64) -> Nonce {
+    let mut nonce = [0; NONCE_LEN];
+    nonce[NONCE_LEN - NUMBER_BYTES..].copy_from_slice(&number.to_le_bytes());
+    Nonce::assume_unique_for_key(nonce)
+}

@@ -1,0 +1,186 @@
+//! A cluster with a key, and somebody without it who hears what is sent to one of its nodes, and
+//! may send anything from that node's address.
+
+use std::net::UdpSocket;
+use std::time::{Duration, Instant};
+
+use quorate::seal::HANDSHAKE_BYTES;
+use quorate::types::{
+    ClusterHash, DirectoryId, Incarnation, LifeId, LogIndex, LossShare, PacketNumber, ReadRound,
+    ServerId, Term,
+};
+use quorate::wire::{self, GenesisHash, HEADER_BYTES, Header, Heartbeat, Message, StatusRequest};
+
+use crate::cluster::{Cluster, IDS};
+use crate::processes::quorate;
+
+/// No honest node comes to this term.
+const FORGED_TERM: Term = Term(1 << 50);
+const HELLO: u8 = 112;
+
+#[test]
+fn whoever_lacks_the_key_changes_nothing() {
+    let mut cluster = Cluster::start_sealed();
+    cluster.run(&["put", "greeting", "hello"]).expect(0);
+    let status = cluster.status_of(1);
+    assert_eq!((&status["sealed"], &status["peers"][0]["key"]), (&true.into(), &1.into()));
+    is_denied_without_the_key(&cluster);
+
+    let victim = cluster.follower();
+    cluster.kill(victim);
+    let socket = UdpSocket::bind(cluster.address(victim)).expect("its address is free");
+    let recorded = hear(&socket);
+    assert!(recorded.len() > 20, "the others go on speaking to it: {}", recorded.len());
+    for id in IDS.into_iter().filter(|id| *id != victim) {
+        attack(&socket, cluster.address(id), &recorded, victim, id);
+    }
+    drop(socket);
+    cluster.run(&["put", "greeting", "still here"]).expect(0);
+
+    cluster.start_node(victim);
+    cluster.wait_until_well();
+    let elsewhere = UdpSocket::bind("127.0.0.1:0").expect("there is a free port");
+    for id in IDS {
+        attack(&elsewhere, cluster.address(id), &recorded, victim, id);
+    }
+    cluster.wait_until_well();
+    assert_eq!(cluster.run(&["get", "greeting"]).expect(0).text(), "still here");
+    for id in IDS {
+        let status = cluster.status_of(id);
+        let term = status["term"].as_u64().expect("it is a number");
+        assert!(term < 1_000, "a forged term was taken up: {status}");
+        // The victim was started since, and another address attacks: it knows no session of it.
+        let causes = if id == victim { &["key", "session"][..] } else { &["key", "seal"] };
+        for cause in causes {
+            assert!(status["dropped"][cause].as_u64() > Some(5), "{cause}: {status}");
+        }
+    }
+}
+
+fn is_denied_without_the_key(cluster: &Cluster) {
+    let other = cluster.directory.path().join("other").display().to_string();
+    quorate("", &["keygen", &other], b"").expect(0);
+    quorate("", &["keygen", &other], b"").expect(4);
+    let words = ["get", "greeting", "--timeout", "1"];
+    quorate(&cluster.servers(), &words, b"").expect(3);
+    quorate(&cluster.servers(), &[&words[..], &["--key-file", &other]].concat(), b"").expect(3);
+    assert_eq!(cluster.run(&words).expect(0).text(), "hello");
+}
+
+/// What the others send to the address in a while.
+fn hear(socket: &UdpSocket) -> Vec<Vec<u8>> {
+    socket.set_read_timeout(Some(Duration::from_millis(50))).expect("it can be set");
+    let (started, mut recorded, mut buffer) = (Instant::now(), Vec::new(), [0; 2_048]);
+    while started.elapsed() < Duration::from_secs(2) {
+        if let Ok((length, _)) = socket.recv_from(&mut buffer) {
+            recorded.push(buffer[..length].to_vec());
+        }
+    }
+    recorded
+}
+
+/// Sends what was heard, turned back, and with each byte of its headers and others changed; cut
+/// and grown; and frames as whoever has no key may make them.
+fn attack(socket: &UdpSocket, to: &str, recorded: &[Vec<u8>], from: usize, id: usize) {
+    let send = |datagram: &[u8]| socket.send_to(datagram, to).expect("loopback takes datagrams");
+    for datagram in recorded {
+        send(datagram);
+    }
+    for datagram in recorded.iter().rev().take(10) {
+        for at in 0..datagram.len().min(HANDSHAKE_BYTES) {
+            let mut changed = datagram.clone();
+            changed[at] ^= 1;
+            send(&changed);
+        }
+        send(&datagram[..datagram.len() - 1]);
+        send(&[&datagram[..], b"more"].concat());
+        // As if the other side had sent it.
+        let mut turned = datagram.clone();
+        let (sender, destination) = turned[12..HEADER_BYTES].split_at_mut(2);
+        sender.swap_with_slice(&mut destination[..2]);
+        send(&turned);
+    }
+    let [from, id] = [from, id].map(|id| ServerId(u16::try_from(id).expect("it is small")));
+    for packet in 0..20 {
+        for message in forged_messages() {
+            send(&forged(from, id, packet, &message));
+        }
+    }
+}
+
+fn forged_messages() -> [Message; 2] {
+    let heartbeat = Heartbeat {
+        term: FORGED_TERM,
+        round: ReadRound(1),
+        commit: LogIndex(1),
+        confirmed_age: None,
+        durability_age: 0,
+        configuration_index: LogIndex(1),
+        durable: LogIndex(1),
+    };
+    [Message::Heartbeat(heartbeat), Message::TimeoutNow(FORGED_TERM)]
+}
+
+fn forged(sender: ServerId, destination: ServerId, packet: u64, message: &Message) -> Vec<u8> {
+    let header = Header {
+        cluster: ClusterHash::of("quorate"),
+        genesis: GenesisHash::default(),
+        sender,
+        destination,
+        directory: DirectoryId(5),
+        incarnation: Incarnation(9),
+        life: LifeId(1),
+        packet: PacketNumber(packet),
+        echo: None,
+        loss: LossShare(0),
+    };
+    let mut frame = Vec::new();
+    wire::encode(&header, message, &mut frame);
+    frame
+}
+
+/// Whatever comes from an address that has not proved itself, no more goes there.
+#[test]
+fn no_address_gets_more_bytes_than_it_sent() {
+    let mut cluster = Cluster::start_sealed();
+    let victim = cluster.follower();
+    cluster.kill(victim);
+    let socket = UdpSocket::bind(cluster.address(victim)).expect("its address is free");
+    let mut recorded = hear(&socket);
+    recorded.sort_by_key(|datagram| datagram[3] != HELLO);
+    drop(socket);
+    assert_eq!(recorded[0][3], HELLO, "the others greet it");
+    cluster.start_node(victim);
+    cluster.wait_until_well();
+
+    let status = Message::StatusRequest(StatusRequest { nonce: 1 });
+    let to_all = forged(ServerId::NONE, ServerId::NONE, 1, &status);
+    let datagrams = [&recorded[..20.min(recorded.len())], &[to_all, vec![7; 40]]].concat();
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("there is a free port");
+    socket.connect(cluster.address(victim)).expect("an address can be connected to");
+    let (mut sent, mut received, mut answers) = (0, 0, 0);
+    let mut buffer = [0; 2_048];
+    let mut take = || {
+        while let Ok(length) = socket.recv(&mut buffer) {
+            (received, answers) = (received + length, answers + 1);
+        }
+    };
+    socket.set_nonblocking(true).expect("it can be set");
+    for at in 0..100_000 {
+        // What finds no room is sent a little later.
+        sent += loop {
+            match socket.send(&datagrams[at % datagrams.len()]) {
+                Ok(length) => break length,
+                Err(_) => std::thread::yield_now(),
+            }
+        };
+        take();
+    }
+    socket.set_nonblocking(false).expect("it can be set");
+    socket.set_read_timeout(Some(Duration::from_millis(500))).expect("it can be set");
+    take();
+    println!("{sent} bytes in, {received} bytes out in {answers} datagrams");
+    assert!(answers > 0, "a Hello that is repeated is answered");
+    assert!(received <= sent, "{received} bytes out for {sent} in");
+    cluster.wait_until_well();
+}

@@ -1,0 +1,160 @@
+//! How two sides come to a session, and keep one.
+
+use std::time::Duration;
+
+use quorate::seal::{HANDSHAKE_BYTES, SESSIONS_PER_SOURCE_MAX};
+use quorate::time::Instant;
+use quorate::types::{GenesisId, ServerId};
+use quorate::wire::DropCause;
+
+use super::stage::{CLIENT, GENESIS, Side, acquainted, deliver, frame, ring, talk};
+
+fn at(millis: u64) -> Instant {
+    Instant(millis * 1_000)
+}
+
+/// Nobody is answered by more than it has said, and all three are alike in length.
+#[test]
+fn three_datagrams_of_one_length_come_before_the_first_frame() {
+    let (_, _, sent) = acquainted(&ring("node 1 %1"));
+    let lengths: Vec<usize> = sent.iter().map(|datagram| datagram.bytes.len()).collect();
+    assert_eq!(lengths[..3], [HANDSHAKE_BYTES; 3]);
+    let kinds: Vec<u8> = sent.iter().map(|datagram| datagram.bytes[3]).collect();
+    assert_eq!(kinds[..3], [112, 113, 114]);
+}
+
+/// Each of the three is lost in turn. What is sent again repairs it.
+#[test]
+fn a_lost_part_is_said_again() {
+    for lost in 0..3 {
+        let keys = ring("node 1 %1");
+        let (mut one, mut two) = (Side::start(1, &keys, 1), Side::start(2, &keys, 2));
+        let mut has_lost = false;
+        for millis in (0..1_000).step_by(50) {
+            let to = (two.id, two.address);
+            let mut sent = one.send(at(millis), to, &frame(one.id, two.id, millis));
+            while !sent.is_empty() {
+                let datagram = sent.remove(0);
+                if datagram.bytes[3] == 112 + lost && !std::mem::replace(&mut has_lost, true) {
+                    continue;
+                }
+                let side = if datagram.to == two.address { &mut two } else { &mut one };
+                sent.extend(side.hear(at(millis), &datagram));
+            }
+        }
+        assert!(two.taken.len() >= 17, "{} of 20 arrived without {lost}", two.taken.len());
+    }
+}
+
+/// Both begin at once, so each takes the other's session for the newest. What they say to each
+/// other goes on arriving, whatever sessions come and go beside it.
+#[test]
+fn two_that_begin_at_once_go_on_hearing_each_other() {
+    let keys = ring("node 1 %1");
+    let (mut one, mut two) = (Side::start(1, &keys, 1), Side::start(2, &keys, 2));
+    let first = one.send(at(0), (two.id, two.address), &frame(one.id, two.id, 1));
+    let second = two.send(at(0), (one.id, one.address), &frame(two.id, one.id, 1));
+    deliver(at(0), [first, second].concat(), &mut one, &mut two);
+    for round in 1..30_u16 {
+        let now = at(u64::from(round) * 15_000);
+        // Sessions that were left are given up when another begins.
+        let mut client = Side::start(CLIENT.0, &keys, 100 + u8::try_from(round).unwrap());
+        client.address.set_port(20_000 + round);
+        for node in [&mut one, &mut two] {
+            talk(now, &mut client, node, 1);
+        }
+        let (heard_by_one, heard_by_two) = (one.taken.len(), two.taken.len());
+        for (from, to) in [(1, 2), (2, 1)] {
+            let frame = frame(ServerId(from), ServerId(to), round.into());
+            let (sender, receiver) =
+                if from == 1 { (&mut one, &mut two) } else { (&mut two, &mut one) };
+            let sent = sender.send(now, (receiver.id, receiver.address), &frame);
+            receiver.hear(now, sent.last().expect("it has a session"));
+        }
+        assert_eq!((one.taken.len(), two.taken.len()), (heard_by_one + 1, heard_by_two + 1));
+    }
+}
+
+#[test]
+fn whoever_starts_again_is_heard_again() {
+    let keys = ring("node 1 %1");
+    let (mut one, _, _) = acquainted(&keys);
+    let mut two = Side::start(2, &keys, 12);
+    for millis in (1_000..2_000).step_by(50) {
+        talk(at(millis), &mut one, &mut two, millis);
+    }
+    assert!(two.taken.len() >= 15, "it is greeted when it is silent: {}", two.taken.len());
+    let mut one = Side::start(1, &keys, 11);
+    talk(at(2_000), &mut one, &mut two, 1);
+    talk(at(2_000), &mut two, &mut one, 2);
+    assert_eq!(one.taken, [frame(ServerId(2), ServerId(1), 2)], "who begins is heard at once");
+}
+
+/// A blank node knows the cluster's name only. Once it is born, sessions are of that birth.
+#[test]
+fn sessions_are_of_one_birth() {
+    let keys = ring("node 1 %1");
+    let (mut one, mut two, _) = acquainted(&keys);
+    one.sealer.set_genesis(GENESIS);
+    let again = talk(at(1_000), &mut one, &mut two, 2);
+    assert!(again.iter().any(|datagram| datagram.bytes[3] == 114), "there is a session of it");
+    two.sealer.set_genesis(GENESIS);
+    talk(at(1_000), &mut two, &mut one, 2);
+
+    let mut three = Side::start(3, &keys, 3);
+    three.sealer.set_genesis(GenesisId(78));
+    let sent = three.send(at(2_000), (one.id, one.address), &frame(three.id, one.id, 1));
+    assert_eq!(one.refuses(at(2_000), &sent[0]), DropCause::Genesis);
+}
+
+/// A client that holds the key may not fill the table for others, nor displace a session.
+#[test]
+fn sessions_of_one_source_are_bounded() {
+    let keys = ring("node 1 %1\nclient ann 2 %2 r");
+    let mut node = Side::start(1, &keys, 1);
+    let of_client = ring("client ann 2 %2 r");
+    let mut begin = |port: u16, ip: [u8; 4]| {
+        let mut client = Side::start(CLIENT.0, &of_client, 200);
+        client.address = (ip, port).into();
+        talk(at(0), &mut client, &mut node, port.into());
+        (client, node.taken.len())
+    };
+    let (mut first, _) = begin(1, [127, 0, 0, 1]);
+    let bound = u16::try_from(SESSIONS_PER_SOURCE_MAX).unwrap();
+    let (_, full) = (2..=bound + 9).map(|port| begin(port, [127, 0, 0, 1])).last().unwrap();
+    assert_eq!(full, SESSIONS_PER_SOURCE_MAX);
+    let (_, with_other) = begin(1, [127, 0, 0, 2]);
+    assert_eq!(with_other, full + 1, "another source has room");
+    talk(at(1), &mut first, &mut node, 2);
+    assert_eq!(node.taken.len(), full + 2, "who was there first is still heard");
+}
+
+/// What waits for a session that never comes is bounded, and so are the greetings.
+#[test]
+fn a_silent_other_side_costs_little() {
+    let keys = ring("node 1 %1");
+    let mut one = Side::start(1, &keys, 1);
+    let mut two = Side::start(2, &keys, 2);
+    let mut hellos = 0;
+    let mut last = Vec::new();
+    for millis in 0..10_000 {
+        let sent = one.send(at(millis), (two.id, two.address), &frame(one.id, two.id, millis));
+        hellos += sent.len();
+        last = if sent.is_empty() { last } else { sent };
+    }
+    assert!((25..60).contains(&hellos), "{hellos} greetings in 10 s");
+    deliver(at(10_000), last, &mut one, &mut two);
+    assert_eq!(two.taken.len(), 16, "what is older is lost");
+    assert_eq!(two.taken[15], frame(one.id, two.id, 9_999));
+}
+
+#[test]
+fn a_late_answer_begins_nothing() {
+    let keys = ring("node 1 %1");
+    let (mut one, mut two) = (Side::start(1, &keys, 1), Side::start(2, &keys, 2));
+    let hello = one.send(at(0), (two.id, two.address), &frame(one.id, two.id, 1));
+    let welcome = two.hear(at(0), &hello[0]);
+    let finish = one.hear(at(0), &welcome[0]);
+    let late = at(0) + Duration::from_secs(5);
+    assert_eq!(two.refuses(late, &finish[0]), DropCause::Replay);
+}

@@ -1,0 +1,75 @@
+//! Several keys, other keys, and what each holder may be.
+
+use quorate::time::Instant;
+use quorate::types::ServerId;
+use quorate::wire::DropCause;
+
+use super::stage::{CLIENT, Side, acquainted, frame, ring, talk};
+
+fn at(millis: u64) -> Instant {
+    Instant(millis * 1_000)
+}
+
+/// Add, use, retire: one node after the other, and no frame is lost.
+#[test]
+fn a_key_is_replaced_while_frames_flow() {
+    let steps = ["node 1 %1", "node 1 %1\nnode 2 %2", "node 2 %2\nnode 1 %1", "node 2 %2"];
+    let (mut one, mut two, _) = acquainted(&ring(steps[0]));
+    let (mut now, mut packet) = (1_000, 1);
+    let mut last = Vec::new();
+    for lines in &steps[1..] {
+        for first in [true, false] {
+            if first { &mut one } else { &mut two }.sealer.set_keys(ring(lines));
+            for _ in 0..20 {
+                (now, packet) = (now + 30, packet + 1);
+                last = talk(at(now), &mut one, &mut two, packet);
+                last.extend(talk(at(now), &mut two, &mut one, packet));
+            }
+        }
+    }
+    assert_eq!((one.taken.len(), two.taken.len()), (121, 121));
+    assert!(last.iter().all(|datagram| datagram.bytes[52] == 2), "all is by the new key");
+}
+
+/// A key that is gone ends its sessions at once. Should it come back, what was recorded then
+/// is still refused.
+#[test]
+fn a_key_that_is_gone_opens_nothing_any_more() {
+    let both = ring("node 1 %1\nnode 2 %2");
+    let (mut one, mut two, sent) = acquainted(&both);
+    let fresh = one.send(at(10), (two.id, two.address), &frame(one.id, two.id, 2)).remove(0);
+    two.sealer.set_keys(ring("node 2 %2"));
+    assert_eq!(two.refuses(at(10), &fresh), DropCause::Key);
+    two.sealer.set_keys(both);
+    assert_eq!(two.refuses(at(11), &fresh), DropCause::Session);
+    assert_eq!(two.refuses(at(11), &sent[2]), DropCause::Replay, "nor does its Finish");
+    // Another secret under the same number is another key.
+    two.sealer.set_keys(ring("node 1 %3"));
+    assert_eq!(two.refuses(at(12), &sent[0]), DropCause::Seal);
+}
+
+#[test]
+fn the_key_of_a_client_speaks_for_no_node() {
+    let nodes = ring("node 1 %1\nclient ann 2 %2 rw");
+    let mut node = Side::start(1, &nodes, 1);
+    let of_client = ring("client ann 2 %2 rw");
+    let mut as_client = Side::start(CLIENT.0, &of_client, 2);
+    talk(at(0), &mut as_client, &mut node, 1);
+    assert_eq!(node.taken.len(), 1);
+    let mut as_node = Side::start(2, &of_client, 3);
+    let sent = as_node.send(at(0), (node.id, node.address), &frame(as_node.id, node.id, 1));
+    assert_eq!(node.refuses(at(0), &sent[0]), DropCause::Sender);
+}
+
+#[test]
+fn a_client_asks_whichever_node_is_there() {
+    let keys = ring("node 1 %1");
+    let mut node = Side::start(3, &keys, 1);
+    let mut client = Side::start(CLIENT.0, &keys, 2);
+    let question = frame(CLIENT, ServerId::NONE, 1);
+    let sent = client.send(at(0), (ServerId::NONE, node.address), &question);
+    super::stage::deliver(at(0), sent, &mut client, &mut node);
+    assert_eq!(node.taken, [question]);
+    talk(at(0), &mut node, &mut client, 1);
+    assert_eq!(client.taken, [frame(ServerId(3), CLIENT, 1)]);
+}

@@ -1,0 +1,6 @@
+//! What seals frames, between two sides and somebody who hears all and may send anything.
+
+mod stage;
+mod attacks;
+mod handshakes;
+mod keys;
