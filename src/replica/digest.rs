@@ -3,7 +3,7 @@
 //!
 //! Times are left out, and whatever they alone decide: round trips, the numbers of packets and
 //! the rounds of reads. So are the answers that clients wait for, which the log tells, and what
-//! no model has: snapshots, reads, damaged directories. What is not synced yet is in the batches
+//! no model has: snapshots, reads, damaged directories, logs that a candidate takes over. What is not synced yet is in the batches
 //! that were taken; whoever holds those tells nodes apart by them.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -33,7 +33,8 @@ impl ReplicaNode {
 
 fn digest_state(state: &ReplicaState, into: &mut impl Hasher) {
     (state.role, state.term, state.leader_id, state.voted_for).hash(into);
-    (&state.votes_received, state.life(), state.commit, state.handing_over).hash(into);
+    (&state.votes_received, state.life(), state.handing_over).hash(into);
+    (state.commit, state.known_commit).hash(into);
     state.leader_contact.is_some().hash(into);
     let resumption = &state.resumption;
     (resumption.held, resumption.asks_until.is_some(), resumption.reborn_as).hash(into);

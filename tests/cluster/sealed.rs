@@ -110,6 +110,7 @@ fn attack(socket: &UdpSocket, to: &str, recorded: &[Vec<u8>], from: usize, id: u
 
 fn forged_messages() -> [Message; 2] {
     let heartbeat = Heartbeat {
+        interval: 40_000,
         term: FORGED_TERM,
         round: ReadRound(1),
         commit: LogIndex(1),

@@ -153,7 +153,8 @@ impl Node {
     fn be_granted(&mut self, voter: Life) {
         let state = self.core.state();
         let (genesis, term) = (self.genesis(), state.term.next());
-        let granted = VoteReply { term, pre_vote: true, granted: true, voter_term: state.term };
+        let granted =
+            VoteReply { term, pre_vote: true, granted: true, voter_term: state.term, lacks: false };
         if state.role == Role::Candidate {
             self.arrive(voter, false, genesis, &Message::VoteReply(granted));
         }

@@ -135,7 +135,7 @@ fn a_voter_says_that_the_candidate_lacks_something_only_without_a_leader() {
         last_index: LogIndex(2),
         last_term: Term(1),
     };
-    let mut asked = |probe: &mut Probe| {
+    let asked = |probe: &mut Probe| {
         probe.hear(THIRD, Message::VoteRequest(request));
         let said = probe.turn();
         let vote = to_peer(&said, THIRD).into_iter().find_map(|message| match message {
