@@ -33,7 +33,6 @@ Usage: quorate run --id N --data-dir DIR [flags] --key-file FILE
   --key-file FILE       the keys that seal all frames, or QUORATE_KEY_FILE
   --insecure-no-key     frames are not sealed: who reaches the port may speak
 
-The same line serves every start. A cluster is born when all its nodes have met.
 SIGINT and SIGTERM end a node; a leader hands over first. Exit codes: 0 by a
 signal, 2 wrong line, 4 the directory is another's or in use, 5 a disk error.
 

@@ -2,7 +2,7 @@
 //!
 //! Where links are cut so that one node alone reaches a majority, nobody but that node can
 //! lead. If it lacks an entry, the others refuse it, and hear no better candidate: plain
-//! Raft stops for as long as the links stay cut (the constrained case of the OmniPaxos paper).
+//! Raft stops for as long as the links stay cut (the constrained case of the paper "Omni-Paxos").
 //!
 //! docs/guarantees.md: "A candidate whose log is behind may take over that of a voter", where
 //! the two differ too. Nothing that was committed is lost by it. Let the voter's log end in

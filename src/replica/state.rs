@@ -313,11 +313,6 @@ impl ReplicaState {
         self.is_born() && nodes >= self.configuration().majority()
     }
 
-    /// Whether the leader was heard freshly within the election timeout.
-    pub fn has_leader_contact(&self, now: Instant) -> bool {
-        self.leader_contact.is_some_and(|at| now.since(at) < self.timeout())
-    }
-
     /// As follower: whether contact with the leader counts for nothing, because of its disk.
     pub fn leader_is_stalled(&self, now: Instant) -> bool {
         self.disk_watch.leader_is_stalled(self.term, self.durability_age(now), now)

@@ -46,6 +46,11 @@ impl ReplicaState {
         }
     }
 
+    /// Whether the leader was heard freshly within the election timeout.
+    pub fn has_leader_contact(&self, now: Instant) -> bool {
+        self.leader_contact.is_some_and(|at| now.since(at) < self.timeout())
+    }
+
     /// How long to wait for a leader from now on.
     pub fn patience(&self, fx: &mut Effects) -> Duration {
         let between = |from: Duration, to: Duration, fx: &mut Effects| {

@@ -30,8 +30,8 @@ fn seeds_that_failed_once_pass() {
 }
 
 /// The same, of disks alone: the last batch was zeroed, or a sector of it, and the file ended
-/// behind it, and that passed for the end of the journal, or for a torn batch; and nobody replaced a directory that had been refused, and
-/// the run waited for its node.
+/// behind it, and that passed for the end of the journal, or for a torn batch; and nobody replaced
+/// a directory that had been refused, and the run waited for its node.
 #[test]
 fn seeds_of_disks_that_failed_once_pass() {
     let wishes = Wishes { faults: FaultClass::Disk, ..Wishes::default() };
@@ -191,7 +191,7 @@ fn a_traced_run_tells_everything() {
 #[test]
 fn a_cluster_need_not_recover_what_no_directory_holds() {
     let weights = Weights { damage: 1, ..Weights::default() };
-    let interval = Some(Duration::from_millis(700));
+    let interval = Some(Duration::from_millis(2_500));
     let only = Profile { widespread_damage: true, weights, interval, ..Profile::calm(1) };
     let runs: Vec<Report> = (0..30).map(|seed| pass(sim::run_with(seed, only.clone()))).collect();
     let waived = runs.iter().filter(|report| report.waived.is_some()).count();
@@ -210,7 +210,7 @@ fn a_majority_of_whole_directories_recovers() {
         runs.filter(|report| report.waived.is_some()).count()
     };
     assert_eq!(waived(false), 0);
-    assert!(waived(true) <= 4, "{}", waived(true));
+    assert!(waived(true) <= 2, "{}", waived(true));
 }
 
 /// The canary: a disk that forgets what it has synced must be found out, or the checks
