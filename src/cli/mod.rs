@@ -73,7 +73,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "keygen",
-        summary: "make a key for nodes, or for a client",
+        summary: "make a key that seals the frames of a cluster",
         help: keygen::HELP,
         run: keygen::run,
     },
