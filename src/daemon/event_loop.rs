@@ -37,6 +37,9 @@ const BURST_MAX: Duration = Duration::from_millis(2);
 /// How many it takes at least, for that time may pass while the process does not run.
 const BURST_MIN: usize = 8;
 
+/// How many frames that were refused one turn looks at.
+const REFUSALS_MAX: usize = 16;
+
 /// How long a leader may take to hand over before it leaves anyway.
 const LEAVE_WITHIN: Duration = Duration::from_secs(3);
 
@@ -167,6 +170,7 @@ impl EventLoop {
             // 1. Datagrams before timers: a heartbeat that waited while this process did
             //    not run counts before the timer that missed it.
             self.receive_burst(now);
+            self.take_refusals(now);
             self.node.on_timeout(now);
             // 2. What came in becomes one set of frames per node, and one batch; the
             //    frames are on their way before the own disk has the batch.
@@ -193,6 +197,14 @@ impl EventLoop {
                 Some(Arrival::Handshake) => {}
             }
             taken += 1;
+        }
+    }
+
+    /// Of many at once some are enough: each says the same.
+    fn take_refusals(&mut self, now: Instant) {
+        for _ in 0..REFUSALS_MAX {
+            let Some((to, frame)) = self.port.take_refused() else { return };
+            self.node.on_refused(now, to, &frame);
         }
     }
 

@@ -8,6 +8,7 @@ mod error;
 mod event_loop;
 mod clock;
 mod turn_watch;
+mod refusals;
 mod udp_port;
 mod key_file;
 mod sealed_port;

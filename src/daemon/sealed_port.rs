@@ -88,6 +88,17 @@ impl SealedPort {
         Some(arrival)
     }
 
+    /// A frame that was sent to this address, and that nobody took there.
+    pub fn take_refused(&mut self) -> Option<(SocketAddr, Bytes)> {
+        loop {
+            let (to, datagram) = self.port.take_refused()?;
+            let Some(sealer) = &mut self.sealer else { return Some((to, own_memory(datagram))) };
+            if let Some(length) = sealer.reopen(to, datagram) {
+                return Some((to, own_memory(&datagram[..length])));
+            }
+        }
+    }
+
     /// Sends the frame, or loses it. Its bytes are of no use afterwards.
     pub fn send(&mut self, now: Instant, to: SocketAddr, frame: &mut Vec<u8>) {
         let is_ready = self.sealer.as_mut().is_none_or(|sealer| sealer.seal(now, to, frame));

@@ -7,6 +7,8 @@ use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
 use rustix::net::sockopt;
 
+use super::refusals;
+
 /// Longer datagrams than this are no frames: the rest is cut off, and the frame's length
 /// is then wrong.
 const DATAGRAM_BYTES_MAX: usize = 2_048;
@@ -22,6 +24,8 @@ pub struct UdpPort {
     /// Something may be there to be read. The poll tells so only once, so a burst that is
     /// left before the socket is empty must be remembered.
     readable: bool,
+    /// Frames may have been refused.
+    refused: bool,
     scratch: Box<[u8; DATAGRAM_BYTES_MAX]>,
     unsent: u64,
     last_error: Option<ErrorKind>,
@@ -35,10 +39,14 @@ impl UdpPort {
     pub fn bind(address: SocketAddr, registry: &Registry, token: Token) -> io::Result<Self> {
         let mut socket = UdpSocket::bind(address)?;
         ask_for_buffers(&socket);
+        if let Err(error) = refusals::ask_for_refusals(&socket) {
+            log::warn!("a node that dies is noticed by its silence alone: {error}");
+        }
         registry.register(&mut socket, token, Interest::READABLE)?;
         Ok(Self {
             socket,
             readable: true,
+            refused: false,
             scratch: Box::new([0; DATAGRAM_BYTES_MAX]),
             unsent: 0,
             last_error: None,
@@ -70,14 +78,31 @@ impl UdpPort {
             Err(error) => {
                 // Any other error was that of an earlier send, and is told only once.
                 self.readable = error.kind() != ErrorKind::WouldBlock;
+                self.refused |= self.readable;
                 None
             }
         }
     }
 
+    /// A datagram that was sent to this address, and that nobody took there, as far as it is
+    /// quoted. There may be such only after sending or receiving has failed.
+    pub fn take_refused(&mut self) -> Option<(SocketAddr, &mut [u8])> {
+        if !self.refused {
+            return None;
+        }
+        let refused = refusals::next_refused(&self.socket, &mut self.scratch[..]);
+        self.refused = refused.is_some();
+        refused.map(|(to, length)| (to, &mut self.scratch[..length]))
+    }
+
     /// Sends the frame, or loses it.
     pub fn send(&mut self, to: SocketAddr, frame: &[u8]) {
-        let Err(error) = self.socket.send_to(frame, to) else { return };
+        let mut sent = self.socket.send_to(frame, to);
+        if sent.as_ref().is_err_and(|error| is_of_earlier_frame(error.kind())) {
+            self.refused = true;
+            sent = self.socket.send_to(frame, to);
+        }
+        let Err(error) = sent else { return };
         self.unsent += 1;
         let kind = error.kind();
         // A full buffer is no news, and an outage would repeat itself in every line.
@@ -87,6 +112,12 @@ impl UdpPort {
             log::warn!("a frame to {to} could not be sent: {error} ({unsent} lost so far)");
         }
     }
+}
+
+/// Whether the socket tells of a frame that was sent before: this one was not sent yet.
+fn is_of_earlier_frame(kind: ErrorKind) -> bool {
+    use ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
+    matches!(kind, ConnectionRefused | HostUnreachable | NetworkUnreachable)
 }
 
 fn ask_for_buffers(socket: &UdpSocket) {
@@ -148,5 +179,27 @@ mod tests {
         assert_eq!(port.unsent, 2);
         port.send(to, b"still works");
         assert_eq!(port.unsent, 2);
+    }
+
+    #[test]
+    fn a_frame_that_nobody_takes_comes_back_and_costs_no_other() {
+        let mut here = port(&Poll::new().unwrap());
+        let mut there = port(&Poll::new().unwrap());
+        let nobody = {
+            let gone = port(&Poll::new().unwrap());
+            gone.local_address().unwrap()
+        };
+        for frame in [b"one".as_slice(), b"two"] {
+            here.send(nobody, frame);
+            here.send(there.local_address().unwrap(), b"for another");
+        }
+        assert!(here.receive().is_none());
+        for expected in [b"one".as_slice(), b"two"] {
+            let (to, refused) = here.take_refused().expect("it was refused");
+            assert_eq!((to, &*refused), (nobody, expected));
+        }
+        assert!(here.take_refused().is_none());
+        let arrived = (0..3).filter(|_| there.receive().is_some()).count();
+        assert_eq!((arrived, here.unsent), (2, 0));
     }
 }

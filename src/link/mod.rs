@@ -107,7 +107,8 @@ impl Link {
         &self.round_trip
     }
 
-    fn sent_at(&self, packet: PacketNumber) -> Option<Instant> {
+    /// When this life of the node sent the packet, if that is still known.
+    pub fn sent_at(&self, packet: PacketNumber) -> Option<Instant> {
         let sent = self.first_packet <= packet && packet < self.next_packet;
         let kept = self.next_packet.0 - packet.0.min(self.next_packet.0) <= SENT_TIMES as u64;
         (sent && kept).then(|| self.sent_times[slot(packet)])

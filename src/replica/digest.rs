@@ -35,7 +35,7 @@ fn digest_state(state: &ReplicaState, into: &mut impl Hasher) {
     (state.role, state.term, state.leader_id, state.voted_for).hash(into);
     (&state.votes_received, state.life(), state.handing_over).hash(into);
     (state.commit, state.known_commit).hash(into);
-    state.leader_contact.is_some().hash(into);
+    (state.leader_contact.is_some(), state.is_refused()).hash(into);
     let resumption = &state.resumption;
     (resumption.held, resumption.asks_until.is_some(), resumption.reborn_as).hash(into);
     (&state.sightings.seen, &state.sightings.unrecorded).hash(into);

@@ -57,6 +57,8 @@ pub enum Timer {
     Resend(ServerId),
     /// Entries on the way to this node are to be sent once more.
     Repeat(ServerId),
+    /// The leader was silent for a while: it is sent something that may be refused.
+    Probe,
     /// How far this follower has come is to be said once more.
     Acknowledge,
     /// An answer to a client is to be sent once more.

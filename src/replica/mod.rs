@@ -32,6 +32,7 @@ mod pins;
 mod progress;
 mod reads;
 mod receive;
+mod refusal;
 mod repair;
 mod replication;
 mod requests;
@@ -209,6 +210,13 @@ impl ReplicaNode {
             }
             // The end of the turn says it.
             Timer::Repeat(_) | Timer::Answer => {}
+            // Who lives hears nothing new; of who does not, the system there may tell.
+            Timer::Probe => {
+                self.answer_to = HeartbeatManager::leader_to_answer(state);
+                if let Some(leader) = self.answer_to {
+                    state.watch_for_refusal(leader, fx);
+                }
+            }
             Timer::Acknowledge => self.answer_to = HeartbeatManager::leader_to_answer(state),
             Timer::Resend(peer) => self.replication.on_silence(peer, state, fx),
             Timer::ReadIndex => self.reads.on_silence(state, fx),

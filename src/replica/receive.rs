@@ -374,6 +374,7 @@ impl ReplicaNode {
         if fresh {
             state.leader_contact = Some(fx.now);
             state.attempts = 0;
+            state.watch_for_refusal(sender.id, fx);
             ElectionManager::wait_for_leader(state, fx);
         }
         Ok(true)

@@ -96,6 +96,8 @@ pub struct ReplicaState {
     pub handing_over: bool,
     /// When this node last had fresh contact with the leader of its term.
     pub leader_contact: Option<Instant>,
+    /// When the newest frame to the leader was sent that was refused.
+    pub refused_at: Option<Instant>,
 
     /// The election timeout where none is known of the node that is meant.
     pub election_timeout: Duration,
@@ -158,6 +160,7 @@ impl ReplicaState {
             retired: None,
             handing_over: false,
             leader_contact: None,
+            refused_at: None,
             election_timeout,
             heartbeat_interval: pinned.interval.unwrap_or(HEARTBEAT_INTERVAL),
             pinned,
@@ -318,8 +321,7 @@ impl ReplicaState {
         self.disk_watch.leader_is_stalled(self.term, self.durability_age(now), now)
     }
 
-    /// Takes up a higher term, in which this node has not voted. It is obeyed at once;
-    /// each promise made in it waits for the disk.
+    /// Takes up a higher term, with no vote in it. Obeyed at once; promises wait for the disk.
     pub fn take_up_term(&mut self, term: Term, fx: &mut Effects) {
         assert!(term > self.term, "a term never falls");
         if self.leader_is_stalled(fx.now) {
@@ -329,6 +331,7 @@ impl ReplicaState {
         self.voted_for = None;
         self.leader_id = None;
         self.leader_contact = None;
+        self.refused_at = None;
         fx.record(Record::HardState { term, voted_for: None });
     }
 

@@ -48,7 +48,7 @@ impl ReplicaState {
 
     /// Whether the leader was heard freshly within the election timeout.
     pub fn has_leader_contact(&self, now: Instant) -> bool {
-        self.leader_contact.is_some_and(|at| now.since(at) < self.timeout())
+        self.leader_contact.is_some_and(|at| now.since(at) < self.timeout()) && !self.is_refused()
     }
 
     /// How long to wait for a leader from now on.
@@ -65,7 +65,7 @@ impl ReplicaState {
 
     /// How much longer than others this node waits when the leader falls silent: each has its
     /// share of the time over which they are scattered, so that they do not all stand at once.
-    fn turn_after(&self, leader: ServerId, fx: &mut Effects) -> Duration {
+    pub fn turn_after(&self, leader: ServerId, fx: &mut Effects) -> Duration {
         let Some(peer) = self.peers.get(&leader) else { return Duration::ZERO };
         let others = self.configuration().members.keys().filter(|id| **id != leader);
         let before = others.clone().filter(|id| **id < self.server_id).count();

@@ -170,6 +170,18 @@ impl Sealer {
         Ok(Some(Opened { length, key }))
     }
 
+    /// Opens, where it lies, what this side has sealed and sent to that address, and what the
+    /// network has brought back. Returns its length as a plain frame; none: it is not that, or
+    /// not whole.
+    pub fn reopen(&mut self, to: SocketAddr, datagram: &mut [u8]) -> Option<usize> {
+        let (header, sender) = SealedHeader::take(datagram).ok()?;
+        let session = self.sessions.get_mut(header.session)?;
+        let is_own = (sender, session.address) == (self.config.own, to);
+        let length = is_own.then(|| session.reopen(datagram).ok()).flatten()?;
+        SealedHeader::remove(&mut datagram[..length]);
+        Some(length)
+    }
+
     /// The next datagram of a handshake, or a frame that had to wait for one.
     pub fn poll_send(&mut self) -> Option<(SocketAddr, Vec<u8>)> {
         self.outbox.pop_front()

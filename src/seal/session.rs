@@ -89,21 +89,37 @@ impl Session {
         if source != self.address {
             return Err(DropCause::Address);
         }
-        if datagram.len() < HEADER_BYTES + SEAL_BYTES {
-            return Err(DropCause::Length);
-        }
-        let sealed_to = datagram.len() - NUMBER_BYTES;
-        let (sealed, number) = datagram.split_at_mut(sealed_to);
-        let number = u64::from_le_bytes((&*number).try_into().map_err(|_| DropCause::Length)?);
+        let number = number_of(datagram)?;
         if number == 0 || number > NUMBER_MAX || !self.opened.is_new(number) {
             return Err(DropCause::Replay);
         }
-        let (header, message) = sealed.split_at_mut(HEADER_BYTES);
-        let opened = self.opening.open_in_place(nonce(number), Aad::from(&*header), message);
-        let length = HEADER_BYTES + opened.map_err(|_| DropCause::Seal)?.len();
+        let length = open_in_place(&self.opening, number, datagram)?;
         self.opened.mark(number);
         Ok(length)
     }
+
+    /// Opens, where it lies, what this side has sealed and the network has brought back.
+    /// Returns its length as a plain frame. Whether it came back before is not looked at.
+    ///
+    /// # Errors
+    /// This side has not sealed it, or not all of it is there.
+    pub fn reopen(&self, datagram: &mut [u8]) -> Result<usize, DropCause> {
+        open_in_place(&self.sealing, number_of(datagram)?, datagram)
+    }
+}
+
+fn number_of(datagram: &[u8]) -> Result<u64, DropCause> {
+    if datagram.len() < HEADER_BYTES + SEAL_BYTES {
+        return Err(DropCause::Length);
+    }
+    datagram.last_chunk().map(|bytes| u64::from_le_bytes(*bytes)).ok_or(DropCause::Length)
+}
+
+fn open_in_place(key: &LessSafeKey, number: u64, datagram: &mut [u8]) -> Result<usize, DropCause> {
+    let sealed_to = datagram.len() - NUMBER_BYTES;
+    let (header, message) = datagram[..sealed_to].split_at_mut(HEADER_BYTES);
+    let opened = key.open_in_place(nonce(number), Aad::from(&*header), message);
+    Ok(HEADER_BYTES + opened.map_err(|_| DropCause::Seal)?.len())
 }
 
 /// With 75 blocks of a cipher to a frame, what so many frames tell of the key is worth less

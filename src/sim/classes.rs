@@ -73,6 +73,7 @@ impl FaultClass {
                 stragglers: drawn.stragglers,
                 misdelivery: drawn.misdelivery,
                 corruption: drawn.corruption,
+                refusals: drawn.refusals,
                 weights: weights.of_the_network(),
                 ..some
             },

@@ -35,6 +35,9 @@ pub struct Profile {
     pub misdelivery: f64,
     /// The share of frames in which a bit is flipped.
     pub corruption: f64,
+    /// The share of frames between nodes that arrive, and of which somebody says that nobody
+    /// took them.
+    pub refusals: f64,
     /// The least time that a frame takes, and how much more at random.
     pub delay: (Duration, Duration),
     /// The mean time that the disk takes for a batch.
@@ -173,6 +176,7 @@ impl Profile {
             snapshot_bytes: if random.u8(..4) > 0 { random.u64(1..40_000) } else { SNAPSHOT_BYTES },
             kept_entries: random.u64(..20),
             session_limit: if random.u8(..4) == 0 { random.u32(3..12) } else { SESSION_LIMIT },
+            refusals: if random.u8(..4) == 0 { random.f64() } else { 0.0 },
         }
     }
 
@@ -201,6 +205,7 @@ impl Profile {
             stragglers: 0.0,
             misdelivery: 0.0,
             corruption: 0.0,
+            refusals: 0.0,
             delay: (Duration::from_micros(100), Duration::ZERO),
             sync: Duration::from_micros(200),
             disk_stalls: 0.0,

@@ -34,6 +34,7 @@ pub struct Cluster {
     delay: Duration,
     loss: Loss,
     ways: Vec<Vec<LossyWay>>,
+    forged: bool,
     nodes: Vec<Member>,
     client: Client,
     client_wakes_at: Option<Instant>,
@@ -47,11 +48,23 @@ struct Member {
     wakes_at: Option<Instant>,
     /// The process does not run before this.
     stalled_until: Instant,
+    /// There is no process, and the system says so to whoever sends something.
+    ended: bool,
 }
 
 enum Happening {
-    Arrival { from: usize, to: usize, frame: Bytes },
+    Arrival {
+        from: usize,
+        to: usize,
+        frame: Bytes,
+    },
     Synced(usize),
+    /// The system at `of` says that nobody has taken the frame.
+    Refused {
+        to: usize,
+        of: usize,
+        frame: Bytes,
+    },
     Wake(usize),
 }
 
@@ -77,6 +90,7 @@ impl Cluster {
             delay,
             loss: Loss { share: 0.0, burst: None },
             ways,
+            forged: false,
             nodes,
             client: Client::new(config, Instant(0), random.u64(..)),
             client_wakes_at: None,
@@ -104,6 +118,17 @@ impl Cluster {
     /// The node of this place dies, and is never heard again.
     pub fn kill(&mut self, place: usize) {
         self.stall(place, Duration::from_secs(1 << 40));
+    }
+
+    /// The process of this place ends. Its system goes on.
+    pub fn end(&mut self, place: usize) {
+        self.kill(place);
+        self.nodes[place].ended = true;
+    }
+
+    /// From now on all that nodes send each other is said to be refused, and arrives.
+    pub fn forge_refusals(&mut self) {
+        self.forged = true;
     }
 
     /// Who leads, by its place.
@@ -157,6 +182,7 @@ impl Cluster {
     fn step(&mut self) {
         let ((at, _), happening) = self.events.pop_first().expect("nodes have timers");
         self.now = at;
+        self.refuse(&happening);
         if let Some(until) = self.waits_for(&happening) {
             return self.schedule(until, happening);
         }
@@ -168,6 +194,10 @@ impl Cluster {
             Happening::Arrival { from, to, frame } => {
                 self.nodes[to].node.on_datagram(at, address_of(from), &frame);
                 self.take_what_came_with_it(to);
+                self.finish_turn(to);
+            }
+            Happening::Refused { to, of, frame } => {
+                self.nodes[to].node.on_refused(at, address_of(of), &frame);
                 self.finish_turn(to);
             }
             Happening::Synced(place) => {
@@ -189,9 +219,21 @@ impl Cluster {
         }
     }
 
+    /// Says to the sender that nobody takes this, if that is so, or somebody lies.
+    fn refuse(&mut self, happening: &Happening) {
+        if let Happening::Arrival { from, to, frame } = happening
+            && *from != CLIENT
+            && (self.forged || self.nodes.get(*to).is_some_and(|member| member.ended))
+        {
+            let refused = Happening::Refused { to: *from, of: *to, frame: frame.clone() };
+            self.schedule(self.now + self.delay, refused);
+        }
+    }
+
     /// Until when this waits, since the process that it happens to does not run.
     fn waits_for(&mut self, happening: &Happening) -> Option<Instant> {
         let (Happening::Arrival { to: place, .. }
+        | Happening::Refused { to: place, .. }
         | Happening::Synced(place)
         | Happening::Wake(place)) = happening;
         let now = self.now;
@@ -298,5 +340,5 @@ fn member(place: usize, seed: u64) -> Member {
     let found = disk::examine(&directory).expect("a directory");
     let (_, recovered) = found.start(&mut directory).expect("room for a start");
     let node = ReplicaNode::new(&config, recovered, Instant(0), seed);
-    Member { node, syncing: None, wakes_at: None, stalled_until: Instant(0) }
+    Member { node, syncing: None, wakes_at: None, stalled_until: Instant(0), ended: false }
 }

@@ -61,8 +61,8 @@ fn no_leader_is_replaced_since_processes_do_not_run_for_a_while() {
     }
 }
 
-/// How long writes pause when the leader dies, in the median and at most.
-fn pauses(round_trip: u64, loss: f64) -> (Duration, Duration) {
+/// How long writes pause when the leader goes, in the median and at most.
+fn pauses(round_trip: u64, loss: f64, go: fn(&mut Cluster, usize)) -> (Duration, Duration) {
     let pause = |seed| {
         let mut cluster = Cluster::start(millis(round_trip) / 2, seed);
         cluster.lose(by_itself(loss));
@@ -71,10 +71,10 @@ fn pauses(round_trip: u64, loss: f64) -> (Duration, Duration) {
         }
         cluster.pass(Duration::from_secs(8) + millis(seed));
         let leader = cluster.leader().expect("it was not disturbed");
-        cluster.kill(leader);
-        let killed_at = cluster.time();
+        go(&mut cluster, leader);
+        let gone_at = cluster.time();
         assert!(cluster.write().is_some(), "the others are a majority");
-        cluster.time().saturating_sub(killed_at)
+        cluster.time().saturating_sub(gone_at)
     };
     let mut pauses: Vec<Duration> = (1..=21).map(pause).collect();
     pauses.sort_unstable();
@@ -85,11 +85,31 @@ fn pauses(round_trip: u64, loss: f64) -> (Duration, Duration) {
 /// Nothing but silence tells that it died: what is measured is the timeout, the election, and
 /// a client that finds out who leads.
 #[test]
-fn a_leader_that_dies_is_replaced_soon() {
-    let (median, most) = pauses(1, 0.0);
+fn a_leader_that_falls_silent_is_replaced_soon() {
+    let (median, most) = pauses(1, 0.0, Cluster::kill);
     assert!(median < millis(150) && most < millis(250), "{median:?} {most:?}");
-    let (median, most) = pauses(1, 0.3);
+    let (median, most) = pauses(1, 0.3, Cluster::kill);
     assert!(median < millis(500) && most < millis(1_500), "{median:?} {most:?}");
-    let (median, most) = pauses(50, 0.3);
+    let (median, most) = pauses(50, 0.3, Cluster::kill);
     assert!(median < millis(1_500) && most < millis(4_000), "{median:?} {most:?}");
+}
+
+#[test]
+fn a_leader_whose_process_ends_is_replaced_at_once() {
+    let (median, most) = pauses(1, 0.0, Cluster::end);
+    assert!(median < millis(50) && most < millis(100), "{median:?} {most:?}");
+}
+
+/// Whoever forges them sees what nodes send, and quotes it.
+#[test]
+fn refusals_that_are_not_true_change_no_leader() {
+    for (round_trip, loss) in [(1, 0.0), (1, 0.05), (20, 0.0)] {
+        let mut cluster = Cluster::start(millis(round_trip) / 2, 3);
+        cluster.lose(by_itself(loss));
+        cluster.pass(Duration::from_secs(10));
+        let term = cluster.term();
+        cluster.forge_refusals();
+        cluster.pass(Duration::from_secs(60));
+        assert_eq!(cluster.term(), term, "at {round_trip} ms and a loss of {loss}");
+    }
 }

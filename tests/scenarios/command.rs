@@ -78,10 +78,11 @@ fn gather(stage: &mut Stage, size: usize, is_born: bool) {
     }
 }
 
-/// The node's election timer fires, and all frames arrive that follow from that.
+/// The node waits until it asks for votes, and all frames arrive that follow from that. Those
+/// arrive too by which it looks before whether anything comes back from its leader.
 fn elect(stage: &mut Stage, id: ServerId) -> Result<(), String> {
     stage.quietly(|stage| {
-        stage.time_out(id)?;
+        stage.time_out_until_sent(id, "VoteRequest")?;
         stage.settle(|_| true);
         Ok(())
     })

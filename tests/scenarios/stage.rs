@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// So many timers in a row may change nothing to be seen.
 const SILENT_TIMERS: usize = 4;
+/// After so many timers a node has done all that it does because of a silence.
+const TIMERS_OF_A_SILENCE: usize = 16;
 
 /// A way from one node to another.
 pub type Way = (ServerId, ServerId);
@@ -114,6 +116,18 @@ impl Stage {
             }
         }
         Ok(())
+    }
+
+    /// The node's timers fire, and nobody else's, until it sends such a message.
+    pub fn time_out_until_sent(&mut self, from: ServerId, kind: &str) -> Result<(), String> {
+        for _ in 0..TIMERS_OF_A_SILENCE {
+            self.sent.clear();
+            self.fire_next(from)?;
+            if self.sent.iter().any(|(_, sent)| is_called(*sent, kind)) {
+                return Ok(());
+            }
+        }
+        Err(format!("{from} sends no {kind}"))
     }
 
     fn fire_next(&mut self, id: ServerId) -> Result<(), String> {

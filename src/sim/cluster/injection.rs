@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::{Cluster, Event, Phase};
 use crate::sim::checks::TurningPoint;
 use crate::sim::faults::Fault;
+use crate::sim::network::Endpoint;
 use crate::sim::trace;
 
 /// How far a clock jumps, in microseconds, as powers of two: 16 ms up to two minutes.
@@ -178,6 +181,31 @@ impl Cluster {
         self.stop(place);
         let member = &mut self.nodes[place];
         member.disk.lose_power(&mut self.random);
+    }
+
+    /// The system of a node that is down says so to whoever sends it something. Somebody may
+    /// say it of one that is up.
+    pub(super) fn maybe_refuse(&mut self, from: Endpoint, of: usize, frame: &Bytes) {
+        let Endpoint::Node(to) = from else { return };
+        let is_down = self.nodes[of].node.is_none();
+        let is_forged = self.profile.refusals > 0.0 && self.random.f64() < self.profile.refusals;
+        if is_down || is_forged {
+            self.count(if is_down { "frame refused" } else { "frame said to be refused" });
+            let (delay, frame) = (self.profile.delay.0, frame.clone());
+            self.schedule(delay, Event::Refused { to, of, frame });
+        }
+    }
+
+    pub(super) fn say_refused(&mut self, to: usize, of: usize, frame: Bytes) -> Result<(), String> {
+        let is_cut = self.network.is_cut(Endpoint::Node(of), Endpoint::Node(to));
+        if let Some(until) = self.paused(to) {
+            self.schedule_at(until, Event::Refused { to, of, frame });
+            return Ok(());
+        }
+        let now = self.local(to);
+        let Some(node) = self.nodes[to].node.as_mut().filter(|_| !is_cut) else { return Ok(()) };
+        node.on_refused(now, Endpoint::Node(of).address(), &frame);
+        self.finish_turn(to)
     }
 
     pub(super) fn count(&mut self, kind: &'static str) {

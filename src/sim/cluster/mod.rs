@@ -70,16 +70,38 @@ enum Phase {
 
 #[derive(Debug)]
 enum Event {
-    Arrival { from: Endpoint, to: Endpoint, bytes: Bytes },
+    Arrival {
+        from: Endpoint,
+        to: Endpoint,
+        bytes: Bytes,
+    },
+    /// Node `to` is told that nobody took the frame, which it seems to have sent to node `of`.
+    Refused {
+        to: usize,
+        of: usize,
+        frame: Bytes,
+    },
     WakeNode(usize),
-    Synced { place: usize, life: u64 },
-    SnapshotWritten { place: usize, life: u64 },
+    Synced {
+        place: usize,
+        life: u64,
+    },
+    SnapshotWritten {
+        place: usize,
+        life: u64,
+    },
     Restart(usize),
     WakeClients,
     Fault,
-    Ambush { place: usize, life: u64 },
+    Ambush {
+        place: usize,
+        life: u64,
+    },
     Blackout,
-    Noticed { place: usize, directory: DirectoryId },
+    Noticed {
+        place: usize,
+        directory: DirectoryId,
+    },
     Room(usize),
     Calm,
     Look,
@@ -173,6 +195,7 @@ impl Cluster {
     fn handle(&mut self, event: Event) -> Result<bool, String> {
         match event {
             Event::Arrival { from, to, bytes } => self.deliver(from, to, bytes)?,
+            Event::Refused { to, of, frame } => self.say_refused(to, of, frame)?,
             Event::WakeNode(place) => self.wake_node(place)?,
             Event::Synced { place, life } => self.on_synced(place, life)?,
             Event::SnapshotWritten { place, life } => self.on_snapshot_written(place, life)?,
@@ -215,6 +238,7 @@ impl Cluster {
                     self.schedule_at(until, Event::Arrival { from, to, bytes });
                     return Ok(());
                 }
+                self.maybe_refuse(from, place, &bytes);
                 let now = self.local(place);
                 if let Some(node) = &mut self.nodes[place].node {
                     node.on_datagram(now, from.address(), &bytes);

@@ -257,3 +257,28 @@ proptest! {
         two.refuses(NOW, &Sent { from, to: two.address, bytes });
     }
 }
+
+/// What nobody has taken comes back from the network, quoted whole or in part.
+#[test]
+fn what_comes_back_is_told_from_what_was_never_sent() {
+    let (mut one, two, sent) = acquainted(&ring("node 1 %1"));
+    let of_one = sent.iter().rfind(|datagram| datagram.from == one.address).unwrap();
+    let of_two = sent.iter().rfind(|datagram| datagram.from == two.address).unwrap();
+    let mut reopen = |to, bytes: &[u8]| {
+        let mut bytes = bytes.to_vec();
+        let length = one.sealer.reopen(to, &mut bytes)?;
+        Some(bytes[..length].to_vec())
+    };
+    for _ in 0..2 {
+        let whole = reopen(two.address, &of_one.bytes);
+        assert_eq!(whole, Some(frame(ServerId(1), ServerId(2), 1)));
+    }
+    assert_eq!(reopen(one.address, &of_one.bytes), None, "it was sent elsewhere");
+    assert_eq!(reopen(two.address, &of_two.bytes), None, "the other side has sealed it");
+    for kept in 0..of_one.bytes.len() {
+        assert_eq!(reopen(two.address, &of_one.bytes[..kept]), None, "not whole");
+        let mut changed = of_one.bytes.clone();
+        changed[kept] ^= 1;
+        assert_eq!(reopen(two.address, &changed), None, "byte {kept} was changed");
+    }
+}
