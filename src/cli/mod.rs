@@ -10,6 +10,7 @@ mod demo;
 mod driver;
 mod escape;
 mod exit;
+mod inquiry;
 mod inspect;
 mod keygen;
 mod leader_call;

@@ -25,6 +25,21 @@ pub fn print_line(line: &str) -> Result<(), Failure> {
     print_bytes(format!("{line}\n").as_bytes())
 }
 
+/// Writes rows as columns: those of words begin below each other, and those of numbers end so.
+pub fn print_table(rows: &[Vec<String>], words: &[usize]) -> Result<(), Failure> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column| rows.iter().filter_map(|row| row.get(column)).map(String::len).max();
+    let widths: Vec<usize> = (0..columns).filter_map(width).collect();
+    rows.iter().try_for_each(|row| print_line(&aligned(row, &widths, words)))
+}
+
+fn aligned(row: &[String], widths: &[usize], words: &[usize]) -> String {
+    let cells = row.iter().zip(widths).enumerate().map(|(column, (cell, width))| {
+        if words.contains(&column) { format!("{cell:width$}") } else { format!("{cell:>width$}") }
+    });
+    cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+}
+
 /// Writes a line to standard error.
 pub fn note(line: &str) {
     // Whoever does not read it does not miss it.

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::args::{ClientFlags, parse};
 use super::exit::{Exit, Failure, Outcome};
-use super::output::{note, print_line};
+use super::output::{note, print_line, print_table};
 use super::survey::{self, Survey, Surveyed};
 use crate::types::{LogIndex, ServerId};
 use crate::wire::{DiskStatus, DropCause, NodeStatus, PeerStatus, Role, ScrubStatus};
@@ -46,7 +46,7 @@ pub fn run(words: &[String]) -> Outcome {
     if flags.json {
         print_line(&to_json(&survey, health).to_string())?;
     } else {
-        print_table(&survey)?;
+        print_nodes(&survey)?;
         note(&format!("quorate: {}: {}", health.word(), survey.sentence()));
     }
     Ok(health.exit())
@@ -119,7 +119,7 @@ const HEADS: [&str; 8] =
 /// The columns of words; the others are numbers, which end below each other.
 const WORDS: [usize; 2] = [1, 2];
 
-fn print_table(survey: &Survey) -> Result<(), Failure> {
+fn print_nodes(survey: &Survey) -> Result<(), Failure> {
     let last = survey.answers().map(|status| status.commit_index).max().unwrap_or_default();
     let mut rows = vec![HEADS.map(str::to_owned).to_vec()];
     for (address, node) in &survey.nodes {
@@ -131,11 +131,7 @@ fn print_table(survey: &Survey) -> Result<(), Failure> {
             }
         });
     }
-    let width = |column| rows.iter().filter_map(|row| row.get(column)).map(String::len).max();
-    let widths: Vec<usize> = (0..HEADS.len()).filter_map(width).collect();
-    for row in &rows {
-        print_line(&aligned(row, &widths))?;
-    }
+    print_table(&rows, &WORDS)?;
     survey.answers().filter_map(dropped_line).try_for_each(|line| print_line(&line))?;
     survey.answers().flat_map(disk_lines).try_for_each(|line| print_line(&line))?;
     survey
@@ -223,13 +219,6 @@ fn row(address: SocketAddr, status: &NodeStatus, last: LogIndex) -> Vec<String> 
         status.keys.to_string(),
         dropped.to_string(),
     ]
-}
-
-fn aligned(row: &[String], widths: &[usize]) -> String {
-    let cells = row.iter().zip(widths).enumerate().map(|(column, (cell, width))| {
-        if WORDS.contains(&column) { format!("{cell:width$}") } else { format!("{cell:>width$}") }
-    });
-    cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
 }
 
 /// What the node dropped and why, unless it dropped nothing.

@@ -1,22 +1,13 @@
 //! Asks nodes, and all that they name, how they are.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
-
-use bytes::Bytes;
 
 use super::args::ClientFlags;
-use super::client_socket::ClientSocket;
+use super::inquiry::Inquiry;
 use crate::daemon::random_u64;
-use crate::types::{DirectoryId, Incarnation, LifeId, LossShare, PacketNumber, ServerId};
-use crate::wire::{self, GenesisHash, Header, Message, NodeStatus, Role, StatusRequest};
-
-/// How long a silent node is waited for.
-const PATIENCE: Duration = Duration::from_millis(800);
-/// How often it is asked again meanwhile.
-const INTERVAL: Duration = Duration::from_millis(150);
+use crate::types::ServerId;
+use crate::wire::{Message, NodeStatus, Role, StatusRequest};
 
 /// What nodes said of themselves.
 #[derive(Debug, Default)]
@@ -36,92 +27,43 @@ pub struct Surveyed {
 
 /// Asks the given servers, and every peer that these name.
 pub fn take(flags: &ClientFlags) -> Survey {
-    let mut survey = Survey::default();
-    for server in &flags.servers {
-        survey.nodes.entry(*server).or_default();
+    match Inquiry::open(flags) {
+        Ok(mut inquiry) => take_by(&mut inquiry, flags),
+        Err(_) => Survey::of_given(flags),
     }
-    if let Ok(mut socket) = ClientSocket::open(flags) {
-        ask_around(&mut survey, &mut socket, flags).ok();
+}
+
+/// The same, by a client that may have further questions.
+pub fn take_by(inquiry: &mut Inquiry, flags: &ClientFlags) -> Survey {
+    let mut survey = Survey::of_given(flags);
+    let nonce = random_u64();
+    let mut question = inquiry.ask(Message::StatusRequest(StatusRequest { nonce }));
+    while let Some((from, message)) = question.next_answer(&survey.silent()) {
+        if let Message::Status(status) = message
+            && status.nonce == nonce
+            && survey.take_in(from, status)
+        {
+            question.ask_at_once();
+        }
     }
     survey
 }
 
-fn ask_around(
-    survey: &mut Survey,
-    socket: &mut ClientSocket,
-    flags: &ClientFlags,
-) -> std::io::Result<()> {
-    let nonce = random_u64();
-    let started = Instant::now();
-    let mut next_round = started;
-    while survey.nodes.values().any(|node| node.status.is_none()) {
-        let now = Instant::now();
-        if now >= started + PATIENCE {
-            return Ok(());
-        }
-        if now >= next_round {
-            ask_silent(survey, socket, flags, nonce);
-            next_round = now + INTERVAL;
-        }
-        let wait = next_round.saturating_duration_since(Instant::now());
-        match socket.receive(wait) {
-            Ok(None) => {}
-            Ok(Some((from, frame))) => {
-                let datagram = Bytes::copy_from_slice(frame);
-                if survey.take_in(from, &datagram, flags, nonce) {
-                    next_round = Instant::now();
-                }
-            }
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::WouldBlock
-                        | ErrorKind::TimedOut
-                        | ErrorKind::ConnectionRefused
-                        | ErrorKind::Interrupted
-                ) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-fn ask_silent(survey: &Survey, socket: &mut ClientSocket, flags: &ClientFlags, nonce: u64) {
-    let header = Header {
-        cluster: flags.cluster_hash(),
-        genesis: GenesisHash::default(),
-        sender: ServerId::NONE,
-        destination: ServerId::NONE,
-        directory: DirectoryId(nonce),
-        incarnation: Incarnation(0),
-        life: LifeId(0),
-        packet: PacketNumber(random_u64() >> 2),
-        echo: None,
-        loss: LossShare(0),
-    };
-    let mut frame = Vec::new();
-    wire::encode(&header, &Message::StatusRequest(StatusRequest { nonce }), &mut frame);
-    for (address, node) in &survey.nodes {
-        if node.status.is_none() {
-            // A node that cannot be reached is shown as silent.
-            socket.send(frame.clone(), *address);
-        }
-    }
-}
-
 impl Survey {
+    /// The servers that are given, none of which has answered.
+    fn of_given(flags: &ClientFlags) -> Self {
+        let nodes = flags.servers.iter().map(|server| (*server, Surveyed::default()));
+        Self { nodes: nodes.collect() }
+    }
+
+    fn silent(&self) -> Vec<SocketAddr> {
+        let silent = self.nodes.iter().filter(|(_, node)| node.status.is_none());
+        silent.map(|(address, _)| *address).collect()
+    }
+
     /// Takes in an answer. Returns whether it names nodes that were not known.
-    fn take_in(
-        &mut self,
-        from: SocketAddr,
-        datagram: &Bytes,
-        flags: &ClientFlags,
-        nonce: u64,
-    ) -> bool {
-        let Ok(frame) = wire::decode(datagram) else { return false };
-        let Message::Status(status) = frame.message else { return false };
-        let asked = self.nodes.contains_key(&from);
-        if frame.header.cluster != flags.cluster_hash() || status.nonce != nonce || !asked {
+    fn take_in(&mut self, from: SocketAddr, status: NodeStatus) -> bool {
+        if !self.nodes.contains_key(&from) {
             return false;
         }
         let known = self.nodes.len();
@@ -139,6 +81,12 @@ impl Survey {
         });
         self.nodes.insert(from, Surveyed { id: Some(status.id), status: Some(status) });
         self.nodes.len() > known
+    }
+
+    /// Where those are that answered.
+    pub fn answering(&self) -> Vec<SocketAddr> {
+        let answering = self.nodes.iter().filter(|(_, node)| node.status.is_some());
+        answering.map(|(address, _)| *address).collect()
     }
 
     /// Those who answered.
