@@ -34,3 +34,8 @@ impl Sub<Duration> for Instant {
 pub fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
+
+/// The same in half the bits, which do for an hour.
+pub fn short_micros(duration: Duration) -> u32 {
+    u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)
+}

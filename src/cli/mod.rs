@@ -27,6 +27,7 @@ mod simulate;
 mod status;
 mod survey;
 mod survivor;
+mod timeouts;
 mod write;
 
 pub use exit::{Exit, Failure, Outcome};
@@ -57,6 +58,12 @@ const COMMANDS: &[Command] = &[
         summary: "show how the nodes are",
         help: status::HELP,
         run: status::run,
+    },
+    Command {
+        name: "timeouts",
+        summary: "show when silent nodes are given up, and why",
+        help: timeouts::HELP,
+        run: timeouts::run,
     },
     Command {
         name: "member",

@@ -9,11 +9,11 @@ mod timing;
 pub use hearing::Hearing;
 pub use redundancy::{Copies, REDUNDANCY_MAX, Redundancy};
 pub use round_trip::RoundTrip;
-pub use timing::{Measured, Pinned, Timing};
+pub use timing::{Measured, Pinned, Timing, formula};
 
 use std::time::Duration;
 
-use crate::time::Instant;
+use crate::time::{Instant, short_micros};
 use crate::types::{LossShare, PacketNumber};
 use crate::wire::Echo;
 
@@ -121,7 +121,7 @@ fn slot(packet: PacketNumber) -> usize {
 
 /// Microseconds from `at` to `now`, as an echo's age: below `u32::MAX`.
 pub fn age_micros(now: Instant, at: Instant) -> u32 {
-    u32::try_from(now.since(at).as_micros()).unwrap_or(u32::MAX).min(u32::MAX - 1)
+    short_micros(now.since(at)).min(u32::MAX - 1)
 }
 
 #[cfg(test)]

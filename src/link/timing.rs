@@ -15,9 +15,14 @@ use std::time::Duration;
 use super::RoundTrip;
 use crate::time::Instant;
 use crate::types::LossShare;
+use crate::wire::TimeoutBasis;
 
 /// How long a process is taken not to run, before it is seen not to for longer.
 const STALL: Duration = Duration::from_millis(50);
+/// So much later than another a frame may come that was not lost.
+const VARIATIONS: u32 = 4;
+/// A silence that ended may come again, and be so much longer.
+const SILENCE_FACTOR: u32 = 2;
 /// Over this time, and some round trips, what may be lost is spread.
 const SPREAD: Duration = Duration::from_millis(50);
 const SPREAD_ROUND_TRIPS: u32 = 6;
@@ -77,6 +82,8 @@ pub struct Timing {
     /// How often the one speaks to the other, whichever of the two leads.
     interval: Duration,
     timeout: Duration,
+    /// What has decided how long that is.
+    basis: TimeoutBasis,
     scatter: Duration,
     /// As leader: when this side last spoke, and when last by a heartbeat.
     spoke_at: Instant,
@@ -94,6 +101,10 @@ impl Timing {
             lost: 0,
             interval: pinned.interval.unwrap_or(INTERVAL_MAX),
             timeout: pinned.timeout.unwrap_or(unmeasured),
+            basis: match pinned.timeout {
+                Some(_) => TimeoutBasis::Pinned,
+                None => TimeoutBasis::Unmeasured,
+            },
             scatter: pinned.timeout.unwrap_or(unmeasured),
             spoke_at: Instant::default(),
             beat_at: Instant::default(),
@@ -103,6 +114,11 @@ impl Timing {
     /// How long the node may be silent.
     pub fn timeout(&self) -> Duration {
         self.timeout
+    }
+
+    /// What has decided how long.
+    pub fn basis(&self) -> TimeoutBasis {
+        self.basis
     }
 
     /// Over how long a time those who miss the node stand for election one after another.
@@ -178,10 +194,16 @@ impl Timing {
             return;
         }
         let round_trip = measured.round_trip.smoothed().unwrap_or_default();
-        let late = round_trip + measured.round_trip.variation() * 4;
-        let timeout = STALL + late + self.interval * self.lost;
-        let timeout = timeout.max(self.silences.longest() * 2);
-        self.timeout = if measured.enough { timeout } else { timeout.max(self.unmeasured) };
+        let late = round_trip + measured.round_trip.variation() * VARIATIONS;
+        let mut longest = (STALL + late + self.interval * self.lost, TimeoutBasis::Formula);
+        let learned = self.silences.longest() * SILENCE_FACTOR;
+        if learned > longest.0 {
+            longest = (learned, TimeoutBasis::Silence);
+        }
+        if !measured.enough && self.unmeasured > longest.0 {
+            longest = (self.unmeasured, TimeoutBasis::Unmeasured);
+        }
+        (self.timeout, self.basis) = longest;
         let scatter = (measured.round_trip.timeout() * 4).max(SCATTER_MIN);
         self.scatter = if measured.enough { scatter } else { self.timeout };
     }
@@ -209,6 +231,21 @@ impl Silences {
     fn longest(&self) -> Duration {
         self.longest.into_iter().max().unwrap_or_default()
     }
+}
+
+/// The formula, as a person reads it.
+pub fn formula() -> [String; 4] {
+    let [stall, spread, least, most] =
+        [STALL, SPREAD, INTERVAL_MIN, INTERVAL_MAX].map(|time| time.as_millis());
+    [
+        format!("timeout = {stall} ms + round trip + {VARIATIONS} x variation + rounds x interval"),
+        format!("timeout = {SILENCE_FACTOR} x longest silence, if that is more"),
+        format!(
+            "interval = ({spread} ms + {SPREAD_ROUND_TRIPS} x round trip) / rounds, from {least} \
+             to {most} ms"
+        ),
+        format!("rounds: the fewest that fail in a row at most once in {:.0} times", 1.0 / CHANCE),
+    ]
 }
 
 /// How many rounds must fail in a row to leave less than the accepted chance. A frame of the
@@ -285,6 +322,7 @@ mod tests {
         timing.beat(&measured, Instant(0));
         assert_eq!(timing.interval(), INTERVAL_MAX);
         assert!(timing.timeout() >= UNMEASURED);
+        assert_eq!(timing.basis(), TimeoutBasis::Unmeasured);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::effects::{Destination, Effects, Timer};
 use super::peer::Peer;
 use super::state::ReplicaState;
-use crate::time::{Instant, micros};
+use crate::time::{Instant, micros, short_micros};
 use crate::types::{LogIndex, ReadRound, ServerId, Term};
 use crate::wire::{Heartbeat, Message, Role};
 
@@ -95,7 +95,7 @@ impl HeartbeatManager {
         for node in nodes {
             let Some(peer) = state.peers.get_mut(node) else { continue };
             peer.timing.beat(&peer.link.measured(), fx.now);
-            let interval = u32::try_from(micros(peer.timing.interval())).unwrap_or(u32::MAX);
+            let interval = short_micros(peer.timing.interval());
             let heartbeat = Heartbeat { interval, ..heartbeat };
             fx.send(Destination::Peer(*node), Message::Heartbeat(heartbeat));
         }

@@ -92,6 +92,10 @@ impl ReplicaNode {
                 let status = Message::Status(self.status(request.nonce, self.effects.now));
                 self.effects.send(Destination::Client(client), status);
             }
+            Message::TimeoutsRequest(request) => {
+                let timeouts = Message::Timeouts(state.timeouts(request.nonce));
+                fx.send(Destination::Client(client), timeouts);
+            }
             Message::MemberRequest(request) => {
                 if let Some(changed) = self.membership.on_request(request, client, state, fx) {
                     self.replication.propose_configuration(&changed, state, fx);

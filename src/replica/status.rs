@@ -6,7 +6,7 @@ use super::ReplicaNode;
 use super::peer::Peer;
 use super::state::ReplicaState;
 use crate::disk::GenesisState;
-use crate::time::{Instant, micros};
+use crate::time::{Instant, micros, short_micros};
 use crate::types::{LogIndex, NODES_MAX, ServerId};
 use crate::wire::{DiskStatus, NodeStatus, PeerStatus, Role};
 
@@ -122,7 +122,7 @@ fn peer_status(id: ServerId, peer: &Peer, state: &ReplicaState, now: Instant) ->
         listed: state.configuration().lists(id),
         key: peer.key,
         heard_age: peer.heard_at.map(|at| millis(now.since(at))),
-        round_trip: round_trip.map(|time| u32::try_from(time.as_micros()).unwrap_or(u32::MAX)),
+        round_trip: round_trip.map(short_micros),
         matched: if leads { peer.progress.matched } else { LogIndex(0) },
         durable: if leads { peer.progress.durable } else { LogIndex(0) },
         retransmitted: peer.progress.retransmitted,

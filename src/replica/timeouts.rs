@@ -10,9 +10,9 @@ use std::time::Duration;
 use super::effects::Effects;
 use super::peer::Peer;
 use super::state::ReplicaState;
-use crate::time::{Instant, micros};
-use crate::types::{ServerId, Term};
-use crate::wire::{Heartbeat, Role};
+use crate::time::{Instant, micros, short_micros};
+use crate::types::{NODES_MAX, ServerId, Term};
+use crate::wire::{Heartbeat, Judgment, PeerTimeouts, Role, Timeouts};
 
 /// A candidate waits at least so long for votes, which need a disk.
 const VOTES_MIN: Duration = Duration::from_millis(40);
@@ -121,5 +121,41 @@ impl ReplicaState {
     pub fn next_beat(&self) -> Option<Instant> {
         debug_assert_eq!(self.role, Role::Leader);
         self.peers.values().map(|peer| peer.timing.next_beat()).min()
+    }
+
+    /// How long others may be silent, and what that follows from, for whoever asks.
+    pub fn timeouts(&self, nonce: u64) -> Timeouts {
+        let peers = self.peers.iter().take(NODES_MAX);
+        Timeouts {
+            nonce,
+            id: self.server_id,
+            leader_id: self.leader_id,
+            election_timeout: short_micros(self.timeout()),
+            pinned_timeout: self.pinned.timeout.map(short_micros),
+            pinned_interval: self.pinned.interval.map(short_micros),
+            peers: peers.map(|(id, peer)| self.timeouts_of(*id, peer)).collect(),
+        }
+    }
+
+    fn timeouts_of(&self, id: ServerId, peer: &Peer) -> PeerTimeouts {
+        let Peer { link, timing, .. } = peer;
+        let measured = link.measured();
+        let judgment = Judgment {
+            rounds: u8::try_from(timing.lost()).unwrap_or(u8::MAX),
+            interval: short_micros(timing.interval()),
+            timeout: short_micros(timing.timeout()),
+            basis: timing.basis(),
+        };
+        let leads = |node| self.leader_id == Some(node);
+        PeerTimeouts {
+            id,
+            round_trip: measured.round_trip.smoothed().map(short_micros),
+            variation: short_micros(measured.round_trip.variation()),
+            losses: measured.losses,
+            enough: measured.enough,
+            congested: measured.round_trip.is_congested(),
+            longest_silence: short_micros(timing.longest_silence()),
+            judgment: (leads(id) || leads(self.server_id)).then_some(judgment),
+        }
     }
 }

@@ -82,6 +82,8 @@ kinds! {
     Declined = 71,
     StatusRequest = 72,
     Status = 73,
+    TimeoutsRequest = 74,
+    Timeouts = 75,
     MemberRequest = 80,
     MemberReply = 81,
 }

@@ -11,6 +11,7 @@ use super::repair_codec::{RepairReply, RepairRequest};
 use super::resume_codec::{Resume, Sighted};
 use super::snapshot_codec::{SnapshotOffer, SnapshotPiece, SnapshotRequest};
 use super::status_message::{NodeStatus, StatusRequest};
+use super::timeouts_codec::{Timeouts, TimeoutsRequest};
 use crate::configuration::Configuration;
 use crate::entry::Entry;
 use crate::operation::{Invalid, Settled};
@@ -83,6 +84,10 @@ pub enum Message {
     StatusRequest(StatusRequest),
     /// How the node is.
     Status(NodeStatus),
+    /// A client asks how long others may be silent to the node.
+    TimeoutsRequest(TimeoutsRequest),
+    /// How long they may, and why.
+    Timeouts(Timeouts),
     /// An operator asks who the members are, or for a change of them.
     MemberRequest(MemberRequest),
     /// Who they are, and what came of the change.

@@ -17,6 +17,7 @@ mod resume_codec;
 mod snapshot_codec;
 mod status_codec;
 mod status_message;
+mod timeouts_codec;
 
 pub use catch_up_codec::{CATCH_UP_BYTES_FIXED, CatchUpReply, CatchUpRequest};
 pub use frame::{
@@ -34,6 +35,7 @@ pub use status_codec::CLUSTER_NAME_BYTES_MAX;
 pub use status_message::{
     DiskStatus, NodeStatus, PeerStatus, Role, ScrubStatus, StatusRequest, TurnTimes,
 };
+pub use timeouts_codec::{Judgment, PeerTimeouts, TimeoutBasis, Timeouts, TimeoutsRequest};
 
 macro_rules! drop_causes {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $text:literal;)*) => {

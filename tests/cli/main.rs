@@ -14,4 +14,5 @@ mod lines;
 mod processes;
 mod rescue;
 mod status;
+mod timeouts;
 mod values;

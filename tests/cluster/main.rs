@@ -18,3 +18,4 @@ mod rescue;
 mod sealed;
 mod status;
 mod storm;
+mod timeouts;

@@ -29,3 +29,4 @@ mod lives;
 mod snapshots;
 mod space;
 mod pace;
+mod timeouts;

@@ -10,7 +10,7 @@ use quorate::types::{
 };
 use quorate::wire::{
     Acknowledge, CLUSTER_NAME_BYTES_MAX, DropCause, FRAME_BYTES_MAX, Frame, HEADER_BYTES,
-    Introduce, Kind, Message, NodeStatus, PIECE_BYTES, Query, RANGES_MAX, seal,
+    Introduce, Kind, Message, NodeStatus, PIECE_BYTES, Query, RANGES_MAX, Timeouts, seal,
 };
 
 use super::samples::{configuration, directory, frames};
@@ -58,6 +58,7 @@ fn largest(mut message: Message) -> Message {
             page.age = Some(1);
         }
         Message::Status(status) => fill_status(status),
+        Message::Timeouts(timeouts) => fill_timeouts(timeouts),
         Message::MemberReply(reply) => fill_configuration(&mut reply.configuration),
         _ => {}
     }
@@ -91,6 +92,13 @@ fn fill_status(status: &mut NodeStatus) {
     let mut peer = status.peers[0].clone();
     (peer.address, peer.heard_age, peer.round_trip) = (address, Some(1), Some(1));
     status.peers = vec![peer; NODES_MAX - 1];
+}
+
+fn fill_timeouts(timeouts: &mut Timeouts) {
+    (timeouts.pinned_timeout, timeouts.pinned_interval) = (Some(1), Some(1));
+    let mut peer = timeouts.peers[0];
+    peer.round_trip = Some(1);
+    timeouts.peers = vec![peer; NODES_MAX - 1];
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod recovery_samples;
 mod samples;
+mod status_samples;
 mod bad_samples;
 mod document;
 mod readable;

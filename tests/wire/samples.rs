@@ -14,14 +14,14 @@ use quorate::types::{
     LogTime, LossShare, PacketNumber, ReadRound, Sequence, ServerId, SessionId, Term,
 };
 use quorate::wire::{
-    About, Acknowledge, DeclineReason, Declined, DiskStatus, DropCause, Echo, Frame, GenesisHash,
-    Header, Heartbeat, Introduce, ListedValue, MemberChange, MemberOutcome, MemberReply,
-    MemberRequest, Message, NodeStatus, OpenSession, PIECE_BYTES, Page, PeerStatus, Query, Read,
-    ReadId, ReadIndexReply, ReadIndexRequest, ReplicateOperation, Reply, Request, RequestProgress,
-    Role, ScrubStatus, SessionOpened, Standing, StatusRequest, TurnTimes, VoteReply, VoteRequest,
+    About, Acknowledge, DeclineReason, Declined, Echo, Frame, GenesisHash, Header, Heartbeat,
+    Introduce, ListedValue, MemberChange, MemberOutcome, MemberReply, MemberRequest, Message,
+    OpenSession, PIECE_BYTES, Page, Query, Read, ReadId, ReadIndexReply, ReadIndexRequest,
+    ReplicateOperation, Reply, Request, RequestProgress, SessionOpened, Standing, StatusRequest,
+    TimeoutsRequest, VoteReply, VoteRequest,
 };
 
-use super::recovery_samples;
+use super::{recovery_samples, status_samples};
 
 pub const GENESIS: GenesisId = GenesisId(0x0123_4567_89ab_cdef);
 pub const TERM: Term = Term(3);
@@ -312,6 +312,7 @@ fn client_questions() -> Vec<Named<Message>> {
         ("read-get", Message::Read(read(Query::Get { key: key() }, true))),
         ("read-list", Message::Read(further_pages())),
         ("status-request", Message::StatusRequest(StatusRequest { nonce: 0x0042 })),
+        ("timeouts-request", Message::TimeoutsRequest(TimeoutsRequest { nonce: 0x0043 })),
         ("member-list", member_request(MemberChange::None)),
         ("member-add", member_request(add)),
         ("member-remove", member_request(MemberChange::Remove { node: ServerId(3) })),
@@ -362,7 +363,8 @@ fn client_answers() -> Vec<Named<Message>> {
         ("reply", Message::Reply(reply)),
         ("page-only", Message::Page(only_page())),
         ("page-of-many", Message::Page(middle_page())),
-        ("status", Message::Status(status())),
+        ("status", Message::Status(status_samples::status())),
+        ("timeouts", Message::Timeouts(status_samples::timeouts())),
         ("member-reply", Message::MemberReply(member_reply())),
     ];
     answers.extend(refusals());
@@ -426,52 +428,6 @@ fn refusals() -> Vec<Named<Message>> {
         ("declined-members", declined(About::Members(0x0099), DeclineReason::Busy, None)),
         ("declined-read", declined(About::Read(READ), DeclineReason::PinGone, None)),
     ]
-}
-
-fn status() -> NodeStatus {
-    let peer = |node, round_trip| PeerStatus {
-        id: ServerId(node),
-        address: address(node),
-        voter: true,
-        listed: true,
-        key: 7,
-        heard_age: Some(12),
-        round_trip,
-        matched: LogIndex(1042),
-        durable: LogIndex(1041),
-        retransmitted: 3,
-        falls_behind: node == 3,
-    };
-    NodeStatus {
-        nonce: 0x0042,
-        id: ServerId(2),
-        cluster: "quorate".into(),
-        genesis: Some(GENESIS),
-        directory: directory(2),
-        incarnation: Incarnation(7),
-        role: Role::Leader,
-        voter: true,
-        sealed: true,
-        term: TERM,
-        leader_id: Some(ServerId(2)),
-        last_index: LogIndex(1044),
-        commit_index: LogIndex(1042),
-        durable_index: LogIndex(1044),
-        keys: 311,
-        sessions: 4,
-        uptime: 3_600_000_000,
-        longest_turn: TurnTimes { wall: 123, cpu: 41 },
-        dropped: vec![(DropCause::Checksum.code(), 2), (DropCause::Duplicate.code(), 41)],
-        disk: DiskStatus {
-            snapshot_index: LogIndex(1_000),
-            free: Some(4_280_000_000),
-            low: false,
-            missing_from: None,
-            fetching: None,
-            scrub: ScrubStatus { passed_age: Some(61), damaged: 2, repaired: 1 },
-        },
-        peers: vec![peer(1, Some(480)), peer(3, None)],
-    }
 }
 
 /// Every type of operation, and of what a compare-and-swap expects.

@@ -2,8 +2,11 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use quorate::types::{Incarnation, LogIndex, NODES_MAX, Term};
-use quorate::wire::{DiskStatus, NodeStatus, PeerStatus, Role, ScrubStatus, TurnTimes};
+use quorate::types::{Incarnation, LogIndex, LossShare, NODES_MAX, Term};
+use quorate::wire::{
+    DiskStatus, Judgment, NodeStatus, PeerStatus, PeerTimeouts, Role, ScrubStatus, TimeoutBasis,
+    Timeouts, TurnTimes,
+};
 
 use super::strategies::{address, directory, genesis, index, node};
 
@@ -93,4 +96,55 @@ fn peer_status() -> impl Strategy<Value = PeerStatus> {
             }
         },
     )
+}
+
+pub fn timeouts() -> impl Strategy<Value = Timeouts> {
+    let pinned = any::<[Option<u32>; 2]>();
+    let peers = vec(peer_timeouts(), 0..=NODES_MAX);
+    (any::<u64>(), node(), prop::option::of(node()), any::<u32>(), pinned, peers).prop_map(
+        |(nonce, id, leader_id, election_timeout, pinned, peers)| {
+            let [pinned_timeout, pinned_interval] = pinned;
+            Timeouts {
+                nonce,
+                id,
+                leader_id,
+                election_timeout,
+                pinned_timeout,
+                pinned_interval,
+                peers,
+            }
+        },
+    )
+}
+
+fn peer_timeouts() -> impl Strategy<Value = PeerTimeouts> {
+    let times = any::<(Option<u32>, u32, u32)>();
+    let judgment = prop::option::of(judgment());
+    (node(), times, any::<[u8; 2]>(), any::<[bool; 2]>(), judgment).prop_map(
+        |(id, (round_trip, variation, longest_silence), losses, [enough, congested], judgment)| {
+            let losses = losses.map(LossShare);
+            PeerTimeouts {
+                id,
+                round_trip,
+                variation,
+                losses,
+                enough,
+                congested,
+                longest_silence,
+                judgment,
+            }
+        },
+    )
+}
+
+fn judgment() -> impl Strategy<Value = Judgment> {
+    let basis = prop::sample::select(vec![
+        TimeoutBasis::Unmeasured,
+        TimeoutBasis::Formula,
+        TimeoutBasis::Silence,
+        TimeoutBasis::Pinned,
+    ]);
+    (any::<u8>(), any::<[u32; 2]>(), basis).prop_map(|(rounds, [interval, timeout], basis)| {
+        Judgment { rounds, interval, timeout, basis }
+    })
 }

@@ -1,0 +1,52 @@
+//! What a node tells of its timeouts is what it goes by.
+
+use std::time::Duration;
+
+use quorate::types::{LossShare, ServerId};
+use quorate::wire::{Judgment, Message, TimeoutBasis, TimeoutsRequest};
+
+use super::client;
+use super::members::{directory_of, ids};
+use super::net::{Journal, Net};
+use super::probe::Probe;
+use super::said::Sent;
+
+/// On a way of a millisecond, without losses: a round trip takes two, five rounds in a row are
+/// taken to be lost, and the interval is (50 + 6 x 2) / 5 ms.
+#[test]
+fn a_leader_tells_of_all_and_a_follower_of_its_leader() {
+    let mut net = Net::new(3);
+    for id in ids(3) {
+        net.start(id, Journal::blank(id, directory_of(id)));
+    }
+    net.run(Duration::from_secs(10));
+    let leader = net.leader().expect("one leads");
+    for id in ids(3) {
+        let told = net.state(id).timeouts(7);
+        assert_eq!((told.nonce, told.id, told.leader_id), (7, id, Some(leader)));
+        assert_eq!((told.pinned_timeout, told.pinned_interval), (None, None));
+        let others: Vec<ServerId> = told.peers.iter().map(|peer| peer.id).collect();
+        assert_eq!(others, ids(3).filter(|other| *other != id).collect::<Vec<_>>());
+        for peer in &told.peers {
+            assert_eq!(peer.judgment.is_some(), id == leader || peer.id == leader, "{peer:?}");
+            let Some(judgment) = peer.judgment else { continue };
+            assert!(peer.enough && !peer.congested, "{peer:?}");
+            assert_eq!((peer.round_trip, peer.losses), (Some(2_000), [LossShare(0); 2]));
+            // That was before the interval was tuned.
+            assert_eq!(peer.longest_silence, 40_000);
+            let timeout = 50_000 + 2_000 + 4 * peer.variation + 5 * 12_400;
+            let basis = TimeoutBasis::Formula;
+            assert_eq!(judgment, Judgment { rounds: 5, interval: 12_400, timeout, basis });
+            assert_eq!(told.election_timeout, timeout);
+        }
+    }
+}
+
+#[test]
+fn whoever_asks_is_told() {
+    let mut probe = Probe::leading(3);
+    probe.ask(5, Message::TimeoutsRequest(TimeoutsRequest { nonce: 8 }));
+    let told = Message::Timeouts(probe.state().timeouts(8));
+    let said = probe.turn();
+    assert!(said.contains(&Sent { to: client::address(5), message: told }), "{said:?}");
+}
