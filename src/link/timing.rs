@@ -322,7 +322,9 @@ mod tests {
         timing.beat(&measured, Instant(0));
         assert_eq!(timing.interval(), INTERVAL_MAX);
         assert!(timing.timeout() >= UNMEASURED);
-        assert_eq!(timing.basis(), TimeoutBasis::Unmeasured);
+        let mut timing = Timing::new(Pinned::default(), UNMEASURED * 2);
+        timing.beat(&measured, Instant(0));
+        assert_eq!((timing.timeout(), timing.basis()), (UNMEASURED * 2, TimeoutBasis::Unmeasured));
     }
 
     #[test]
