@@ -248,10 +248,13 @@ impl ReplicaNode {
                 return Err(DropCause::Protocol);
             }
             Message::SnapshotOffer(offer) => {
-                // Whoever has a snapshot may help a damaged directory; it shows what is
-                // committed, and need not come from a leader.
-                if self.state.in_doubt.is_there() || self.follow(sender, offer.term)? {
-                    let Self { state, effects: fx, .. } = self;
+                check_term(offer.term)?;
+                let Self { state, effects: fx, .. } = self;
+                // An offer does not say that its sender leads: whoever is asked for a snapshot
+                // makes one. What it shows is committed, so it may help a damaged directory
+                // whoever it comes from.
+                let of_leader = (Some(sender.id), offer.term) == (state.leader_id, state.term);
+                if of_leader || state.in_doubt.is_there() {
                     self.snapshots.on_offer(sender.id, *offer, state, fx);
                 }
             }

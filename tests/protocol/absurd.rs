@@ -5,7 +5,7 @@ use quorate::entry::Entry;
 use quorate::types::{LogIndex, Term};
 use quorate::wire::{DropCause, Message, RepairReply, SnapshotName, SnapshotOffer};
 
-use super::leader::{noop_after, replicate};
+use super::leader::{heartbeat, noop_after, replicate};
 use super::members::SECOND;
 use super::probe::Probe;
 use super::said::{Sent, to_peer};
@@ -32,6 +32,7 @@ fn a_snapshot_that_nothing_could_follow_is_not_asked_for() {
         (LogIndex::MAX, TERM, false),
     ] {
         let mut probe = Probe::born(3);
+        probe.hear(SECOND, heartbeat(TERM));
         let snapshot = SnapshotName { index, term, chain: 7 };
         probe.hear(SECOND, Message::SnapshotOffer(SnapshotOffer { term: TERM, snapshot }));
         assert_eq!(dropped(&probe) == 1, is_absurd, "{snapshot:?}");

@@ -165,6 +165,7 @@ fn a_fetch_goes_on_from_another_leader() {
     };
     assert!(asked(&follower.turn(), SECOND) > 0);
     let term = Term(offer.term.0 + 1);
+    follower.hear(THIRD, heartbeat(term));
     follower.hear(THIRD, Message::SnapshotOffer(SnapshotOffer { term, ..other }));
     let said = follower.turn();
     assert!(asked(&said, THIRD) > 0 && asked(&said, SECOND) == 0, "{said:?}");
@@ -178,6 +179,23 @@ fn what_does_not_lie_ahead_is_not_fetched() {
     snapshot.index = LogIndex(1);
     let mut follower = follower(SnapshotOffer { snapshot, ..offer });
     assert!(!asks(&follower.turn()));
+}
+
+/// Whoever is asked for a snapshot may offer one. A node that took that for leading would refuse
+/// the frames of whom the term's voters have elected.
+#[test]
+fn who_offers_a_snapshot_need_not_lead() {
+    let offer = offer_of(&mut leader_with_snapshot());
+    let mut probe = Probe::born(3);
+    probe.hear(SECOND, Message::SnapshotOffer(offer));
+    assert!(!asks(&probe.turn()));
+    assert_eq!(probe.state().leader_id, None);
+    probe.hear(THIRD, heartbeat(offer.term));
+    assert_eq!(probe.state().leader_id, Some(THIRD));
+    probe.hear(SECOND, Message::SnapshotOffer(offer));
+    assert!(!asks(&probe.turn()), "it follows another");
+    probe.hear(THIRD, Message::SnapshotOffer(offer));
+    assert!(asks(&probe.turn()));
 }
 
 fn asks(said: &[Sent]) -> bool {
