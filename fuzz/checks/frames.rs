@@ -18,7 +18,7 @@ use quorate::wire::{
     Kind, MemberChange, MemberRequest, Message, OpenSession, PIECE_BYTES, Query, Read, ReadId,
     ReadIndexReply, ReadIndexRequest, RepairReply, RepairRequest, ReplicateOperation, Request,
     Resume, Sighted, SnapshotName, SnapshotOffer, SnapshotPiece, SnapshotRequest, Standing,
-    StatusRequest, TimeoutsRequest, Verdict, VoteReply, VoteRequest,
+    StatusRequest, TimeoutsRequest, TrafficRequest, Verdict, VoteReply, VoteRequest,
 };
 
 use super::choices::Choices;
@@ -74,12 +74,13 @@ pub fn from_peer(choices: &mut Choices, node: &ReplicaNode, size: usize) -> Mess
 
 /// What a client might ask.
 pub fn from_client(choices: &mut Choices, node: &ReplicaNode) -> Message {
-    match choices.below(11) {
+    match choices.below(12) {
         0..=4 => Message::Request(request(choices, node)),
         5 | 6 => Message::Read(read(choices)),
         7 => Message::OpenSession(OpenSession { nonce: choices.byte().into() }),
         8 => Message::StatusRequest(StatusRequest { nonce: choices.byte().into() }),
         9 => Message::TimeoutsRequest(TimeoutsRequest { nonce: choices.byte().into() }),
+        10 => Message::TrafficRequest(TrafficRequest { nonce: choices.byte().into() }),
         _ => Message::MemberRequest(MemberRequest { nonce: 7, change: change(choices) }),
     }
 }

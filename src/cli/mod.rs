@@ -28,6 +28,7 @@ mod status;
 mod survey;
 mod survivor;
 mod timeouts;
+mod traffic;
 mod write;
 
 pub use exit::{Exit, Failure, Outcome};

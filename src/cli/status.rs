@@ -9,8 +9,10 @@ use serde_json::{Map, Value, json};
 
 use super::args::{ClientFlags, parse};
 use super::exit::{Exit, Failure, Outcome};
+use super::inquiry::Inquiry;
 use super::output::{note, print_line, print_table};
 use super::survey::{self, Survey, Surveyed};
+use super::traffic::{self, Counted};
 use crate::types::{LogIndex, ServerId};
 use crate::wire::{DiskStatus, DropCause, NodeStatus, PeerStatus, Role, ScrubStatus};
 
@@ -27,6 +29,9 @@ that point at a mistake: cluster (another --cluster), sender (not in the --peer
 list), address (listed, but with another address), genesis (another cluster of
 the same name), key and checksum.
 
+Frames that are lost on a way between two nodes are shown with it, as are those
+that were sent again (resent: since they were lost; copies: lest they are).
+
 The longest turn is the longest time of the last minute or two in which a node
 heard nobody, since it was at work or the machine was; --json also says the
 longest time that it ran itself.
@@ -41,12 +46,17 @@ pub fn run(words: &[String]) -> Outcome {
     let words = parse(options, words)?;
     let flags = ClientFlags::read(&words)?;
     let [] = words.expect_operands([])?;
-    let survey = survey::take(&flags);
+    let denied = |error| Failure::system("a socket", &error);
+    let mut inquiry = Inquiry::open(&flags).map_err(denied)?;
+    let survey = survey::take_by(&mut inquiry, &flags);
+    let counted = traffic::ask(&mut inquiry, &survey);
     let health = Health::of(&survey);
     if flags.json {
-        print_line(&to_json(&survey, health).to_string())?;
+        print_line(&to_json(&survey, &counted, health).to_string())?;
     } else {
         print_nodes(&survey)?;
+        traffic::print(&counted, &survey)?;
+        turns_line(&survey).map_or(Ok(()), |line| print_line(&line))?;
         note(&format!("quorate: {}: {}", health.word(), survey.sentence()));
     }
     Ok(health.exit())
@@ -134,12 +144,7 @@ fn print_nodes(survey: &Survey) -> Result<(), Failure> {
     print_table(&rows, &WORDS)?;
     survey.answers().filter_map(dropped_line).try_for_each(|line| print_line(&line))?;
     survey.answers().flat_map(disk_lines).try_for_each(|line| print_line(&line))?;
-    survey
-        .leader()
-        .map_or_else(Vec::new, behind_lines)
-        .iter()
-        .try_for_each(|line| print_line(line))?;
-    turns_line(survey).map_or(Ok(()), |line| print_line(&line))
+    survey.leader().map_or_else(Vec::new, behind_lines).iter().try_for_each(|line| print_line(line))
 }
 
 /// Who takes in less than is written, as the leader sees it.
@@ -245,13 +250,13 @@ fn role(status: &NodeStatus) -> &'static str {
     }
 }
 
-fn to_json(survey: &Survey, health: Health) -> Value {
-    let nodes: Vec<Value> =
-        survey.nodes.iter().map(|(address, node)| node_to_json(*address, node)).collect();
+fn to_json(survey: &Survey, counted: &Counted, health: Health) -> Value {
+    let node = |(address, node): (&SocketAddr, &Surveyed)| node_to_json(*address, node, counted);
+    let nodes: Vec<Value> = survey.nodes.iter().map(node).collect();
     json!({ "nodes": nodes, "health": health.word(), "summary": survey.sentence() })
 }
 
-fn node_to_json(address: SocketAddr, node: &Surveyed) -> Value {
+fn node_to_json(address: SocketAddr, node: &Surveyed, counted: &Counted) -> Value {
     let Some(status) = &node.status else {
         return json!({
             "id": node.id.map(|id| id.0),
@@ -259,6 +264,8 @@ fn node_to_json(address: SocketAddr, node: &Surveyed) -> Value {
             "error": "no answer within a second",
         });
     };
+    let peer = |peer| peer_to_json(peer, &traffic::ways_to_json(counted, status.id, peer.id));
+    let peers: Vec<Value> = status.peers.iter().map(peer).collect();
     json!({
         "id": status.id.0,
         "address": address.to_string(),
@@ -280,8 +287,9 @@ fn node_to_json(address: SocketAddr, node: &Surveyed) -> Value {
         "longest_turn_us": u32::from(status.longest_turn.wall) * 100,
         "longest_turn_cpu_us": u32::from(status.longest_turn.cpu) * 100,
         "dropped": dropped_to_json(status),
+        "socket": traffic::socket_to_json(counted, status.id),
         "disk": disk_to_json(&status.disk),
-        "peers": status.peers.iter().map(peer_to_json).collect::<Vec<_>>(),
+        "peers": peers,
     })
 }
 
@@ -293,7 +301,7 @@ fn dropped_to_json(status: &NodeStatus) -> Value {
     Value::Object(named.collect::<Map<String, Value>>())
 }
 
-fn peer_to_json(peer: &PeerStatus) -> Value {
+fn peer_to_json(peer: &PeerStatus, ways: &Value) -> Value {
     json!({
         "id": peer.id.0,
         "address": peer.address.to_string(),
@@ -306,5 +314,6 @@ fn peer_to_json(peer: &PeerStatus) -> Value {
         "durable": peer.durable.0,
         "retransmitted": peer.retransmitted,
         "falling_behind": peer.falls_behind,
+        "ways": ways,
     })
 }

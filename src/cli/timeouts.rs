@@ -12,6 +12,7 @@ use super::exit::{Exit, Failure, Outcome};
 use super::inquiry::Inquiry;
 use super::output::{print_line, print_table};
 use super::survey;
+use super::traffic::share;
 use crate::daemon::random_u64;
 use crate::link::formula;
 use crate::types::{LossShare, ServerId};
@@ -124,10 +125,6 @@ fn millis(micros: u32) -> String {
 
 fn percent(loss: LossShare) -> String {
     format!("{:.1}%", share(loss) * 100.0)
-}
-
-fn share(loss: LossShare) -> f64 {
-    f64::from(loss.0) / 256.0
 }
 
 fn name(basis: TimeoutBasis) -> &'static str {

@@ -193,7 +193,7 @@ impl EventLoop {
                 Some(Arrival::Frame(source, key, frame)) => {
                     self.node.on_opened(now, source, key, &frame);
                 }
-                Some(Arrival::Dropped(cause)) => self.node.on_dropped(cause),
+                Some(Arrival::Dropped(source, cause)) => self.node.on_dropped(source, cause),
                 Some(Arrival::Handshake) => {}
             }
             taken += 1;
@@ -324,6 +324,7 @@ impl EventLoop {
         let timeout = self.port.is_readable().then_some(Duration::ZERO);
         self.turn_watch.end(self.clock.now(), thread_time());
         self.node.on_turn_times(self.turn_watch.longest());
+        self.node.on_port(self.port.status());
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() != ErrorKind::Interrupted => return Err(failed(error)),
             _ => {}

@@ -13,6 +13,7 @@ mod udp_port;
 mod key_file;
 mod sealed_port;
 mod signals;
+mod socket_options;
 mod data_dir;
 mod file_directory;
 mod inspect;

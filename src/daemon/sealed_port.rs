@@ -11,7 +11,7 @@ use super::udp_port::UdpPort;
 use crate::seal::Sealer;
 use crate::time::Instant;
 use crate::types::GenesisId;
-use crate::wire::DropCause;
+use crate::wire::{DropCause, PortStatus};
 
 /// How long one complaint of a kind lasts.
 const COMPLAIN_AFTER: Duration = Duration::from_secs(60);
@@ -32,8 +32,8 @@ pub enum Arrival {
     Frame(SocketAddr, u16, Bytes),
     /// A part of a handshake.
     Handshake,
-    /// Something to be dropped.
-    Dropped(DropCause),
+    /// Something to be dropped, and from where it came.
+    Dropped(SocketAddr, DropCause),
 }
 
 impl SealedPort {
@@ -48,6 +48,11 @@ impl SealedPort {
     /// The system does not tell.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         self.port.local_address()
+    }
+
+    /// What came of datagrams at the socket.
+    pub fn status(&self) -> PortStatus {
+        self.port.status()
     }
 
     /// The cluster that the node belongs to.
@@ -81,7 +86,7 @@ impl SealedPort {
             Ok(None) => Arrival::Handshake,
             Err(cause) => {
                 self.complain(now, source, cause);
-                Arrival::Dropped(cause)
+                Arrival::Dropped(source, cause)
             }
         };
         self.send_handshakes();

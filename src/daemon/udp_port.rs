@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 
 use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
-use rustix::net::sockopt;
+use rustix::io::Errno;
 
 use super::refusals;
+use super::socket_options::{self, Buffers, Received};
+use crate::wire::PortStatus;
 
 /// Longer datagrams than this are no frames: the rest is cut off, and the frame's length
 /// is then wrong.
@@ -27,7 +29,8 @@ pub struct UdpPort {
     /// Frames may have been refused.
     refused: bool,
     scratch: Box<[u8; DATAGRAM_BYTES_MAX]>,
-    unsent: u64,
+    control: Vec<u8>,
+    status: PortStatus,
     last_error: Option<ErrorKind>,
 }
 
@@ -38,7 +41,8 @@ impl UdpPort {
     /// The address is in use, or not one of this machine.
     pub fn bind(address: SocketAddr, registry: &Registry, token: Token) -> io::Result<Self> {
         let mut socket = UdpSocket::bind(address)?;
-        ask_for_buffers(&socket);
+        let buffers = ask_for_buffers(&socket);
+        let tells = socket_options::ask_for_overflows(&socket);
         if let Err(error) = refusals::ask_for_refusals(&socket) {
             log::warn!("a node that dies is noticed by its silence alone: {error}");
         }
@@ -48,7 +52,14 @@ impl UdpPort {
             readable: true,
             refused: false,
             scratch: Box::new([0; DATAGRAM_BYTES_MAX]),
-            unsent: 0,
+            control: socket_options::control_buffer(),
+            status: PortStatus {
+                overflowed: tells.then_some(0),
+                buffer_wanted: short(BUFFER_BYTES),
+                receive_buffer: short(buffers.receive),
+                send_buffer: short(buffers.send),
+                ..PortStatus::default()
+            },
             last_error: None,
         })
     }
@@ -59,6 +70,11 @@ impl UdpPort {
     /// The system does not tell.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
+    }
+
+    /// What came of datagrams here so far.
+    pub fn status(&self) -> PortStatus {
+        self.status
     }
 
     /// The poll says that something is there.
@@ -73,8 +89,12 @@ impl UdpPort {
 
     /// The next datagram, if there is one. It lies here until the next one is received.
     pub fn receive(&mut self) -> Option<(SocketAddr, &mut [u8])> {
-        match self.socket.recv_from(&mut self.scratch[..]) {
-            Ok((length, source)) => Some((source, &mut self.scratch[..length])),
+        let Self { socket, scratch, control, .. } = self;
+        match socket_options::receive(socket, &mut scratch[..], control) {
+            Ok(Received { length, source, overflowed }) => {
+                self.status.count_overflows(overflowed);
+                Some((source, &mut self.scratch[..length]))
+            }
             Err(error) => {
                 // Any other error was that of an earlier send, and is told only once.
                 self.readable = error.kind() != ErrorKind::WouldBlock;
@@ -103,12 +123,16 @@ impl UdpPort {
             sent = self.socket.send_to(frame, to);
         }
         let Err(error) = sent else { return };
-        self.unsent += 1;
+        if is_of_full_queue(&error) {
+            self.status.refused += 1;
+            return;
+        }
+        self.status.unsent += 1;
+        // An outage would repeat itself in every line.
         let kind = error.kind();
-        // A full buffer is no news, and an outage would repeat itself in every line.
-        if kind != ErrorKind::WouldBlock && self.last_error != Some(kind) {
+        if self.last_error != Some(kind) {
             self.last_error = Some(kind);
-            let unsent = self.unsent;
+            let unsent = self.status.unsent;
             log::warn!("a frame to {to} could not be sent: {error} ({unsent} lost so far)");
         }
     }
@@ -120,26 +144,53 @@ fn is_of_earlier_frame(kind: ErrorKind) -> bool {
     matches!(kind, ConnectionRefused | HostUnreachable | NetworkUnreachable)
 }
 
-fn ask_for_buffers(socket: &UdpSocket) {
-    let asked = sockopt::set_socket_recv_buffer_size(socket, BUFFER_BYTES)
-        .and_then(|()| sockopt::set_socket_send_buffer_size(socket, BUFFER_BYTES))
-        .and_then(|()| sockopt::socket_recv_buffer_size(socket));
-    match asked {
-        Ok(given) if given >= BUFFER_BYTES => {}
-        Ok(given) => log::info!(
-            "the system gives the socket {} KiB of buffer instead of {}: bursts are lost earlier; \
-             raise net.core.rmem_max and net.core.wmem_max to {BUFFER_BYTES}",
-            given >> 10,
-            BUFFER_BYTES >> 10
-        ),
-        Err(error) => log::warn!("the socket keeps its small buffers: {error}"),
+impl PortStatus {
+    /// The system says the lower half of how many datagrams it has dropped, if any.
+    fn count_overflows(&mut self, told: Option<u32>) {
+        let (Some(counted), Some(told)) = (self.overflowed, told) else { return };
+        let lower_half = u32::try_from(counted & u64::from(u32::MAX)).unwrap_or(0);
+        self.overflowed = Some(counted + u64::from(told.wrapping_sub(lower_half)));
     }
+}
+
+/// Whether the frame did not fit into the buffer, or the queue, before it.
+fn is_of_full_queue(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::WouldBlock
+        || error.raw_os_error() == Some(Errno::NOBUFS.raw_os_error())
+}
+
+fn ask_for_buffers(socket: &UdpSocket) -> Buffers {
+    let wanted = BUFFER_BYTES;
+    match socket_options::ask_for_buffers(socket, wanted) {
+        Ok(given) => {
+            if given.receive.min(given.send) < wanted {
+                log::warn!(
+                    "the system gives the socket {} KiB to receive and {} KiB to send instead of \
+                     {}: bursts are lost earlier; raise net.core.rmem_max and net.core.wmem_max to \
+                     {wanted}",
+                    given.receive >> 10,
+                    given.send >> 10,
+                    wanted >> 10
+                );
+            }
+            given
+        }
+        Err(error) => {
+            log::warn!("the socket keeps its small buffers: {error}");
+            Buffers { receive: 0, send: 0 }
+        }
+    }
+}
+
+fn short(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use mio::{Events, Poll};
+    use rustix::net::sockopt;
     use std::time::Duration;
 
     fn port(poll: &Poll) -> UdpPort {
@@ -176,9 +227,57 @@ mod tests {
         let to = port.local_address().unwrap();
         port.send(to, &vec![0; 70_000]);
         port.send("[::1]:9".parse().unwrap(), b"wrong family");
-        assert_eq!(port.unsent, 2);
+        assert_eq!((port.status.unsent, port.status.refused), (2, 0));
         port.send(to, b"still works");
-        assert_eq!(port.unsent, 2);
+        assert_eq!((port.status.unsent, port.status.refused), (2, 0));
+    }
+
+    /// The buffer is made so small that it holds a few datagrams; the system knows how many more
+    /// there were.
+    #[test]
+    fn what_the_system_drops_is_counted() {
+        let mut poll = Poll::new().unwrap();
+        let (mut here, mut there) = (port(&poll), port(&Poll::new().unwrap()));
+        assert_eq!(here.status().overflowed, Some(0));
+        sockopt::set_socket_recv_buffer_size(&here.socket, 1).unwrap();
+        let to = here.local_address().unwrap();
+        let (mut received, mut sent) = (0, 0);
+        // With each datagram comes what was dropped before it was.
+        while here.status().overflowed == Some(0) || sent % 50 != 0 {
+            there.send(to, &[7; 1_000]);
+            sent += 1;
+            if sent % 50 == 0 {
+                poll.poll(&mut Events::with_capacity(8), Some(Duration::from_secs(5))).unwrap();
+                here.set_readable();
+                while here.is_readable() {
+                    received += u64::from(here.receive().is_some());
+                }
+            }
+            assert!(sent < 1_000, "{:?}", here.status());
+        }
+        there.send(to, b"the last");
+        poll.poll(&mut Events::with_capacity(8), Some(Duration::from_secs(5))).unwrap();
+        assert_eq!(here.receive().unwrap().1, b"the last");
+        assert_eq!(here.status().overflowed, Some(sent - received), "{sent} were sent");
+    }
+
+    #[test]
+    fn the_systems_count_goes_on_beyond_its_half() {
+        let mut status = PortStatus { overflowed: Some(0), ..PortStatus::default() };
+        for (told, counted) in [(Some(5), 5), (None, 5), (Some(u32::MAX), 0xffff_ffff)] {
+            status.count_overflows(told);
+            assert_eq!(status.overflowed, Some(counted));
+        }
+        status.count_overflows(Some(3));
+        assert_eq!(status.overflowed, Some(0x1_0000_0003));
+    }
+
+    #[test]
+    fn buffers_are_read_back() {
+        let status = port(&Poll::new().unwrap()).status();
+        assert_eq!(status.buffer_wanted, 4 << 20);
+        assert!(status.receive_buffer > 0 && status.receive_buffer <= 4 << 20, "{status:?}");
+        assert!(status.send_buffer > 0 && status.send_buffer <= 4 << 20, "{status:?}");
     }
 
     #[test]
@@ -200,6 +299,6 @@ mod tests {
         }
         assert!(here.take_refused().is_none());
         let arrived = (0..3).filter(|_| there.receive().is_some()).count();
-        assert_eq!((arrived, here.unsent), (2, 0));
+        assert_eq!((arrived, here.status.unsent), (2, 0));
     }
 }

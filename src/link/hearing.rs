@@ -12,6 +12,19 @@ const TRUSTED: u32 = 16;
 /// The share of lost frames is the mean of so many, of which the newest count most.
 const MEMORY: u32 = 96;
 
+/// What has come of the other side's frames so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// They have arrived.
+    pub arrived: u64,
+    /// They were overtaken by so many that they count as lost, and have not come since.
+    pub lost: u64,
+    /// They came once more.
+    pub doubled: u64,
+    /// They came after later ones.
+    pub late: u64,
+}
+
 /// Which frames of the other side have arrived, and how many have not.
 #[derive(Clone, Debug, Default)]
 pub struct Hearing {
@@ -23,6 +36,7 @@ pub struct Hearing {
     judged: u32,
     /// In parts of 2^16.
     share: u32,
+    counts: Heard,
 }
 
 impl Hearing {
@@ -30,6 +44,16 @@ impl Hearing {
     pub fn restart(&mut self) {
         self.newest = None;
         self.heard = 0;
+    }
+
+    /// What has come of the frames so far.
+    pub fn counts(&self) -> Heard {
+        self.counts
+    }
+
+    /// A frame has come once more, and was turned away before its number was looked at.
+    pub fn hear_again(&mut self) {
+        self.counts.doubled += 1;
     }
 
     /// The highest number that was heard, and when.
@@ -44,19 +68,31 @@ impl Hearing {
         if packet > newest {
             return self.go_ahead(newest, packet, now);
         }
-        let back = newest.0 - packet.0;
-        let Some(bit) = u32::try_from(back).ok().and_then(|back| 1_u64.checked_shl(back)) else {
-            return true;
-        };
-        let is_new = self.heard & bit == 0;
-        self.heard |= bit;
-        is_new
+        self.look_back(newest, packet)
     }
 
     fn begin(&mut self, packet: PacketNumber, now: Instant) -> bool {
         self.newest = Some((packet, now));
         self.heard = 1;
         self.first = packet;
+        self.counts.arrived += 1;
+        true
+    }
+
+    /// Of what is too far back nobody knows whether it came before.
+    fn look_back(&mut self, newest: PacketNumber, packet: PacketNumber) -> bool {
+        let back = newest.0 - packet.0;
+        let bit = u32::try_from(back).ok().and_then(|back| 1_u64.checked_shl(back));
+        if bit.is_some_and(|bit| self.heard & bit != 0) {
+            self.counts.doubled += 1;
+            return false;
+        }
+        self.heard |= bit.unwrap_or(0);
+        self.counts.arrived += 1;
+        self.counts.late += 1;
+        if bit.is_some() && back >= JUDGED_AFTER && packet >= self.first {
+            self.counts.lost = self.counts.lost.saturating_sub(1);
+        }
         true
     }
 
@@ -73,11 +109,13 @@ impl Hearing {
         }
         self.heard |= 1;
         self.newest = Some((packet, now));
+        self.counts.arrived += 1;
         true
     }
 
     fn judge(&mut self, has_arrived: bool) {
         self.judged = (self.judged + 1).min(MEMORY - TRUSTED);
+        self.counts.lost += u64::from(!has_arrived);
         let found = if has_arrived { 0 } else { 1 << 16 };
         let weight = self.judged + TRUSTED;
         self.share = (self.share * (weight - 1) + found) / weight;
@@ -121,6 +159,22 @@ mod tests {
         assert!((20..=32).contains(&hearing.loss().0), "{:?}", hearing.loss());
         let hearing = hearing_of((1..=100).flat_map(|packet| [2 * packet + 1, 2 * packet]));
         assert_eq!(hearing.loss(), LossShare(0));
+    }
+
+    #[test]
+    fn each_frame_is_counted_for_what_came_of_it() {
+        let counts = |packets: &mut dyn Iterator<Item = u64>| hearing_of(packets).counts();
+        let heard = |arrived, lost, doubled, late| Heard { arrived, lost, doubled, late };
+        assert_eq!(counts(&mut (1..=100)), heard(100, 0, 0, 0));
+        assert_eq!(counts(&mut (1..=100).filter(|packet| packet % 10 != 5)), heard(90, 8, 0, 0));
+        assert_eq!(counts(&mut (1..=100).flat_map(|packet| [packet; 2])), heard(100, 0, 100, 0));
+        let swapped = &mut (1..=50).flat_map(|packet| [2 * packet, 2 * packet - 1]);
+        assert_eq!(counts(swapped), heard(100, 0, 0, 50));
+        // What came after it counted as lost is lost no more; before the first nothing is.
+        assert_eq!(counts(&mut (2..=40).filter(|packet| *packet != 5)), heard(38, 1, 0, 0));
+        let late = &mut (2..=40).filter(|packet| *packet != 5).chain([5, 1, 5]);
+        assert_eq!(counts(late), heard(40, 0, 1, 2));
+        assert_eq!(counts(&mut (1..=200).chain([3])), heard(201, 0, 0, 1), "nobody knows");
     }
 
     #[test]

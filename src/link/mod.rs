@@ -6,7 +6,7 @@ mod redundancy;
 mod round_trip;
 mod timing;
 
-pub use hearing::Hearing;
+pub use hearing::{Heard, Hearing};
 pub use redundancy::{Copies, REDUNDANCY_MAX, Redundancy};
 pub use round_trip::RoundTrip;
 pub use timing::{Measured, Pinned, Timing, formula};
@@ -28,6 +28,8 @@ pub struct Link {
     first_packet: PacketNumber,
     next_packet: PacketNumber,
     sent_times: Vec<Instant>,
+    /// How many of the frames were sent for no other reason than that others may be lost.
+    copies: u64,
     hearing: Hearing,
     /// The loss on the way to the other side, as that has measured it.
     loss_there: LossShare,
@@ -43,6 +45,7 @@ impl Link {
             first_packet,
             next_packet: first_packet,
             sent_times: vec![Instant::default(); SENT_TIMES],
+            copies: 0,
             hearing: Hearing::default(),
             loss_there: LossShare(0),
             newest_echoed: None,
@@ -56,6 +59,31 @@ impl Link {
         self.sent_times[slot(packet)] = now;
         self.next_packet = packet.next();
         packet
+    }
+
+    /// How many frames were sent.
+    pub fn sent(&self) -> u64 {
+        self.next_packet.0 - self.first_packet.0
+    }
+
+    /// How many of them were copies of others.
+    pub fn copies(&self) -> u64 {
+        self.copies
+    }
+
+    /// So many frames that will leave are copies of others.
+    pub fn count_copies(&mut self, copies: u8) {
+        self.copies += u64::from(copies);
+    }
+
+    /// What has come of the other side's frames so far.
+    pub fn heard(&self) -> Heard {
+        self.hearing.counts()
+    }
+
+    /// A frame has come once more, and was turned away before it came here.
+    pub fn hear_again(&mut self) {
+        self.hearing.hear_again();
     }
 
     /// What a frame that leaves now says of the newest one heard.

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 
 use super::genesis;
 use super::peer::Peer;
-use super::progress::Progress;
 use super::sightings::Life;
 use super::state::ReplicaState;
 use crate::disk::GenesisState;
@@ -159,5 +158,5 @@ fn begin_life(life: Life, peer: &mut Peer, last_index: LogIndex, now: Instant) {
     peer.life = Some(life);
     peer.has_answered = false;
     peer.link.restart_hearing();
-    peer.progress = Progress::new(last_index.next(), peer.progress.contact);
+    peer.progress.start_over(last_index.next(), peer.progress.contact);
 }

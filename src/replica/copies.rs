@@ -57,6 +57,7 @@ impl ReplicaState {
 #[derive(Debug, Default)]
 pub struct LaterAnswers {
     waiting: VecDeque<(Instant, Outgoing)>,
+    repeated: u64,
 }
 
 impl LaterAnswers {
@@ -75,7 +76,14 @@ impl LaterAnswers {
     /// A copy that is due.
     pub fn pop_due(&mut self, now: Instant) -> Option<Outgoing> {
         self.next_due().filter(|due| *due <= now)?;
-        self.waiting.pop_front().map(|(_, outgoing)| outgoing)
+        let (_, outgoing) = self.waiting.pop_front()?;
+        self.repeated += 1;
+        Some(outgoing)
+    }
+
+    /// How many copies were due so far.
+    pub fn repeated(&self) -> u64 {
+        self.repeated
     }
 
     /// When the next copy is due.

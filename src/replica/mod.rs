@@ -71,7 +71,7 @@ use crate::disk::{Damage, Record, Recovered};
 use crate::store::{Snapshot, Store};
 use crate::time::Instant;
 use crate::types::{LogIndex, ServerId, Term};
-use crate::wire::{Message, Role, ScrubStatus, TurnTimes};
+use crate::wire::{Message, PortStatus, Role, ScrubStatus, TurnTimes};
 use callers::Callers;
 use catch_up::CatchUp;
 use copies::{LaterAnswers, News};
@@ -122,6 +122,7 @@ pub struct ReplicaNode {
     started_at: Instant,
     scrub: ScrubStatus,
     longest_turn: TurnTimes,
+    port: PortStatus,
 }
 
 impl ReplicaNode {
@@ -161,6 +162,7 @@ impl ReplicaNode {
             started_at: now,
             scrub: ScrubStatus::default(),
             longest_turn: TurnTimes::default(),
+            port: PortStatus::default(),
         }
     }
 
@@ -217,7 +219,7 @@ impl ReplicaNode {
                     state.watch_for_refusal(leader, fx);
                 }
             }
-            Timer::Acknowledge => self.answer_to = HeartbeatManager::leader_to_answer(state),
+            Timer::Acknowledge => self.acknowledge_again(),
             Timer::Resend(peer) => self.replication.on_silence(peer, state, fx),
             Timer::ReadIndex => self.reads.on_silence(state, fx),
             Timer::Fetch => self.snapshots.on_silence(state, fx),
@@ -275,12 +277,27 @@ impl ReplicaNode {
         for _ in 0..at_once {
             fx.send(Destination::Peer(leader), message.clone());
         }
+        if let Some(peer) = state.peers.get_mut(&leader) {
+            peer.link.count_copies(at_once);
+        }
         fx.send(Destination::Peer(leader), message);
         if at_once < left {
             fx.arm(Timer::Acknowledge, copies.spacing);
         } else {
             fx.cancel(Timer::Acknowledge);
         }
+    }
+
+    /// The leader may not have heard the newest news. If it is not answered anyway, the frame is
+    /// a copy.
+    fn acknowledge_again(&mut self) {
+        let Self { state, answer_to, .. } = self;
+        let leader = HeartbeatManager::leader_to_answer(state);
+        let is_copy = answer_to.is_none();
+        if let Some(peer) = leader.filter(|_| is_copy).and_then(|id| state.peers.get_mut(&id)) {
+            peer.link.count_copies(1);
+        }
+        *answer_to = leader;
     }
 
     /// When the node must be called again, at the latest.
@@ -368,6 +385,11 @@ impl ReplicaNode {
     /// The longest turns of the loop that runs the node, which its status shows.
     pub fn on_turn_times(&mut self, longest: TurnTimes) {
         self.longest_turn = longest;
+    }
+
+    /// What came of datagrams at the node's own socket, which its status shows.
+    pub fn on_port(&mut self, port: PortStatus) {
+        self.port = port;
     }
 
     /// What nobody needs any more. To free it takes long: drop it beside the loop.

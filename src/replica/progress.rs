@@ -84,6 +84,12 @@ impl Progress {
         }
     }
 
+    /// The same, but for what is counted as long as this node runs.
+    pub fn start_over(&mut self, next: LogIndex, contact: Instant) {
+        let retransmitted = self.retransmitted;
+        *self = Self { retransmitted, ..Self::new(next, contact) };
+    }
+
     /// Takes in an acknowledgment, which arrived with the echo of a frame sent at
     /// `echoed`. `verified` is where the follower's log is known to agree with the
     /// leader's, by its own word or by its hint.

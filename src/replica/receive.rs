@@ -37,8 +37,14 @@ impl ReplicaNode {
     }
 
     /// A datagram was dropped before it came here.
-    pub fn on_dropped(&mut self, cause: DropCause) {
+    pub fn on_dropped(&mut self, source: SocketAddr, cause: DropCause) {
         self.state.count_drop(cause);
+        if cause == DropCause::Replay {
+            let mut peers = self.state.peers.values_mut();
+            if let Some(peer) = peers.find(|peer| peer.address == source) {
+                peer.link.hear_again();
+            }
+        }
     }
 
     fn take_in(&mut self, source: SocketAddr, key: u16, datagram: &Bytes) -> Result<(), DropCause> {
@@ -91,6 +97,10 @@ impl ReplicaNode {
             Message::StatusRequest(request) => {
                 let status = Message::Status(self.status(request.nonce, self.effects.now));
                 self.effects.send(Destination::Client(client), status);
+            }
+            Message::TrafficRequest(request) => {
+                let traffic = Message::Traffic(self.traffic(request.nonce));
+                self.effects.send(Destination::Client(client), traffic);
             }
             Message::TimeoutsRequest(request) => {
                 let timeouts = Message::Timeouts(state.timeouts(request.nonce));

@@ -6,9 +6,10 @@ use super::ReplicaNode;
 use super::peer::Peer;
 use super::state::ReplicaState;
 use crate::disk::GenesisState;
+use crate::link::{Heard, Link};
 use crate::time::{Instant, micros, short_micros};
 use crate::types::{LogIndex, NODES_MAX, ServerId};
-use crate::wire::{DiskStatus, NodeStatus, PeerStatus, Role};
+use crate::wire::{DiskStatus, NodeStatus, PeerStatus, PeerTraffic, Role, Traffic};
 
 impl ReplicaNode {
     /// How the node is.
@@ -45,6 +46,18 @@ impl ReplicaNode {
                 .take(NODES_MAX)
                 .map(|(id, peer)| peer_status(*id, peer, state, now))
                 .collect(),
+        }
+    }
+
+    /// What has come of the frames between this node and the others.
+    pub fn traffic(&self, nonce: u64) -> Traffic {
+        let peers = self.state.peers.iter().take(NODES_MAX);
+        Traffic {
+            nonce,
+            id: self.state.server_id,
+            port: self.port,
+            repeated_answers: self.later_answers.repeated(),
+            peers: peers.map(|(id, peer)| peer_traffic(*id, &peer.link)).collect(),
         }
     }
 
@@ -127,6 +140,20 @@ fn peer_status(id: ServerId, peer: &Peer, state: &ReplicaState, now: Instant) ->
         durable: if leads { peer.progress.durable } else { LogIndex(0) },
         retransmitted: peer.progress.retransmitted,
         falls_behind: leads && peer.progress.pace.falls_behind(peer.progress.matched),
+    }
+}
+
+fn peer_traffic(id: ServerId, link: &Link) -> PeerTraffic {
+    let Heard { arrived, lost, doubled, late } = link.heard();
+    PeerTraffic {
+        id,
+        sent: link.sent(),
+        copies: link.copies(),
+        arrived,
+        lost,
+        doubled,
+        late,
+        losses: link.losses(),
     }
 }
 

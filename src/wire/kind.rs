@@ -84,6 +84,8 @@ kinds! {
     Status = 73,
     TimeoutsRequest = 74,
     Timeouts = 75,
+    TrafficRequest = 76,
+    Traffic = 77,
     MemberRequest = 80,
     MemberReply = 81,
 }

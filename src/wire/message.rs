@@ -12,6 +12,7 @@ use super::resume_codec::{Resume, Sighted};
 use super::snapshot_codec::{SnapshotOffer, SnapshotPiece, SnapshotRequest};
 use super::status_message::{NodeStatus, StatusRequest};
 use super::timeouts_codec::{Timeouts, TimeoutsRequest};
+use super::traffic_codec::{Traffic, TrafficRequest};
 use crate::configuration::Configuration;
 use crate::entry::Entry;
 use crate::operation::{Invalid, Settled};
@@ -88,6 +89,10 @@ pub enum Message {
     TimeoutsRequest(TimeoutsRequest),
     /// How long they may, and why.
     Timeouts(Timeouts),
+    /// A client asks what has come of the frames between the nodes.
+    TrafficRequest(TrafficRequest),
+    /// What has come of them, as the node knows.
+    Traffic(Traffic),
     /// An operator asks who the members are, or for a change of them.
     MemberRequest(MemberRequest),
     /// Who they are, and what came of the change.

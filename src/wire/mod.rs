@@ -18,6 +18,7 @@ mod snapshot_codec;
 mod status_codec;
 mod status_message;
 mod timeouts_codec;
+mod traffic_codec;
 
 pub use catch_up_codec::{CATCH_UP_BYTES_FIXED, CatchUpReply, CatchUpRequest};
 pub use frame::{
@@ -36,6 +37,7 @@ pub use status_message::{
     DiskStatus, NodeStatus, PeerStatus, Role, ScrubStatus, StatusRequest, TurnTimes,
 };
 pub use timeouts_codec::{Judgment, PeerTimeouts, TimeoutBasis, Timeouts, TimeoutsRequest};
+pub use traffic_codec::{PeerTraffic, PortStatus, Traffic, TrafficRequest};
 
 macro_rules! drop_causes {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $text:literal;)*) => {

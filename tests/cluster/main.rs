@@ -19,3 +19,4 @@ mod sealed;
 mod status;
 mod storm;
 mod timeouts;
+mod traffic;

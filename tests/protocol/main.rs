@@ -30,3 +30,4 @@ mod snapshots;
 mod space;
 mod pace;
 mod timeouts;
+mod traffic;

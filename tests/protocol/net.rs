@@ -10,7 +10,7 @@ use quorate::replica::{NodeConfig, ReplicaNode, ReplicaState};
 use quorate::sim::SimDirectory;
 use quorate::time::Instant;
 use quorate::types::{DirectoryId, LogIndex, ServerId};
-use quorate::wire::{Message, NodeStatus, Role};
+use quorate::wire::{Message, NodeStatus, Role, Traffic};
 
 use super::client;
 use super::members::{CLUSTER, address_of, config, ids};
@@ -64,6 +64,8 @@ pub struct Net {
     config: NodeConfig,
     on_the_way: Vec<Frame>,
     slow: Option<SlowWay>,
+    /// What is to come of each frame, if not all arrive at once.
+    disturb: Option<Disturb>,
     /// How many bytes each node was sent by others.
     delivered: BTreeMap<ServerId, u64>,
 }
@@ -78,11 +80,26 @@ struct SlowWay {
     credit: u64,
 }
 
+#[derive(Clone)]
 struct Frame {
     from: SocketAddr,
     to: SocketAddr,
     bytes: Bytes,
+    /// How many milliseconds it takes beyond the first.
+    delay: u32,
 }
+
+/// What comes of a frame on its way from one node to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    Arrives,
+    Lost,
+    Twice,
+    /// It takes so many milliseconds longer.
+    Late(u32),
+}
+
+type Disturb = Box<dyn FnMut(ServerId, ServerId) -> Fate>;
 
 impl Net {
     /// A cluster of so many listed nodes, none of which runs.
@@ -94,6 +111,7 @@ impl Net {
             config: config(size),
             on_the_way: Vec::new(),
             slow: None,
+            disturb: None,
             delivered: BTreeMap::new(),
         }
     }
@@ -111,6 +129,11 @@ impl Net {
         self.slow = Some(SlowWay { to, bytes_per_second, queue: VecDeque::new(), credit: 0 });
     }
 
+    /// From now on this is asked of each frame that a node sends to another.
+    pub fn disturb(&mut self, fate: impl FnMut(ServerId, ServerId) -> Fate + 'static) {
+        self.disturb = Some(Box::new(fate));
+    }
+
     /// How many bytes the node was sent by others.
     pub fn delivered(&self, to: ServerId) -> u64 {
         self.delivered.get(&to).copied().unwrap_or(0)
@@ -126,6 +149,11 @@ impl Net {
     /// What a node says of itself.
     pub fn status(&self, id: ServerId) -> NodeStatus {
         self.nodes[&id].0.status(0, self.now)
+    }
+
+    /// What a node says of the frames between it and the others.
+    pub fn traffic(&self, id: ServerId) -> Traffic {
+        self.nodes[&id].0.traffic(0)
     }
 
     pub fn start(&mut self, id: ServerId, mut journal: Journal) {
@@ -150,11 +178,17 @@ impl Net {
         })
     }
 
+    /// Whether no frame is on its way.
+    pub fn is_quiet(&self) -> bool {
+        self.on_the_way.is_empty()
+    }
+
     pub fn run(&mut self, time: Duration) {
         let end = self.now + time;
         while self.now < end {
             self.now = self.now + Duration::from_millis(1);
-            let frames = std::mem::take(&mut self.on_the_way);
+            let (frames, delayed): (Vec<_>, Vec<_>) =
+                self.on_the_way.drain(..).partition(|frame| frame.delay == 0);
             for frame in self.pass_slow_way(frames) {
                 self.deliver(&frame);
             }
@@ -162,7 +196,32 @@ impl Net {
                 node.on_timeout(self.now);
                 end_turn(id, node, journal, self.now, &mut self.on_the_way);
             }
+            self.decide_fates();
+            let waiting =
+                delayed.into_iter().map(|frame| Frame { delay: frame.delay - 1, ..frame });
+            self.on_the_way.extend(waiting);
         }
+    }
+
+    /// Of what was just sent.
+    fn decide_fates(&mut self) {
+        let Some(disturb) = &mut self.disturb else { return };
+        let node_at = |address| ids(self.size).find(|id| address_of(*id) == address);
+        let sent = std::mem::take(&mut self.on_the_way);
+        self.on_the_way = sent.into_iter().fold(Vec::new(), |mut kept, frame| {
+            let ends = (node_at(frame.from), node_at(frame.to));
+            let fate = match ends {
+                (Some(from), Some(to)) => disturb(from, to),
+                _ => Fate::Arrives,
+            };
+            match fate {
+                Fate::Arrives => kept.push(frame),
+                Fate::Lost => {}
+                Fate::Twice => kept.extend([frame.clone(), frame]),
+                Fate::Late(delay) => kept.push(Frame { delay, ..frame }),
+            }
+            kept
+        });
     }
 
     /// What arrives in this millisecond.
@@ -226,7 +285,7 @@ fn end_turn(
         let mut bytes = Vec::new();
         while let Some(to) = node.poll_send(&mut bytes) {
             let bytes = Bytes::copy_from_slice(&bytes);
-            on_the_way.push(Frame { from: address_of(id), to, bytes });
+            on_the_way.push(Frame { from: address_of(id), to, bytes, delay: 0 });
         }
         while node.take_retired().is_some() {}
         journal.write_snapshot(node, now);

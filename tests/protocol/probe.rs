@@ -18,8 +18,8 @@ use quorate::types::{
     ServerId, Term,
 };
 use quorate::wire::{
-    self, Acknowledge, Echo, Frame, GenesisHash, Header, Message, Resume, Role, Sighted, Verdict,
-    VoteReply,
+    self, Acknowledge, DropCause, Echo, Frame, GenesisHash, Header, Message, Resume, Role, Sighted,
+    Traffic, Verdict, VoteReply,
 };
 
 use super::client;
@@ -389,6 +389,16 @@ impl Probe {
 
     pub fn has_room(&mut self, room: Room) {
         self.node.on_room(room);
+    }
+
+    /// A datagram is dropped before the node sees it.
+    pub fn turned_away(&mut self, source: SocketAddr, cause: DropCause) {
+        self.node.on_dropped(source, cause);
+    }
+
+    /// What the node says of the frames between it and the others.
+    pub fn traffic(&self) -> Traffic {
+        self.node.traffic(0)
     }
 
     /// A segment of the journal is found damaged.

@@ -18,7 +18,7 @@ use quorate::wire::{
     Introduce, ListedValue, MemberChange, MemberOutcome, MemberReply, MemberRequest, Message,
     OpenSession, PIECE_BYTES, Page, Query, Read, ReadId, ReadIndexReply, ReadIndexRequest,
     ReplicateOperation, Reply, Request, RequestProgress, SessionOpened, Standing, StatusRequest,
-    TimeoutsRequest, VoteReply, VoteRequest,
+    TimeoutsRequest, TrafficRequest, VoteReply, VoteRequest,
 };
 
 use super::{recovery_samples, status_samples};
@@ -313,6 +313,7 @@ fn client_questions() -> Vec<Named<Message>> {
         ("read-list", Message::Read(further_pages())),
         ("status-request", Message::StatusRequest(StatusRequest { nonce: 0x0042 })),
         ("timeouts-request", Message::TimeoutsRequest(TimeoutsRequest { nonce: 0x0043 })),
+        ("traffic-request", Message::TrafficRequest(TrafficRequest { nonce: 0x0044 })),
         ("member-list", member_request(MemberChange::None)),
         ("member-add", member_request(add)),
         ("member-remove", member_request(MemberChange::Remove { node: ServerId(3) })),
@@ -365,6 +366,7 @@ fn client_answers() -> Vec<Named<Message>> {
         ("page-of-many", Message::Page(middle_page())),
         ("status", Message::Status(status_samples::status())),
         ("timeouts", Message::Timeouts(status_samples::timeouts())),
+        ("traffic", Message::Traffic(status_samples::traffic())),
         ("member-reply", Message::MemberReply(member_reply())),
     ];
     answers.extend(refusals());

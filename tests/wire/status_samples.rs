@@ -2,8 +2,8 @@
 
 use quorate::types::{Incarnation, LogIndex, LossShare, ServerId};
 use quorate::wire::{
-    DiskStatus, DropCause, Judgment, NodeStatus, PeerStatus, PeerTimeouts, Role, ScrubStatus,
-    TimeoutBasis, Timeouts, TurnTimes,
+    DiskStatus, DropCause, Judgment, NodeStatus, PeerStatus, PeerTimeouts, PeerTraffic, PortStatus,
+    Role, ScrubStatus, TimeoutBasis, Timeouts, Traffic, TurnTimes,
 };
 
 use super::samples::{GENESIS, TERM, address, directory};
@@ -94,5 +94,33 @@ pub fn timeouts() -> Timeouts {
         pinned_timeout: None,
         pinned_interval: None,
         peers: vec![known, unknown],
+    }
+}
+
+/// A node to which every tenth frame is lost, and that was once too slow to read.
+pub fn traffic() -> Traffic {
+    let lossy = PeerTraffic {
+        id: ServerId(1),
+        sent: 120_400,
+        copies: 11_200,
+        arrived: 99_021,
+        lost: 10_980,
+        doubled: 3,
+        late: 7,
+        losses: [LossShare(13), LossShare(25)],
+    };
+    Traffic {
+        nonce: 0x0044,
+        id: ServerId(2),
+        port: PortStatus {
+            overflowed: Some(17),
+            refused: 4,
+            unsent: 1,
+            buffer_wanted: 4 << 20,
+            receive_buffer: 212_992,
+            send_buffer: 212_992,
+        },
+        repeated_answers: 2_051,
+        peers: vec![lossy, PeerTraffic { id: ServerId(3), ..lossy }],
     }
 }

@@ -4,8 +4,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use quorate::types::{Incarnation, LogIndex, LossShare, NODES_MAX, Term};
 use quorate::wire::{
-    DiskStatus, Judgment, NodeStatus, PeerStatus, PeerTimeouts, Role, ScrubStatus, TimeoutBasis,
-    Timeouts, TurnTimes,
+    DiskStatus, Judgment, NodeStatus, PeerStatus, PeerTimeouts, PeerTraffic, PortStatus, Role,
+    ScrubStatus, TimeoutBasis, Timeouts, Traffic, TurnTimes,
 };
 
 use super::strategies::{address, directory, genesis, index, node};
@@ -146,5 +146,39 @@ fn judgment() -> impl Strategy<Value = Judgment> {
     ]);
     (any::<u8>(), any::<[u32; 2]>(), basis).prop_map(|(rounds, [interval, timeout], basis)| {
         Judgment { rounds, interval, timeout, basis }
+    })
+}
+
+pub fn traffic() -> impl Strategy<Value = Traffic> {
+    let port = (any::<Option<u64>>(), any::<[u64; 2]>(), any::<[u32; 3]>());
+    let port = port.prop_map(|(overflowed, [refused, unsent], buffers)| PortStatus {
+        overflowed,
+        refused,
+        unsent,
+        buffer_wanted: buffers[0],
+        receive_buffer: buffers[1],
+        send_buffer: buffers[2],
+    });
+    (any::<[u64; 2]>(), node(), port, vec(peer_traffic(), 0..=NODES_MAX)).prop_map(
+        |([nonce, repeated_answers], id, port, peers)| Traffic {
+            nonce,
+            id,
+            port,
+            repeated_answers,
+            peers,
+        },
+    )
+}
+
+fn peer_traffic() -> impl Strategy<Value = PeerTraffic> {
+    (node(), any::<[u64; 6]>(), any::<[u8; 2]>()).prop_map(|(id, counts, losses)| PeerTraffic {
+        id,
+        sent: counts[0],
+        copies: counts[1],
+        arrived: counts[2],
+        lost: counts[3],
+        doubled: counts[4],
+        late: counts[5],
+        losses: losses.map(LossShare),
     })
 }

@@ -20,8 +20,8 @@ use quorate::wire::{
     MemberRequest, Message, OpenSession, PAGES_MAX, PIECE_BYTES, Page, Query, RANGES_MAX, Read,
     ReadId, ReadIndexReply, ReadIndexRequest, RepairReply, RepairRequest, ReplicateOperation,
     Reply, Request, RequestProgress, Resume, SessionOpened, Sighted, SnapshotName, SnapshotOffer,
-    SnapshotPiece, SnapshotRequest, Standing, StatusRequest, TimeoutsRequest, Verdict, VoteReply,
-    VoteRequest,
+    SnapshotPiece, SnapshotRequest, Standing, StatusRequest, TimeoutsRequest, TrafficRequest,
+    Verdict, VoteReply, VoteRequest,
 };
 
 use super::status_strategies;
@@ -113,6 +113,10 @@ pub fn message(kind: Kind) -> BoxedStrategy<Message> {
             .prop_map(|nonce| Message::TimeoutsRequest(TimeoutsRequest { nonce }))
             .boxed(),
         Kind::Timeouts => status_strategies::timeouts().prop_map(Message::Timeouts).boxed(),
+        Kind::TrafficRequest => {
+            any::<u64>().prop_map(|nonce| Message::TrafficRequest(TrafficRequest { nonce })).boxed()
+        }
+        Kind::Traffic => status_strategies::traffic().prop_map(Message::Traffic).boxed(),
         Kind::MemberRequest => member_request().prop_map(Message::MemberRequest).boxed(),
         Kind::MemberReply => member_reply().prop_map(Message::MemberReply).boxed(),
     }

@@ -9,7 +9,6 @@ use crate::link::Copies;
 use crate::operation::{LoggedRequest, Settled};
 use crate::replica::effects::{Destination, Effects, Timer};
 use crate::replica::log::Log;
-use crate::replica::progress::Progress;
 use crate::replica::state::ReplicaState;
 use crate::time::{Instant, micros};
 use crate::types::{ENTRY_BYTES_MAX, LogIndex, LogTime, ServerId};
@@ -42,7 +41,7 @@ impl ReplicationManager {
         let last = state.log.last_index();
         self.clock = LogClock { time: state.store.tentative().time(), at: fx.now };
         for peer in state.peers.values_mut() {
-            peer.progress = Progress::new(last.next(), fx.now);
+            peer.progress.start_over(last.next(), fx.now);
             peer.timing.restart();
         }
         self.append(EntryKind::Noop, Bytes::new(), state, fx);
@@ -147,6 +146,7 @@ impl ReplicationManager {
             }
             if let Some(peer) = state.peers.get_mut(&to) {
                 peer.progress.on_repeated(range, now);
+                peer.link.count_copies(1);
             }
         }
         let next = state.peers.get(&to).and_then(|peer| peer.progress.repeat_at(copies));
