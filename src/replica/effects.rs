@@ -151,6 +151,11 @@ impl Effects {
         }
     }
 
+    /// A packet number to start from: random, and far from the largest.
+    pub fn random_packet(&mut self) -> PacketNumber {
+        PacketNumber(self.random.u64(1..1 << 62))
+    }
+
     /// Sends the message at once.
     pub fn send(&mut self, to: Destination, message: Message) {
         self.queue(Outgoing { to, message });

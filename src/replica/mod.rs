@@ -152,7 +152,7 @@ impl ReplicaNode {
             snapshots: SnapshotManager::default(),
             repair: RepairManager::default(),
             answer_to: None,
-            callers: Callers::new(state::random_packet(&mut effects)),
+            callers: Callers::new(effects.random_packet()),
             later_answers: LaterAnswers::default(),
             news: News::default(),
             effects,

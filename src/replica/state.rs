@@ -137,7 +137,7 @@ impl ReplicaState {
             leader_id: None,
             peers: BTreeMap::new(),
             listed,
-            first_packet: random_packet(fx),
+            first_packet: fx.random_packet(),
             told: BTreeMap::new(),
             met: Arc::new(Configuration::unborn()),
             election_timer: fx.now,
@@ -532,9 +532,4 @@ pub(super) fn beginning(recovered: &Recovered) -> (Base, Store) {
 
 fn base_of(snapshot: &Snapshot) -> Base {
     Base { index: snapshot.index(), term: snapshot.term(), chain: snapshot.chain() }
-}
-
-/// A packet number to start from: random, and far from the largest.
-pub fn random_packet(fx: &mut Effects) -> PacketNumber {
-    PacketNumber(fx.random.u64(1..1 << 62))
 }
