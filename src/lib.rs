@@ -10,6 +10,7 @@ pub mod codec;
 pub mod chunked_deque;
 
 pub mod operation;
+pub mod access;
 pub mod configuration;
 pub mod entry;
 

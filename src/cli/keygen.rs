@@ -7,8 +7,9 @@ use getopts::Options;
 
 use super::args::{self, Words};
 use super::exit::{Exit, Failure, Outcome};
+use crate::access::Holder;
 use crate::daemon::{random_secret, write_secret};
-use crate::seal::{Holder, Key, KeyId};
+use crate::seal::{Key, KeyId};
 
 pub const HELP: &str = "\
 Makes a key that seals the frames of a cluster, in a new file that only its

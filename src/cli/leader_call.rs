@@ -10,11 +10,12 @@ use super::args::ClientFlags;
 use super::client_socket::ClientSocket;
 use super::exit::Failure;
 use super::survey;
+use crate::access::Denial;
 use crate::daemon::random_u64;
 use crate::types::{DirectoryId, Incarnation, LifeId, LossShare, PacketNumber, ServerId};
 use crate::wire::{
-    self, About, Declined, GenesisHash, Header, MemberChange, MemberOutcome, MemberReply,
-    MemberRequest, Message,
+    self, About, DeclineReason, Declined, GenesisHash, Header, MemberChange, MemberOutcome,
+    MemberReply, MemberRequest, Message,
 };
 
 /// How long an answer is waited for before another node is asked.
@@ -31,7 +32,8 @@ pub fn change_members(flags: &ClientFlags, change: MemberChange) -> Result<Membe
     let request = MemberRequest { nonce: random_u64(), change };
     let mut call = Call { flags, socket, request, give_up_at: Instant::now() + flags.timeout };
     match call.run().map_err(denied)? {
-        Some(reply) => Ok(reply),
+        Some(Ok(reply)) => Ok(reply),
+        Some(Err(denial)) => Err(Failure::refused(denial.to_string())),
         None => Err(Failure::no_answer(format!(
             "no leader answered within {} s; {}",
             flags.timeout.as_secs_f64(),
@@ -55,9 +57,9 @@ enum Heard {
 }
 
 impl Call<'_> {
-    /// The leader's answer, or none in time. A change that is pending is waited for: the
-    /// leader makes some by itself, which are over at once.
-    fn run(&mut self) -> std::io::Result<Option<MemberReply>> {
+    /// The leader's answer, or the right that is missing; or none in time. A change that is
+    /// pending is waited for: the leader makes some by itself, which are over at once.
+    fn run(&mut self) -> std::io::Result<Option<Result<MemberReply, Denial>>> {
         let mut others = self.flags.servers.iter().cycle().copied();
         let mut asked = self.flags.servers[0];
         let (mut redirects, mut pending) = (0, None);
@@ -69,7 +71,10 @@ impl Call<'_> {
                     std::thread::sleep(PAUSE);
                     continue;
                 }
-                Heard::Answer(reply) => return Ok(Some(reply)),
+                Heard::Answer(reply) => return Ok(Some(Ok(reply))),
+                Heard::Declined(Declined { reason: DeclineReason::Denied(denial), .. }) => {
+                    return Ok(Some(Err(denial)));
+                }
                 Heard::Declined(Declined { leader: Some((_, leader)), .. })
                     if redirects < REDIRECTS_MAX && leader != asked =>
                 {
@@ -83,7 +88,7 @@ impl Call<'_> {
             redirects = 0;
             asked = others.next().unwrap_or(asked);
         }
-        Ok(pending)
+        Ok(pending.map(Ok))
     }
 
     fn send_to(&mut self, asked: SocketAddr) {

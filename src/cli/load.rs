@@ -31,7 +31,8 @@ and of lines with one key the last may not win: dumps have each key once. A load
 that broke off may be run again: putting the same line twice changes nothing.
 
 Exit code 2: a line is malformed; those before it are loaded. Exit code 3: not
-all lines were acknowledged, also after control-C; the sentence says how many.
+all lines were acknowledged, also after control-C; exit code 4: one was refused.
+The sentence says how many were acknowledged.
 
 Example: quorate load backup.tsv
 ";
@@ -146,7 +147,7 @@ impl Load {
             self.take_events()?;
             if self.driver.take_signals() > 0 {
                 self.interrupted = true;
-                return Err(self.broken_off("it was interrupted"));
+                return Err(self.broken_off(Exit::NoAnswer, "it was interrupted"));
             }
         }
     }
@@ -186,11 +187,12 @@ impl Load {
         }
     }
 
-    fn broken_off(&self, why: &str) -> Failure {
-        Failure::no_answer(format!(
+    fn broken_off(&self, exit: Exit, why: &str) -> Failure {
+        let sentence = format!(
             "{} of the first {} lines acknowledged, then {why}; run it again",
             self.acknowledged, self.lines_read
-        ))
+        );
+        Failure { exit, sentence }
     }
 
     fn take_events(&mut self) -> Result<(), Failure> {
@@ -198,8 +200,9 @@ impl Load {
             let Event::Done(_, answer) = event else { continue };
             match answer {
                 Answer::Settled(_) | Answer::Read { .. } => self.acknowledged += 1,
-                Answer::Refused(why) | Answer::Unknown(why) | Answer::NoAnswer(why) => {
-                    return Err(self.broken_off(&why));
+                Answer::Refused(why) => return Err(self.broken_off(Exit::Refused, &why)),
+                Answer::Unknown(why) | Answer::NoAnswer(why) => {
+                    return Err(self.broken_off(Exit::NoAnswer, &why));
                 }
             }
         }

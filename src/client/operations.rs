@@ -272,6 +272,10 @@ impl Client {
                 self.finish(id, Answer::Refused(invalid.to_string()));
                 self.start_queued();
             }
+            (DeclineReason::Denied(denial), _) => {
+                self.finish(id, Answer::Refused(denial.to_string()));
+                self.start_queued();
+            }
             // Nodes that name each other, or one that is gone, are not asked in a frenzy.
             (DeclineReason::NotLeader, Some(leader)) if operation.redirects <= 2 => {
                 if operation.given_up != Some(leader) {

@@ -167,6 +167,9 @@ impl Client {
             DeclineReason::Invalid(invalid) => {
                 self.finish(id, Answer::Refused(invalid.to_string()));
             }
+            DeclineReason::Denied(denial) => {
+                self.finish(id, Answer::Refused(denial.to_string()));
+            }
             DeclineReason::PinGone if read.next > 0 => {
                 let lost = "the node dropped the state that the answer came from; read again";
                 self.finish(id, Answer::NoAnswer(lost.into()));

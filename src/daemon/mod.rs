@@ -98,11 +98,11 @@ pub fn run(config: RunConfig) -> Result<(), RunError> {
 fn run_node(config: RunConfig, standard_error: StandardError) -> Result<(), RunError> {
     let RunConfig { id, data_dir, listen, peers, cluster, .. } = config;
     let keys = config.key_file.as_deref().map(node_keys).transpose()?;
+    let access = keys.as_ref().map(|keys| keys.access()).unwrap_or_default();
     let sealer = keys.map(|keys| {
         let config = SealerConfig { own: id, cluster: cluster.clone(), cipher: fastest_cipher() };
         Sealer::new(config, keys, life_secret())
     });
-    let sealed = sealer.is_some();
     let ground = Ground::prepare(peer_list::resolve_listen(&listen)?, sealer)?;
     let listen = ground.local_address()?;
     let nodes = peer_list::resolve_peers(id, listen, &peers)?;
@@ -111,10 +111,10 @@ fn run_node(config: RunConfig, standard_error: StandardError) -> Result<(), RunE
         peer_list::check_members(&nodes, &configuration)?;
     }
     let name = format!("node {id} of cluster {cluster}");
-    let notices = Notices::new(standard_error, name, listen, sealed);
+    let notices = Notices::new(standard_error, name, listen, access.is_sealed());
     let RunConfig { disk_stall, snapshot_bytes, scrub_rate, redundancy_max, pinned, .. } = config;
     let told = NodeConfig::new(nodes);
-    let config = NodeConfig { pinned, disk_stall, snapshot_bytes, redundancy_max, sealed, ..told };
+    let config = NodeConfig { pinned, disk_stall, snapshot_bytes, redundancy_max, access, ..told };
     EventLoop::new(ground, directory, &config, scrub_rate, notices)?.run()
 }
 

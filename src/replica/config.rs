@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::access::Access;
 use crate::configuration::{SESSION_LIMIT, SNAPSHOT_BYTES};
 use crate::link::{Pinned, REDUNDANCY_MAX};
 use crate::types::ServerId;
@@ -42,8 +43,8 @@ pub struct NodeConfig {
     /// How often a frame is sent at most where loss was measured, before anything is known of
     /// its own.
     pub redundancy_max: u8,
-    /// Whether frames are sealed on their way. The node only tells it.
-    pub sealed: bool,
+    /// What those may do who ask.
+    pub access: Access,
 }
 
 /// A node of the list.
@@ -66,7 +67,7 @@ impl NodeConfig {
             session_limit: SESSION_LIMIT,
             kept_entries: KEPT_ENTRIES,
             redundancy_max: REDUNDANCY_MAX,
-            sealed: false,
+            access: Access::default(),
         }
     }
 }

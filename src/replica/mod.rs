@@ -66,6 +66,7 @@ pub use state::ReplicaState;
 
 use std::time::Duration;
 
+use crate::access::Access;
 use crate::configuration::Configuration;
 use crate::disk::{Damage, Record, Recovered};
 use crate::store::{Snapshot, Store};
@@ -118,7 +119,6 @@ pub struct ReplicaNode {
     /// The last heartbeat was due long before it was sent.
     overslept: bool,
     kept_entries: u64,
-    sealed: bool,
     started_at: Instant,
     scrub: ScrubStatus,
     longest_turn: TurnTimes,
@@ -157,7 +157,6 @@ impl ReplicaNode {
             news: News::default(),
             effects,
             overslept: false,
-            sealed: config.sealed,
             kept_entries: config.kept_entries,
             started_at: now,
             scrub: ScrubStatus::default(),
@@ -380,6 +379,11 @@ impl ReplicaNode {
     /// What was measured of the disk.
     pub fn on_room(&mut self, room: Room) {
         self.state.space.measured(room, self.state.store.tentative());
+    }
+
+    /// The keys are others now, and so is what their holders may do.
+    pub fn set_access(&mut self, access: Access) {
+        self.state.access = access;
     }
 
     /// The longest turns of the loop that runs the node, which its status shows.

@@ -30,6 +30,8 @@ pub struct Pins {
 #[derive(Debug)]
 struct Pin {
     number: u64,
+    /// The key of who asked: nobody else goes on with the answer.
+    asker: u16,
     answer: Answer,
     index: LogIndex,
     age: Option<u64>,
@@ -40,7 +42,7 @@ impl Pins {
     /// Answers from the state, which is pinned if one page does not hold the answer.
     ///
     /// # Errors
-    /// Busy: too many answers are pinned.
+    /// Busy: too many answers are pinned. Or somebody else's is, by the same number.
     pub fn answer(
         &mut self,
         read: &Read,
@@ -50,6 +52,9 @@ impl Pins {
         fx: &mut Effects,
     ) -> Result<(), DeclineReason> {
         if let Some(pin) = self.by_read.get_mut(&read.read) {
+            if pin.asker != client.key {
+                return Err(DeclineReason::PinGone);
+            }
             // The same read was asked for twice: it keeps the state of its first answer.
             pin.send_pages(read, client, &mut self.pages_sent, fx);
             return Ok(());
@@ -67,7 +72,7 @@ impl Pins {
             return Err(DeclineReason::Busy);
         }
         let number = fx.random.u64(1..);
-        let mut pin = Pin { number, answer, index, age, touched: fx.now };
+        let mut pin = Pin { number, asker: client.key, answer, index, age, touched: fx.now };
         pin.send_pages(read, client, &mut self.pages_sent, fx);
         self.by_read.insert(read.read, pin);
         fx.keep_sweeping();
@@ -84,7 +89,8 @@ impl Pins {
         client: ClientPath,
         fx: &mut Effects,
     ) -> Result<(), DeclineReason> {
-        let pin = self.by_read.get_mut(&read.read).filter(|pin| pin.number == read.pin);
+        let is_its = |pin: &&mut Pin| pin.number == read.pin && pin.asker == client.key;
+        let pin = self.by_read.get_mut(&read.read).filter(is_its);
         let pin = pin.ok_or(DeclineReason::PinGone)?;
         pin.send_pages(read, client, &mut self.pages_sent, fx);
         Ok(())

@@ -80,7 +80,9 @@ impl ReadManager {
         state: &ReplicaState,
         fx: &mut Effects,
     ) {
-        if read.pin != 0 || read.page > 0 {
+        if let Err(denial) = state.access.check_read(client.key, read.query.prefix()) {
+            decline(About::Read(read.read), client, DeclineReason::Denied(denial), state, fx);
+        } else if read.pin != 0 || read.page > 0 {
             // What it goes on with must have begun here. No pin has the number zero.
             if let Err(reason) = self.pins.send_further_pages(&read, client, fx) {
                 decline(About::Read(read.read), client, reason, state, fx);
@@ -263,7 +265,12 @@ impl ReadManager {
         fx: &mut Effects,
     ) {
         let committed = state.store.committed();
-        if let Err(reason) = self.pins.answer(read, client, age, committed, fx) {
+        // It may have waited, and its key may have been taken back meanwhile.
+        let may = state.access.check_read(client.key, read.query.prefix());
+        let answered = may
+            .map_err(DeclineReason::Denied)
+            .and_then(|()| self.pins.answer(read, client, age, committed, fx));
+        if let Err(reason) = answered {
             decline(About::Read(read.read), client, reason, state, fx);
         }
     }

@@ -77,17 +77,13 @@ impl RequestManager {
         if self.answer_settled(request, client, state, fx) {
             return;
         }
-        if let Some(reason) = self.objection(request, state) {
+        if let Some(reason) = self.objection(request, client, state) {
             return decline(about(request), client, reason, state, fx);
         }
         let Some(bytes) = self.assemble(request, client, state, fx) else { return };
-        match logged(request, bytes) {
-            Err(invalid) => {
-                decline(about(request), client, DeclineReason::Invalid(invalid), state, fx);
-            }
-            Ok(logged) if space::makes_grow(&logged) && !space::is_enough(state) => {
-                decline(about(request), client, DeclineReason::NoSpace, state, fx);
-            }
+        let logged = logged(request, bytes).map_err(DeclineReason::Invalid);
+        match logged.and_then(|logged| permitted(logged, client, state)) {
+            Err(reason) => decline(about(request), client, reason, state, fx),
             Ok(logged) => {
                 let settled = replication.propose(&logged, state, fx);
                 self.hold(settled, request, client, state, fx);
@@ -133,7 +129,12 @@ impl RequestManager {
     }
 
     /// Why this node does not take the request at present, or never will.
-    fn objection(&self, request: &Request, state: &ReplicaState) -> Option<DeclineReason> {
+    fn objection(
+        &self,
+        request: &Request,
+        client: ClientPath,
+        state: &ReplicaState,
+    ) -> Option<DeclineReason> {
         let length = usize::try_from(request.length).unwrap_or(usize::MAX);
         let pieces = length.div_ceil(PIECE_BYTES).max(1);
         let misfits =
@@ -144,6 +145,8 @@ impl RequestManager {
             Some(DeclineReason::Invalid(Invalid::ValueTooLong))
         } else if misfits {
             Some(DeclineReason::Invalid(Invalid::NotAnOperation))
+        } else if let Err(denial) = state.access.check_writer(client.key) {
+            Some(DeclineReason::Denied(denial))
         } else if state.role != Role::Leader {
             Some(not_leader(state))
         } else if state.handing_over
@@ -238,6 +241,17 @@ impl RequestManager {
             fx.keep_sweeping();
         }
     }
+}
+
+/// The request, if this leader may append it for the client, and has room for it.
+fn permitted(
+    logged: LoggedRequest,
+    client: ClientPath,
+    state: &ReplicaState,
+) -> Result<LoggedRequest, DeclineReason> {
+    state.access.check_request(client.key, &logged).map_err(DeclineReason::Denied)?;
+    let fits = !space::makes_grow(&logged) || space::is_enough(state);
+    if fits { Ok(logged) } else { Err(DeclineReason::NoSpace) }
 }
 
 /// The request as the log will keep it. docs/guarantees.md: "What follows from the request

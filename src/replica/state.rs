@@ -15,6 +15,7 @@ use super::sightings::{Held, Life, Sightings};
 use super::snapshots::OwnSnapshots;
 use super::space::Space;
 use super::{ELECTION_TIMEOUT, Effects, HEARTBEAT_INTERVAL, NodeConfig, Timer};
+use crate::access::Access;
 use crate::configuration::Configuration;
 use crate::disk::{GenesisState, Identity, LogEnd, Record, Recovered};
 use crate::entry::{Entry, EntryKind};
@@ -113,6 +114,8 @@ pub struct ReplicaState {
     pub disk_watch: DiskWatch,
     /// How often a frame may be sent.
     pub redundancy: Redundancy,
+    /// What those may do who ask.
+    pub access: Access,
     /// Frames dropped, by cause.
     pub dropped: BTreeMap<DropCause, u64>,
 }
@@ -168,6 +171,7 @@ impl ReplicaState {
             asked: 0,
             disk_watch: DiskWatch::new(config.disk_stall),
             redundancy: Redundancy::new(config.redundancy_max),
+            access: config.access.clone(),
             dropped: BTreeMap::new(),
         };
         state.execute_recovered();

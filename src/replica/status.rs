@@ -28,7 +28,7 @@ impl ReplicaNode {
             incarnation: state.incarnation,
             role: state.role,
             voter: state.is_voter(),
-            sealed: self.sealed,
+            sealed: state.access.is_sealed(),
             term: state.term,
             leader_id: state.leader_id,
             last_index: state.log.last_index(),

@@ -5,6 +5,8 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
+use crate::access::{Access, Holder, Rights};
+
 /// The length of a key.
 pub const KEY_BYTES: usize = 32;
 
@@ -29,24 +31,6 @@ pub struct Key {
     /// Who holds it.
     pub holder: Holder,
     secret: Secret,
-}
-
-/// Who holds a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Holder {
-    /// The nodes, and the people who run them.
-    Node,
-    /// One client, by its name.
-    Client(String, Rights),
-}
-
-/// What a client may do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rights {
-    /// Whether it may write, or only read.
-    pub write: bool,
-    /// What each key that it reads or writes begins with.
-    pub prefix: String,
 }
 
 impl Key {
@@ -144,6 +128,11 @@ impl KeyRing {
     /// The key with the number.
     pub fn get(&self, id: KeyId) -> Option<&Key> {
         self.by_id.get(&id)
+    }
+
+    /// What the holders of these keys may do.
+    pub fn access(&self) -> Access {
+        Access::of(self.iter().map(|key| (key.id.0, key.holder.clone())))
     }
 
     /// All keys, by their numbers.

@@ -13,7 +13,7 @@ mod way;
 mod sealer;
 
 pub use handshake::{Cipher, HANDSHAKE_BYTES, LifeSecret};
-pub use keys::{Holder, Key, KeyId, KeyRing, Rights, Secret};
+pub use keys::{Key, KeyId, KeyRing, Secret};
 pub use sealer::{Opened, Sealer, SealerConfig};
 pub use session::SEAL_BYTES;
 pub use sessions::{SESSIONS_MAX, SESSIONS_PER_SOURCE_MAX};

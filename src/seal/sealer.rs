@@ -10,10 +10,11 @@ use ring::hmac;
 use super::handshake::{
     Cipher, Handshake, LifeSecret, Nonce, Step, WELCOME_LIFE, handshake_key, session_keys, vouch,
 };
-use super::keys::{Holder, Key, KeyId, KeyRing};
+use super::keys::{Key, KeyId, KeyRing};
 use super::session::Session;
 use super::sessions::Sessions;
 use super::way::{Way, WayId};
+use crate::access::Holder;
 use crate::time::Instant;
 use crate::types::{ClusterHash, GenesisId, ServerId};
 use crate::wire::{DropCause, Envelope, SealedHeader, destination};

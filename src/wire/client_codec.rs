@@ -8,6 +8,7 @@ use super::message::{
     About, DeclineReason, Declined, ListedValue, OpenSession, PAGES_MAX, PIECE_BYTES, Page, Query,
     Read, ReadId, Reply, Request, RequestProgress, SessionOpened,
 };
+use crate::access::Denial;
 use crate::codec::{Malformed, Reader};
 use crate::operation::{Invalid, Settled};
 use crate::types::{
@@ -231,6 +232,9 @@ fn reason_byte(reason: DeclineReason) -> u8 {
         DeclineReason::Invalid(Invalid::KeyTooLong) => 17,
         DeclineReason::Invalid(Invalid::ValueTooLong) => 18,
         DeclineReason::Invalid(Invalid::NotAnOperation) => 19,
+        DeclineReason::Denied(Denial::ReadOnly) => 20,
+        DeclineReason::Denied(Denial::OtherKeys) => 21,
+        DeclineReason::Denied(Denial::ClientsKey) => 22,
     }
 }
 
@@ -246,6 +250,9 @@ fn take_reason(reader: &mut Reader) -> Result<DeclineReason, Malformed> {
         17 => DeclineReason::Invalid(Invalid::KeyTooLong),
         18 => DeclineReason::Invalid(Invalid::ValueTooLong),
         19 => DeclineReason::Invalid(Invalid::NotAnOperation),
+        20 => DeclineReason::Denied(Denial::ReadOnly),
+        21 => DeclineReason::Denied(Denial::OtherKeys),
+        22 => DeclineReason::Denied(Denial::ClientsKey),
         _ => return Err(Malformed),
     })
 }

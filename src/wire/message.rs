@@ -13,6 +13,7 @@ use super::snapshot_codec::{SnapshotOffer, SnapshotPiece, SnapshotRequest};
 use super::status_message::{NodeStatus, StatusRequest};
 use super::timeouts_codec::{Timeouts, TimeoutsRequest};
 use super::traffic_codec::{Traffic, TrafficRequest};
+use crate::access::Denial;
 use crate::configuration::Configuration;
 use crate::entry::Entry;
 use crate::operation::{Invalid, Settled};
@@ -367,6 +368,16 @@ pub enum Query {
     },
 }
 
+impl Query {
+    /// What every key begins with that it asks for.
+    pub fn prefix(&self) -> &Bytes {
+        match self {
+            Self::Get { key } => key,
+            Self::List { prefix, .. } => prefix,
+        }
+    }
+}
+
 /// One key of an answer, as the pages' joined bytes hold it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedValue {
@@ -440,4 +451,6 @@ pub enum DeclineReason {
     NoSpace,
     /// The request can never be executed: this follows from the request alone.
     Invalid(Invalid),
+    /// Who asks has no right to it: this follows from the request and its key alone.
+    Denied(Denial),
 }

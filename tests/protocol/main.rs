@@ -20,6 +20,7 @@ mod directories;
 mod changes;
 mod answers;
 mod reads;
+mod rights;
 mod sessions;
 mod bounds;
 mod shares;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use quorate::access::Access;
 use quorate::configuration::Configuration;
 use quorate::disk::{
     Damage, Doubt, GenesisState, Identity, LogEnd, Recovered, Sighting, Sightings,
@@ -296,6 +297,17 @@ impl Probe {
     pub fn ask(&mut self, client: u32, message: Message) {
         let frame = client::frame(&message);
         self.node.on_datagram(self.now, client::address(client), &frame);
+    }
+
+    /// From now on those who hold keys may do what this says.
+    pub fn set_access(&mut self, access: Access) {
+        self.node.set_access(access);
+    }
+
+    /// A client asks something in a frame that was sealed with the key.
+    pub fn ask_by_key(&mut self, client: u32, key: u16, message: &Message) {
+        let frame = client::frame(message);
+        self.node.on_opened(self.now, client::address(client), key, &frame);
     }
 
     /// Clients put so many keys, each with a value of 900 bytes.

@@ -14,11 +14,15 @@ pub fn put(key: &str, value: impl Into<Bytes>) -> Operation {
     Operation::Put { key: Bytes::copy_from_slice(key.as_bytes()), value: value.into() }
 }
 
-/// A comparison with what never stands there.
 pub fn delete(key: &str) -> Operation {
     Operation::Delete { key: Bytes::copy_from_slice(key.as_bytes()) }
 }
 
+pub fn increment(key: &str) -> Operation {
+    Operation::Increment { key: Bytes::copy_from_slice(key.as_bytes()), by: 1 }
+}
+
+/// A comparison with what never stands there.
 pub fn compare_in_vain(key: &str) -> Operation {
     Operation::CompareAndSwap {
         key: Bytes::copy_from_slice(key.as_bytes()),
@@ -61,6 +65,11 @@ pub fn get(key: &str) -> Read {
 /// A stale read of everything.
 pub fn list_stale() -> Read {
     Read { stale: true, ..read(Query::List { prefix: Bytes::new(), limit: 0 }) }
+}
+
+/// A linearizable read of all keys that begin with the prefix.
+pub fn list(prefix: &str) -> Read {
+    read(Query::List { prefix: Bytes::copy_from_slice(prefix.as_bytes()), limit: 0 })
 }
 
 fn read(query: Query) -> Read {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use quorate::access::Denial;
 use quorate::configuration::Configuration;
 use quorate::entry::{Entry, EntryKind};
 use quorate::operation::{Command, Expected, Invalid, LoggedRequest, Operation, Outcome, Settled};
@@ -427,6 +428,7 @@ fn refusals() -> Vec<Named<Message>> {
             declined(request, DeclineReason::NotLeader, Some((ServerId(1), address(1)))),
         ),
         ("declined-invalid", declined(request, too_long, Some((ServerId(3), v6)))),
+        ("declined-right", declined(request, DeclineReason::Denied(Denial::OtherKeys), None)),
         ("declined-members", declined(About::Members(0x0099), DeclineReason::Busy, None)),
         ("declined-read", declined(About::Read(READ), DeclineReason::PinGone, None)),
     ]

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use bytes::Bytes;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
+use quorate::access::Denial;
 use quorate::configuration::Configuration;
 use quorate::entry::{Entry, EntryKind};
 use quorate::operation::{Command, INLINE_BYTES_MAX};
@@ -499,6 +500,9 @@ fn declined() -> impl Strategy<Value = Declined> {
         DeclineReason::Invalid(Invalid::KeyTooLong),
         DeclineReason::Invalid(Invalid::ValueTooLong),
         DeclineReason::Invalid(Invalid::NotAnOperation),
+        DeclineReason::Denied(Denial::ReadOnly),
+        DeclineReason::Denied(Denial::OtherKeys),
+        DeclineReason::Denied(Denial::ClientsKey),
     ]);
     (about, reason, prop::option::of((node(), address())))
         .prop_map(|(about, reason, leader)| Declined { about, reason, leader })

@@ -32,7 +32,7 @@ impl MembershipManager {
         fx: &mut Effects,
     ) -> Option<Configuration> {
         let MemberRequest { nonce, change } = request;
-        if let Some(reason) = objection(state) {
+        if let Some(reason) = objection(change, client, state) {
             decline(About::Members(nonce), client, reason, state, fx);
             return None;
         }
@@ -68,9 +68,19 @@ impl MembershipManager {
     }
 }
 
-/// Why this node cannot say anything of members at present.
-fn objection(state: &ReplicaState) -> Option<DeclineReason> {
-    if !state.is_born() {
+/// Why this node does not say anything of members at present, or not to this client. Who they
+/// are is told to whoever has a key.
+fn objection(
+    change: MemberChange,
+    client: ClientPath,
+    state: &ReplicaState,
+) -> Option<DeclineReason> {
+    let right = state.access.check_operator(client.key);
+    if let Err(denial) = right
+        && change != MemberChange::None
+    {
+        Some(DeclineReason::Denied(denial))
+    } else if !state.is_born() {
         Some(DeclineReason::NotBorn)
     } else if state.role != Role::Leader {
         Some(not_leader(state))
