@@ -27,16 +27,33 @@ const FOR_THE_GROUP: u32 = 0o070;
 /// # Errors
 /// It cannot be read, others can read it, or what it says is wrong.
 pub fn read_keys(path: &Path) -> Result<Arc<KeyRing>, RunError> {
+    parse(path, &read_text(path)?).map(Arc::new)
+}
+
+/// The keys that the text of the file lists.
+///
+/// # Errors
+/// What it says is wrong.
+pub fn parse(path: &Path, text: &str) -> Result<KeyRing, RunError> {
+    let named = |why| RunError::usage(format!("key file {}: {why}", path.display()));
+    KeyRing::parse(text).map_err(named)
+}
+
+/// The file's text.
+///
+/// # Errors
+/// It cannot be read, or others can read it.
+pub fn read_text(path: &Path) -> Result<Zeroizing<String>, RunError> {
     let shown = path.display();
     let failed = |error: io::Error| {
-        RunError::usage(format!("--key-file {shown}: {error}; `quorate keygen` makes one"))
+        RunError::usage(format!("key file {shown}: {error}; `quorate keygen` makes one"))
     };
     let mut file = File::open(path).map_err(failed)?;
     let about = file.metadata().map_err(failed)?;
     let denied = if is_credential(path) { FOR_OTHERS } else { FOR_OTHERS | FOR_THE_GROUP };
     if about.mode() & denied != 0 {
         return Err(RunError::usage(format!(
-            "--key-file {shown}: others can read it, and could speak with its keys; \
+            "key file {shown}: others can read it, and could speak with its keys; \
              `chmod 600 {shown}`, and think of the keys as known"
         )));
     }
@@ -47,8 +64,7 @@ pub fn read_keys(path: &Path) -> Result<Arc<KeyRing>, RunError> {
     let room = usize::try_from(about.len()).unwrap_or(0) + 1;
     let mut text = Zeroizing::new(String::with_capacity(room));
     Read::take(&mut file, about.len()).read_to_string(&mut text).map_err(failed)?;
-    let keys = KeyRing::parse(&text);
-    keys.map(Arc::new).map_err(|why| RunError::usage(format!("--key-file {shown}: {why}")))
+    Ok(text)
 }
 
 fn is_credential(path: &Path) -> bool {

@@ -1,6 +1,6 @@
 //! Keys, whose they are, and the text of the file that holds them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use zeroize::Zeroizing;
@@ -95,6 +95,7 @@ impl KeyRing {
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut by_id = BTreeMap::new();
         let (mut first_node, mut first) = (None, None);
+        let mut names = BTreeSet::new();
         for (at, line) in text.lines().enumerate() {
             let words: Vec<&str> = line.split_whitespace().collect();
             if words.first().is_none_or(|word| word.starts_with('#')) {
@@ -104,8 +105,12 @@ impl KeyRing {
             let key = parse_line(&words).map_err(|why| wrong(why.to_owned()))?;
             let id = key.id;
             first = first.or(Some(id));
-            if key.holder == Holder::Node {
-                first_node = first_node.or(Some(id));
+            match &key.holder {
+                Holder::Node => first_node = first_node.or(Some(id)),
+                Holder::Client(name, _) if !names.insert(name.clone()) => {
+                    return Err(wrong(format!("another line is of client {name} too")));
+                }
+                Holder::Client(..) => {}
             }
             if by_id.insert(id, key).is_some() {
                 return Err(wrong(format!("another line has key id {id} too")));
@@ -128,6 +133,13 @@ impl KeyRing {
     /// The key with the number.
     pub fn get(&self, id: KeyId) -> Option<&Key> {
         self.by_id.get(&id)
+    }
+
+    /// A number that no key has yet: above all others, as long as there is one.
+    pub fn free_id(&self) -> Option<KeyId> {
+        let last = self.by_id.last_key_value().and_then(|(id, _)| id.0.checked_add(1));
+        let mut all = last.into_iter().chain(1..=u16::MAX).map(KeyId);
+        all.find(|id| !self.by_id.contains_key(id))
     }
 
     /// What the holders of these keys may do.
@@ -219,6 +231,7 @@ mod tests {
             (format!("client ann 1 {key} w"), "r or rw"),
             (format!("client ann 1 {key} r a b"), "expected: node KEYID HEX"),
             (format!("node 1 {key}\nnode 1 {key}"), "line 2: another line has key id 1"),
+            (format!("client ann 1 {key} r\nclient ann 2 {key} rw"), "line 2: another line is of"),
         ];
         for (text, expected) in cases {
             let sentence = KeyRing::parse(&text).unwrap_err();

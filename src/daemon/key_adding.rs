@@ -1,0 +1,179 @@
+//! One more line in a file of keys. A new file takes the place of the old one, so whoever reads
+//! it meanwhile finds one or the other, whole.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use super::error::RunError;
+use super::file_directory::sync_names;
+use super::key_file::{parse, read_keys, read_text};
+use crate::seal::{Key, KeyRing};
+
+/// A change of a key file. Until it is finished, nothing has changed, and nobody else begins
+/// another one.
+#[derive(Debug)]
+pub struct KeyAdding {
+    /// The file, and not a link to it.
+    path: PathBuf,
+    beside: Beside,
+    text: Zeroizing<String>,
+    keys: KeyRing,
+}
+
+/// The new file before it has its name. It is removed if it does not come to that.
+#[derive(Debug)]
+struct Beside {
+    path: PathBuf,
+    file: File,
+}
+
+impl KeyAdding {
+    /// Begins to add to the file.
+    ///
+    /// # Errors
+    /// It is no file of keys that its owner alone can read, or somebody else adds to it.
+    pub fn begin(path: &Path) -> Result<Self, RunError> {
+        // Nothing is made beside what is no file of keys.
+        read_keys(path)?;
+        let path = fs::canonicalize(path).map_err(|error| failed(path, &error))?;
+        let beside = Beside::create(&path)?;
+        // Whoever was here before has finished by now.
+        let text = read_text(&path)?;
+        let keys = parse(&path, &text)?;
+        Ok(Self { path, beside, text, keys })
+    }
+
+    /// The keys that are in the file.
+    pub fn keys(&self) -> &KeyRing {
+        &self.keys
+    }
+
+    /// Adds the key, so far in memory.
+    ///
+    /// # Errors
+    /// Refused when its number or its holder's name is taken.
+    pub fn add(&mut self, key: &Key) -> Result<(), RunError> {
+        let line = key.line();
+        let gap = if self.text.is_empty() || self.text.ends_with('\n') { "" } else { "\n" };
+        // As long as it will be from the start: growing would leave copies behind.
+        let length = self.text.len() + gap.len() + line.len();
+        let mut text = Zeroizing::new(String::with_capacity(length));
+        for part in [&self.text, gap, &line] {
+            text.push_str(part);
+        }
+        let refused = |why| RunError::refused(format!("{}: {why}", self.path.display()));
+        self.keys = KeyRing::parse(&text).map_err(refused)?;
+        self.text = text;
+        Ok(())
+    }
+
+    /// The file has what was added, with the mode and the owner that it had.
+    ///
+    /// # Errors
+    /// The disk's. Then the file is what it was.
+    pub fn finish(mut self) -> Result<(), RunError> {
+        self.write().map_err(|error| failed(&self.path, &error))
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        let former = fs::metadata(&self.path)?;
+        let file = &mut self.beside.file;
+        file.set_permissions(Permissions::from_mode(former.mode()))?;
+        let own = file.metadata()?;
+        if (own.uid(), own.gid()) != (former.uid(), former.gid()) {
+            fchown(&*file, Some(former.uid()), Some(former.gid()))?;
+        }
+        file.write_all(self.text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&self.beside.path, &self.path)?;
+        sync_names(self.path.parent().unwrap_or(Path::new("/")))
+    }
+}
+
+impl Beside {
+    fn create(path: &Path) -> Result<Self, RunError> {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".new");
+        let beside = PathBuf::from(name);
+        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside);
+        match opened {
+            Ok(file) => Ok(Self { path: beside, file }),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                let shown = beside.display();
+                Err(RunError::refused(format!(
+                    "{shown} is there: somebody else adds a key, or was broken off; if nobody \
+                     does, remove it"
+                )))
+            }
+            Err(error) => Err(failed(&beside, &error)),
+        }
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        // It has got its name, or is of no use.
+        fs::remove_file(&self.path).ok();
+    }
+}
+
+fn failed(path: &Path, error: &io::Error) -> RunError {
+    RunError::disk(format!("cannot write {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::{Holder, Rights};
+    use crate::daemon::{random_secret, write_secret};
+    use crate::seal::KeyId;
+
+    fn client(name: &str, id: u16) -> Key {
+        let rights = Rights { write: true, prefix: "app/".into() };
+        Key::new(KeyId(id), Holder::Client(name.into(), rights), random_secret())
+    }
+
+    #[test]
+    fn a_line_is_added_and_the_rest_stays_as_it_was() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key");
+        let former = format!("# of our cluster\nnode 1 {}", "7".repeat(64));
+        write_secret(&path, &former).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o400)).unwrap();
+
+        let mut adding = KeyAdding::begin(&path).unwrap();
+        let sentence = KeyAdding::begin(&path).unwrap_err().to_string();
+        assert!(sentence.contains("key.new is there"), "{sentence}");
+        let ann = client("ann", 2);
+        adding.add(&ann).unwrap();
+        for (taken, expected) in [(client("ann", 3), "client ann"), (client("bob", 1), "key id 1")]
+        {
+            let sentence = adding.add(&taken).unwrap_err().to_string();
+            assert!(sentence.contains(expected), "{sentence}");
+        }
+        adding.finish().unwrap();
+
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text, format!("{former}\n{}", *ann.line()));
+        assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o400);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is left beside it");
+        assert_eq!(read_keys(&path).unwrap().iter().count(), 2);
+    }
+
+    #[test]
+    fn what_is_not_finished_changes_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key");
+        let former = format!("node 1 {}\n", "7".repeat(64));
+        write_secret(&path, &former).unwrap();
+        let mut adding = KeyAdding::begin(&path).unwrap();
+        adding.add(&client("ann", 2)).unwrap();
+        drop(adding);
+        assert_eq!(fs::read_to_string(&path).unwrap(), former);
+        assert!(KeyAdding::begin(&path).is_ok(), "another may begin");
+    }
+}
