@@ -135,7 +135,7 @@ impl Driver {
 
     /// Takes over ctrl-C, which no longer ends the process.
     pub fn catch_signals(&mut self) -> Result<(), Failure> {
-        let signals = Signals::register(self.poll.registry(), SIGNALS)
+        let signals = Signals::to_end(self.poll.registry(), SIGNALS)
             .map_err(|error| Failure::system("signals", &error))?;
         self.signals = Some(signals);
         Ok(())

@@ -30,7 +30,7 @@ Usage: quorate run --id N --data-dir DIR [flags] --key-file FILE
   --disk-stall SECONDS  a leader whose disk stalls for longer hands over [1]
   --redundancy-max N    how often a frame is sent where loss is measured [3]
   --election-timeout S, --heartbeat S  seconds [what is measured calls for]
-  --key-file FILE       the keys that seal all frames, or QUORATE_KEY_FILE
+  --key-file FILE       the keys, or QUORATE_KEY_FILE; SIGHUP: read them again
   --insecure-no-key     frames are not sealed: who reaches the port may speak
 
 SIGINT and SIGTERM end a node; a leader hands over first. Exit codes: 0 by a

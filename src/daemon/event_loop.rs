@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use super::data_dir::DataDir;
 use super::disk_use::DiskUse;
 use super::error::RunError;
 use super::journal_thread::JournalThread;
+use super::key_watch::KeyWatch;
 use super::notices::Notices;
 use super::random_u64;
 use super::scrubber::{ScrubLedger, Scrubber};
@@ -22,7 +24,7 @@ use super::turn_watch::TurnWatch;
 use super::udp_port::UdpPort;
 use crate::disk::{Damage, GenesisState};
 use crate::replica::{Batch, NodeConfig, ReplicaNode};
-use crate::seal::Sealer;
+use crate::seal::{Begun, Sealer};
 use crate::time::Instant;
 use crate::types::LogIndex;
 
@@ -30,6 +32,7 @@ const SOCKET: Token = Token(0);
 const WAKE_UP: Token = Token(1);
 const SIGNAL: Token = Token(2);
 const SYNCED: Token = Token(3);
+const HANG_UP: Token = Token(4);
 
 /// How long one turn takes in datagrams: a flood must not keep the timers from firing.
 const BURST_MAX: Duration = Duration::from_millis(2);
@@ -51,6 +54,7 @@ pub struct EventLoop {
     port: SealedPort,
     wake_up: WakeUp,
     signals: Signals,
+    key_watch: KeyWatch,
     journal: JournalThread,
     background: BackgroundThread,
     disk_use: Arc<DiskUse>,
@@ -73,24 +77,33 @@ pub struct Ground {
     port: SealedPort,
     wake_up: WakeUp,
     signals: Signals,
+    key_watch: KeyWatch,
     waker: Arc<Waker>,
 }
 
 impl Ground {
-    /// Takes the address, and whatever else the loop needs of the system.
+    /// Takes the address, and whatever else the loop needs of the system. The keys of the sealer
+    /// are in the file.
     ///
     /// # Errors
     /// A usage error when the address is in use or not one of this machine.
-    pub fn prepare(listen: SocketAddr, sealer: Option<Sealer>) -> Result<Self, RunError> {
+    pub fn prepare(
+        listen: SocketAddr,
+        sealer: Option<Sealer>,
+        key_file: Option<PathBuf>,
+    ) -> Result<Self, RunError> {
         let denied = |error| RunError::system("what an event loop needs", &error);
         let poll = Poll::new().map_err(denied)?;
         let port = UdpPort::bind(listen, poll.registry(), SOCKET)
             .map_err(|error| cannot_listen(listen, &error))?;
         let port = SealedPort::new(port, sealer);
         let wake_up = WakeUp::register(poll.registry(), WAKE_UP).map_err(denied)?;
-        let signals = Signals::register(poll.registry(), SIGNAL).map_err(denied)?;
+        let signals = Signals::to_end(poll.registry(), SIGNAL).map_err(denied)?;
         let waker = Arc::new(Waker::new(poll.registry(), SYNCED).map_err(denied)?);
-        Ok(Self { poll, port, wake_up, signals, waker })
+        let to_wake = Arc::clone(&waker);
+        let key_watch =
+            KeyWatch::register(key_file, poll.registry(), HANG_UP, to_wake).map_err(denied)?;
+        Ok(Self { poll, port, wake_up, signals, key_watch, waker })
     }
 
     /// The address that was taken: with a port even where none was asked for.
@@ -124,7 +137,7 @@ impl EventLoop {
         scrub_rate: u64,
         notices: Notices,
     ) -> Result<Self, RunError> {
-        let Ground { poll, port, wake_up, signals, waker } = ground;
+        let Ground { poll, port, wake_up, signals, key_watch, waker } = ground;
         let DataDir { lock, files, journal, recovered, path, disk_use, scrub } = directory;
         let ledger = Arc::<ScrubLedger>::default();
         let for_background = Arc::clone(&disk_use);
@@ -144,6 +157,7 @@ impl EventLoop {
             port,
             wake_up,
             signals,
+            key_watch,
             journal,
             background,
             disk_use,
@@ -167,6 +181,7 @@ impl EventLoop {
         loop {
             let now = self.clock.now();
             self.turn_watch.begin(now, thread_time());
+            self.change_keys();
             // 1. Datagrams before timers: a heartbeat that waited while this process did
             //    not run counts before the timer that missed it.
             self.receive_burst(now);
@@ -185,6 +200,19 @@ impl EventLoop {
         }
     }
 
+    /// Takes over the keys that were read again. Those that must not be taken change nothing.
+    fn change_keys(&mut self) {
+        let Some(read) = self.key_watch.turn() else { return };
+        let read = read.map_err(|error| error.to_string());
+        match read.and_then(|keys| self.port.set_keys(&keys).map(|()| keys)) {
+            Ok(keys) => {
+                self.node.set_access(keys.access());
+                log::info!("the key file was read again: it has {keys}");
+            }
+            Err(why) => log::warn!("the keys stay as they were: {why}"),
+        }
+    }
+
     fn receive_burst(&mut self, now: Instant) {
         let mut taken = 0;
         while taken < BURST_MIN || self.clock.now().since(now) < BURST_MAX {
@@ -194,7 +222,11 @@ impl EventLoop {
                     self.node.on_opened(now, source, key, &frame);
                 }
                 Some(Arrival::Dropped(source, cause)) => self.node.on_dropped(source, cause),
-                Some(Arrival::Handshake) => {}
+                Some(Arrival::Handshake(begun)) => {
+                    if let Some(Begun { peer, address, key }) = begun {
+                        self.node.on_session(address, peer, key.0);
+                    }
+                }
             }
             taken += 1;
         }
@@ -267,6 +299,7 @@ impl EventLoop {
         if let GenesisState::Complete(configuration) = &self.node.state().genesis {
             self.port.set_genesis(configuration.genesis);
         }
+        self.port.tend(now);
         while let Some(to) = self.node.poll_send(&mut self.frame) {
             self.port.send(now, to, &mut self.frame);
         }
@@ -333,6 +366,7 @@ impl EventLoop {
             match event.token() {
                 SOCKET => self.port.set_readable(),
                 SIGNAL => self.signals.set_readable(),
+                HANG_UP => self.key_watch.set_readable(),
                 // To be awake is all that these ask for.
                 _ => {}
             }

@@ -67,6 +67,19 @@ pub fn read_text(path: &Path) -> Result<Zeroizing<String>, RunError> {
     Ok(text)
 }
 
+/// The keys in the file of a node.
+///
+/// # Errors
+/// Those of [`read_keys`], or there is none of nodes among them.
+pub fn node_keys(path: &Path) -> Result<Arc<KeyRing>, RunError> {
+    let keys = read_keys(path)?;
+    if keys.is_for_nodes() {
+        return Ok(keys);
+    }
+    let shown = path.display();
+    Err(RunError::usage(format!("key file {shown}: it holds no key of nodes, only of clients")))
+}
+
 fn is_credential(path: &Path) -> bool {
     env::var_os(CREDENTIALS_VARIABLE).is_some_and(|directory| path.starts_with(directory))
 }

@@ -12,6 +12,7 @@ mod refusals;
 mod udp_port;
 mod key_file;
 mod key_adding;
+mod key_watch;
 mod sealed_port;
 mod signals;
 mod socket_options;
@@ -37,19 +38,19 @@ pub use key_adding::KeyAdding;
 pub use key_file::{fastest_cipher, life_secret, random_secret, read_keys, write_secret};
 pub use signals::Signals;
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use data_dir::DataDir;
 use event_loop::{EventLoop, Ground};
+use key_file::node_keys;
 use logging::StandardError;
 use notices::Notices;
 
 use crate::disk::SegmentSize;
 use crate::link::Pinned;
 use crate::replica::NodeConfig;
-use crate::seal::{KeyRing, Sealer, SealerConfig};
+use crate::seal::{Sealer, SealerConfig};
 use crate::types::ServerId;
 
 /// What the command line says of a node.
@@ -105,7 +106,8 @@ fn run_node(config: RunConfig, standard_error: StandardError) -> Result<(), RunE
         let config = SealerConfig { own: id, cluster: cluster.clone(), cipher: fastest_cipher() };
         Sealer::new(config, keys, life_secret())
     });
-    let ground = Ground::prepare(peer_list::resolve_listen(&listen)?, sealer)?;
+    let listen = peer_list::resolve_listen(&listen)?;
+    let ground = Ground::prepare(listen, sealer, config.key_file)?;
     let listen = ground.local_address()?;
     let nodes = peer_list::resolve_peers(id, listen, &peers)?;
     let directory = DataDir::open(&data_dir, id, &cluster, config.segment_size, config.disk_max)?;
@@ -118,16 +120,6 @@ fn run_node(config: RunConfig, standard_error: StandardError) -> Result<(), RunE
     let told = NodeConfig::new(nodes);
     let config = NodeConfig { pinned, disk_stall, snapshot_bytes, redundancy_max, access, ..told };
     EventLoop::new(ground, directory, &config, scrub_rate, notices)?.run()
-}
-
-/// The keys that a node needs.
-fn node_keys(path: &Path) -> Result<Arc<KeyRing>, RunError> {
-    let keys = read_keys(path)?;
-    if keys.is_for_nodes() {
-        return Ok(keys);
-    }
-    let shown = path.display();
-    Err(RunError::usage(format!("--key-file {shown}: it holds no key of nodes, only of clients")))
 }
 
 /// Random bits of the system.

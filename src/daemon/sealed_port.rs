@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::udp_port::UdpPort;
-use crate::seal::Sealer;
+use crate::seal::{Begun, KeyRing, Sealer};
 use crate::time::Instant;
 use crate::types::GenesisId;
 use crate::wire::{DropCause, PortStatus};
@@ -30,8 +31,8 @@ pub struct SealedPort {
 pub enum Arrival {
     /// A frame, and the key that it was sealed with; zero: with none.
     Frame(SocketAddr, u16, Bytes),
-    /// A part of a handshake.
-    Handshake,
+    /// A part of a handshake, and the session that it has begun.
+    Handshake(Option<Begun>),
     /// Something to be dropped, and from where it came.
     Dropped(SocketAddr, DropCause),
 }
@@ -62,6 +63,17 @@ impl SealedPort {
         }
     }
 
+    /// The key file was read again. What keys are gone for ends at once.
+    ///
+    /// # Errors
+    /// These must not take the place of those before.
+    pub fn set_keys(&mut self, keys: &Arc<KeyRing>) -> Result<(), String> {
+        let Some(sealer) = &mut self.sealer else { return Ok(()) };
+        sealer.keys().check_successor(keys)?;
+        sealer.set_keys(Arc::clone(keys));
+        Ok(())
+    }
+
     /// The poll says that something is there.
     pub fn set_readable(&mut self) {
         self.port.set_readable();
@@ -83,7 +95,7 @@ impl SealedPort {
             Ok(Some(opened)) => {
                 Arrival::Frame(source, opened.key.0, own_memory(&datagram[..opened.length]))
             }
-            Ok(None) => Arrival::Handshake,
+            Ok(None) => Arrival::Handshake(sealer.take_begun()),
             Err(cause) => {
                 self.complain(now, source, cause);
                 Arrival::Dropped(source, cause)
@@ -102,6 +114,14 @@ impl SealedPort {
                 return Some((to, own_memory(&datagram[..length])));
             }
         }
+    }
+
+    /// Sends what is due because keys were replaced.
+    pub fn tend(&mut self, now: Instant) {
+        if let Some(sealer) = &mut self.sealer {
+            sealer.tend(now);
+        }
+        self.send_handshakes();
     }
 
     /// Sends the frame, or loses it. Its bytes are of no use afterwards.

@@ -1,13 +1,13 @@
-//! SIGINT and SIGTERM, as something that the poll wakes up for.
+//! Signals, as something that the poll wakes up for.
 
 use std::io::{self, Read};
 
 use mio::net::UnixStream;
 use mio::{Interest, Registry, Token};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 
-/// The requests to end the process.
+/// Some signals that all ask for the same.
 #[derive(Debug)]
 pub struct Signals {
     pipe: UnixStream,
@@ -16,15 +16,28 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Takes over both signals, and registers them as `token`.
+    /// Takes over the signals that ask to end the process, and registers them as `token`.
     ///
     /// # Errors
     /// The system has no more descriptors.
-    pub fn register(registry: &Registry, token: Token) -> io::Result<Self> {
+    pub fn to_end(registry: &Registry, token: Token) -> io::Result<Self> {
+        Self::register(&[SIGTERM, SIGINT], registry, token)
+    }
+
+    /// The same for the one that asks to read files again.
+    ///
+    /// # Errors
+    /// The system has no more descriptors.
+    pub fn to_read_again(registry: &Registry, token: Token) -> io::Result<Self> {
+        Self::register(&[SIGHUP], registry, token)
+    }
+
+    fn register(signals: &[i32], registry: &Registry, token: Token) -> io::Result<Self> {
         let (pipe, handler) = std::os::unix::net::UnixStream::pair()?;
         pipe.set_nonblocking(true)?;
-        pipe::register(SIGTERM, handler.try_clone()?)?;
-        pipe::register(SIGINT, handler)?;
+        for signal in signals {
+            pipe::register(*signal, handler.try_clone()?)?;
+        }
         let mut pipe = UnixStream::from_std(pipe);
         registry.register(&mut pipe, token, Interest::READABLE)?;
         Ok(Self { pipe, readable: false })
@@ -55,7 +68,8 @@ mod tests {
     #[test]
     fn each_signal_is_counted_once() {
         let mut poll = Poll::new().unwrap();
-        let mut signals = Signals::register(poll.registry(), Token(3)).unwrap();
+        let mut signals = Signals::to_end(poll.registry(), Token(3)).unwrap();
+        let mut others = Signals::to_read_again(poll.registry(), Token(4)).unwrap();
         assert_eq!(signals.take(), 0);
         raise(SIGTERM).unwrap();
         raise(SIGINT).unwrap();
@@ -64,5 +78,7 @@ mod tests {
         assert!(events.iter().any(|event| event.token() == Token(3)));
         signals.set_readable();
         assert_eq!((signals.take(), signals.take()), (2, 0));
+        others.set_readable();
+        assert_eq!(others.take(), 0);
     }
 }

@@ -20,7 +20,7 @@ pub struct Peer {
     pub directory_since: Instant,
     /// Directories that it was heard with before, each with its highest incarnation.
     pub retired: BTreeMap<DirectoryId, Incarnation>,
-    /// The key that its newest frame was sealed with; zero: with none.
+    /// The key of the newest session with it; zero: there was none.
     pub key: u16,
     /// The way to it.
     pub link: Link,

@@ -36,6 +36,14 @@ impl ReplicaNode {
         }
     }
 
+    /// A session with the node that has proved to be at this address has begun.
+    pub fn on_session(&mut self, address: SocketAddr, peer: ServerId, key: u16) {
+        let peer = self.state.peers.get_mut(&peer).filter(|peer| peer.address == address);
+        if let Some(peer) = peer {
+            peer.key = key;
+        }
+    }
+
     /// A datagram was dropped before it came here.
     pub fn on_dropped(&mut self, source: SocketAddr, cause: DropCause) {
         self.state.count_drop(cause);
@@ -66,9 +74,6 @@ impl ReplicaNode {
         }
         match admitted {
             Ok(sender) => {
-                if let Some(peer) = self.state.peers.get_mut(&sender.id) {
-                    peer.key = key;
-                }
                 self.meet(sender, &message);
                 self.on_peer_message(sender, message)
             }

@@ -152,12 +152,47 @@ impl KeyRing {
         self.by_id.values()
     }
 
+    /// Checks that a node may go on with these keys. A key stays its holder's, with the same
+    /// rights: one node would deny for good what another has done.
+    ///
+    /// # Errors
+    /// Which key is in the way.
+    pub fn check_successor(&self, next: &Self) -> Result<(), String> {
+        let has_other_rights = |key: &&Key| {
+            let known = self.get(key.id).filter(|known| known.secret == key.secret);
+            known.is_some_and(|known| known.holder != key.holder)
+        };
+        match next.iter().find(has_other_rights) {
+            None => Ok(()),
+            Some(key) => Err(format!(
+                "key {} was somebody else's before, or had other rights, and a key keeps its \
+                 rights: make another with `quorate keygen --client`, and remove this one",
+                key.id
+            )),
+        }
+    }
+
     /// Whether the other ring has this key just as this one has it.
     pub(super) fn shares(&self, other: &Self, id: KeyId) -> bool {
         match (self.get(id), other.get(id)) {
             (Some(one), Some(other)) => one.holder == other.holder && one.secret == other.secret,
             _ => false,
         }
+    }
+}
+
+/// Which keys there are, and whose; nothing of what is in them.
+impl fmt::Display for KeyRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (mut nodes, mut clients) = (Vec::new(), Vec::new());
+        for key in self.iter() {
+            match &key.holder {
+                Holder::Node => nodes.push(key.id.to_string()),
+                Holder::Client(name, _) => clients.push(format!("{} of {name}", key.id)),
+            }
+        }
+        write!(f, "keys of nodes: {}; {} is used", nodes.join(", "), self.sending)?;
+        if clients.is_empty() { Ok(()) } else { write!(f, "; of clients: {}", clients.join(", ")) }
     }
 }
 

@@ -14,6 +14,6 @@ mod sealer;
 
 pub use handshake::{Cipher, HANDSHAKE_BYTES, LifeSecret};
 pub use keys::{Key, KeyId, KeyRing, Secret};
-pub use sealer::{Opened, Sealer, SealerConfig};
+pub use sealer::{Begun, Opened, Sealer, SealerConfig};
 pub use session::SEAL_BYTES;
 pub use sessions::{SESSIONS_MAX, SESSIONS_PER_SOURCE_MAX};

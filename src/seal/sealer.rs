@@ -1,6 +1,6 @@
 //! Everything that stands between plain frames and sealed datagrams, on one side.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,7 +48,22 @@ pub struct Sealer {
     genesis: GenesisId,
     sessions: Sessions,
     ways: BTreeMap<WayId, Way>,
+    /// The ways to nodes whose sessions are to be replaced, even if nothing is sent there.
+    stale: BTreeSet<WayId>,
+    /// The node that the newest session is with, and where it is.
+    begun: Option<Begun>,
     outbox: VecDeque<(SocketAddr, Vec<u8>)>,
+}
+
+/// A session with a node that has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Begun {
+    /// The node.
+    pub peer: ServerId,
+    /// Where it has proved to be.
+    pub address: SocketAddr,
+    /// The key that the session follows from.
+    pub key: KeyId,
 }
 
 /// A frame that was opened.
@@ -72,6 +87,8 @@ impl Sealer {
             genesis: GenesisId(0),
             sessions: Sessions::default(),
             ways: BTreeMap::new(),
+            stale: BTreeSet::new(),
+            begun: None,
             outbox: VecDeque::new(),
         }
     }
@@ -82,6 +99,11 @@ impl Sealer {
             self.genesis = genesis;
             self.ways.values_mut().for_each(|way| way.renew = true);
         }
+    }
+
+    /// The present keys.
+    pub fn keys(&self) -> &KeyRing {
+        &self.keys
     }
 
     /// The key file was read again. Sessions whose key is gone end at once; those with another
@@ -100,6 +122,23 @@ impl Sealer {
             let key = way.session.and_then(|id| self.sessions.get_mut(id)).map(|one| one.key);
             way.renew |= key != Some(sending);
         }
+        let is_stale = |(id, way): &(&WayId, &Way)| id.1 != ServerId::NONE && way.renew;
+        self.stale = self.ways.iter().filter(is_stale).map(|(id, _)| *id).collect();
+    }
+
+    /// Seeks sessions by the new keys, also where nothing is sent: else nobody could tell when
+    /// the former key is needed no more.
+    pub fn tend(&mut self, now: Instant) {
+        let ways = &self.ways;
+        self.stale.retain(|id| ways.get(id).is_some_and(|way| way.renew));
+        for id in self.stale.clone() {
+            self.greet(now, id);
+        }
+    }
+
+    /// The session with a node that the last datagram has begun, if it did.
+    pub fn take_begun(&mut self) -> Option<Begun> {
+        self.begun.take()
     }
 
     /// Seals the frame where it lies. Returns false when it has to wait for a session, or
@@ -324,9 +363,10 @@ impl Sealer {
 
     /// From now on what is sent that way is sealed in this session.
     fn begin(&mut self, now: Instant, id: WayId, session: Session) -> Result<(), DropCause> {
-        let number = session.id;
-        let Self { sessions, ways, outbox, .. } = self;
+        let (number, key) = (session.id, session.key);
+        let Self { sessions, ways, outbox, begun, .. } = self;
         sessions.insert(session, now)?;
+        *begun = Some(Begun { peer: id.1, address: id.0, key });
         ways.retain(|_, way| {
             way.session = way.session.filter(|id| sessions.contains(*id));
             !way.is_idle()

@@ -119,7 +119,7 @@ pub struct PeerStatus {
     pub voter: bool,
     /// Whether it is a member or a learner.
     pub listed: bool,
-    /// The key that its last frame was sealed with; zero: with none.
+    /// The key of the newest session with it; zero: there was none.
     pub key: u16,
     /// Milliseconds since it was last heard; none: never.
     pub heard_age: Option<u32>,

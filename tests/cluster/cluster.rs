@@ -1,9 +1,11 @@
 //! A cluster of three node processes.
 
+use std::fs;
 use std::net::UdpSocket;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -26,7 +28,8 @@ pub struct Cluster {
     /// Where the nodes listen.
     pub addresses: [String; 3],
     pub directory: TempDir,
-    /// The keys of nodes and clients; none: frames are not sealed.
+    /// The keys of who runs the cluster, of which each node has a copy; none: frames are not
+    /// sealed.
     key_file: Option<String>,
     _alone: MutexGuard<'static, ()>,
 }
@@ -45,7 +48,7 @@ impl Cluster {
     pub fn succeeded(mut self) -> Self {
         self.nodes = [None, None, None];
         for id in IDS {
-            std::fs::remove_dir_all(self.data_dir(id)).expect("the directory can be removed");
+            fs::remove_dir_all(self.data_dir(id)).expect("the directory can be removed");
         }
         self
     }
@@ -63,8 +66,11 @@ impl Cluster {
     #[track_caller]
     pub fn start_sealed() -> Self {
         let mut cluster = Self::prepare();
-        let key_file = cluster.directory.path().join("key").display().to_string();
+        let key_file = cluster.file("key");
         quorate("", &["keygen", &key_file], b"").expect(0);
+        for id in IDS {
+            fs::copy(&key_file, cluster.node_key_file(id)).expect("a key file can be copied");
+        }
         cluster.key_file = Some(key_file);
         cluster.start_all();
         cluster.wait_until_well();
@@ -99,8 +105,10 @@ impl Cluster {
         let mut flags = vec!["--id", &id_word, "--data-dir", &data, "--listen", self.address(id)];
         flags.extend(peers.iter().flat_map(|peer| ["--peer", peer]));
         flags.extend(more);
-        let key_flags = self.key_flags();
-        flags.extend(&key_flags);
+        let key_file = self.node_key_file(id);
+        if self.key_file.is_some() {
+            flags.extend(["--key-file", &key_file]);
+        }
         let node = Node::start(&flags, &self.directory.path().join(format!("log-{id}")));
         self.nodes[id - 1] = Some(node);
     }
@@ -148,6 +156,38 @@ impl Cluster {
     /// Runs a client command that knows only this node.
     pub fn ask(&self, id: usize, words: &[&str]) -> Ran {
         quorate(self.address(id), &[words, &self.key_flags()].concat(), b"")
+    }
+
+    /// Runs a client command that knows all nodes, and has the keys of this file.
+    pub fn run_as(&self, key_file: &str, words: &[&str]) -> Ran {
+        quorate(&self.servers(), &[words, &["--key-file", key_file]].concat(), b"")
+    }
+
+    /// The path of a file beside the nodes' directories.
+    pub fn file(&self, name: &str) -> String {
+        self.directory.path().join(name).display().to_string()
+    }
+
+    fn node_key_file(&self, id: usize) -> String {
+        self.file(&format!("key-{id}"))
+    }
+
+    /// Gives the node these keys and SIGHUP, and waits until it has read them. Returns what it
+    /// says to that.
+    #[track_caller]
+    pub fn give_keys(&mut self, id: usize, text: &str) -> String {
+        fs::write(self.node_key_file(id), text).expect("a key file can be written");
+        let node = self.node(id);
+        let before = node.said().len();
+        kill_process(Pid::from_child(&node.child), Signal::HUP).expect("the node runs");
+        eventually("the keys are read again", || {
+            let said = node.said();
+            let mut lines =
+                said[before..].split_inclusive('\n').filter(|line| line.ends_with('\n'));
+            let is_it =
+                |line: &&str| ["key file was", "keys stay"].iter().any(|part| line.contains(part));
+            lines.find(is_it).map(str::to_owned)
+        })
     }
 
     fn key_flags(&self) -> Vec<&str> {

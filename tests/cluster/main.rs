@@ -15,6 +15,8 @@ mod readme;
 mod reads;
 mod relay;
 mod rescue;
+mod rights;
+mod rotation;
 mod sealed;
 mod status;
 mod storm;

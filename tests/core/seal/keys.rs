@@ -1,10 +1,11 @@
 //! Several keys, other keys, and what each holder may be.
 
+use quorate::seal::KeyId;
 use quorate::time::Instant;
 use quorate::types::ServerId;
 use quorate::wire::DropCause;
 
-use super::stage::{CLIENT, Side, acquainted, frame, ring, talk};
+use super::stage::{CLIENT, Side, acquainted, deliver, frame, ring, talk};
 
 fn at(millis: u64) -> Instant {
     Instant(millis * 1_000)
@@ -29,6 +30,33 @@ fn a_key_is_replaced_while_frames_flow() {
     }
     assert_eq!((one.taken.len(), two.taken.len()), (121, 121));
     assert!(last.iter().all(|datagram| datagram.bytes[52] == 2), "all is by the new key");
+}
+
+/// Nodes that have nothing to say to each other show by their sessions that the new key is in
+/// use, whatever is lost on the way.
+#[test]
+fn sessions_move_to_the_new_key_though_nobody_speaks() {
+    let (mut one, mut two, _) = acquainted(&ring("node 1 %1"));
+    for side in [&mut one, &mut two] {
+        side.sealer.set_keys(ring("node 2 %2\nnode 1 %1"));
+        side.begun = None;
+    }
+    let taken = (one.taken.len(), two.taken.len());
+    for millis in 0..2_000 {
+        for first in [true, false] {
+            let (from, to) = if first { (&mut one, &mut two) } else { (&mut two, &mut one) };
+            let sent = from.tend(at(100 + millis));
+            if millis > 300 {
+                deliver(at(100 + millis), sent, from, to);
+            }
+        }
+    }
+    for (side, other) in [(&mut one, ServerId(2)), (&mut two, ServerId(1))] {
+        let begun = side.begun.expect("it has a new session");
+        assert_eq!((begun.peer, begun.key), (other, KeyId(2)));
+        assert!(side.tend(at(9_000)).is_empty(), "and seeks no other");
+    }
+    assert_eq!((one.taken.len(), two.taken.len()), taken);
 }
 
 /// A key that is gone ends its sessions at once. Should it come back, what was recorded then
@@ -68,7 +96,7 @@ fn a_client_asks_whichever_node_is_there() {
     let mut client = Side::start(CLIENT.0, &keys, 2);
     let question = frame(CLIENT, ServerId::NONE, 1);
     let sent = client.send(at(0), (ServerId::NONE, node.address), &question);
-    super::stage::deliver(at(0), sent, &mut client, &mut node);
+    deliver(at(0), sent, &mut client, &mut node);
     assert_eq!(node.taken, [question]);
     talk(at(0), &mut node, &mut client, 1);
     assert_eq!(client.taken, [frame(ServerId(3), CLIENT, 1)]);

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use quorate::seal::{Cipher, KeyRing, LifeSecret, Sealer, SealerConfig, Secret};
+use quorate::seal::{Begun, Cipher, KeyRing, LifeSecret, Sealer, SealerConfig, Secret};
 use quorate::time::Instant;
 use quorate::types::{
     ClusterHash, DirectoryId, GenesisId, Incarnation, LifeId, LossShare, PacketNumber, ServerId,
@@ -21,6 +21,8 @@ pub struct Side {
     pub taken: Vec<Vec<u8>>,
     /// What it has dropped.
     pub dropped: Vec<DropCause>,
+    /// The newest session that it has begun.
+    pub begun: Option<Begun>,
 }
 
 /// A datagram that was on its way.
@@ -55,7 +57,14 @@ impl Side {
         let config = SealerConfig { own: id, cluster: cluster.into(), cipher: Cipher::Aes };
         let life = LifeSecret::new(&Secret::new([life; 32]));
         let sealer = Sealer::new(config, Arc::clone(keys), life);
-        Self { id, address: address(id), sealer, taken: Vec::new(), dropped: Vec::new() }
+        Self {
+            id,
+            address: address(id),
+            sealer,
+            taken: Vec::new(),
+            dropped: Vec::new(),
+            begun: None,
+        }
     }
 
     /// Seals a frame for the other side. Returns the datagrams that leave.
@@ -74,9 +83,15 @@ impl Side {
         let mut bytes = datagram.bytes.clone();
         match self.sealer.open(now, datagram.from, &mut bytes) {
             Ok(Some(opened)) => self.taken.push(bytes[..opened.length].to_vec()),
-            Ok(None) => {}
+            Ok(None) => self.begun = self.sealer.take_begun().or(self.begun),
             Err(cause) => self.dropped.push(cause),
         }
+        self.poll()
+    }
+
+    /// Time passes. Returns the datagrams that leave.
+    pub fn tend(&mut self, now: Instant) -> Vec<Sent> {
+        self.sealer.tend(now);
         self.poll()
     }
 
