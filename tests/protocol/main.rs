@@ -20,6 +20,7 @@ mod directories;
 mod changes;
 mod answers;
 mod reads;
+mod refusals;
 mod rights;
 mod sessions;
 mod bounds;

@@ -252,6 +252,22 @@ impl Probe {
         }
     }
 
+    /// The number of the newest frame that the node has sent to the other.
+    pub fn newest_to(&self, other: ServerId) -> PacketNumber {
+        self.heard[&other]
+    }
+
+    /// The network says that nobody at the address has taken the node's frame to the other.
+    pub fn refused(&mut self, other: ServerId, address: SocketAddr, packet: PacketNumber) {
+        let header = self.header_from((other, directory_of(other), FIRST_LIFE));
+        let (sender, destination) = (self.id, other);
+        let header = Header { sender, destination, packet, ..header };
+        let mut frame = Vec::new();
+        let acknowledge = self.acknowledgment(LogIndex(1));
+        wire::encode(&header, &Message::Acknowledge(acknowledge), &mut frame);
+        self.node.on_refused(self.now, address, &Bytes::from(frame));
+    }
+
     /// A frame that another node sent to a client comes here, from that node's address.
     pub fn overhear(&mut self, from: ServerId, packet: PacketNumber, message: Message) {
         let header = Header {
