@@ -39,7 +39,7 @@ use crate::wire::{
 const FRAMES_MAX: usize = 32;
 
 /// Fetches what the log of a candidate lacks.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Hash)]
 pub struct CatchUp {
     /// Up to where this log was found equal to that of each voter.
     equal: BTreeMap<ServerId, LogIndex>,

@@ -3,8 +3,8 @@
 //!
 //! Times are left out, and whatever they alone decide: round trips, the numbers of packets and
 //! the rounds of reads. So are the answers that clients wait for, which the log tells, and what
-//! no model has: snapshots, reads, damaged directories, logs that a candidate takes over. What is
-//! not synced yet is in the batches that were taken; whoever holds those tells nodes apart by them.
+//! no model has: snapshots, reads, damaged directories. What is not synced yet is in the batches
+//! that were taken; whoever holds those tells nodes apart by them.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -25,6 +25,7 @@ impl ReplicaNode {
         digest_state(&self.state, into);
         digest_genesis(&self.genesis, into);
         self.election.hash(into);
+        self.catch_up.hash(into);
         self.replication.intake.hash(into);
         self.membership.readmitted_at.is_some().hash(into);
         into.finish()

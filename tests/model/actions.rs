@@ -73,7 +73,7 @@ impl Cluster {
         let rules = &self.rules;
         let is_born = matches!(local.disk.genesis, GenesisState::Complete(_));
         let leads = running.role == Role::Leader;
-        if is_born && !leads {
+        if is_born && !leads && rules.candidates.contains(&node) {
             self.elections(node, actions);
         }
         if !is_born {
@@ -125,6 +125,16 @@ pub fn is_of_election(message: &Message) -> bool {
         Message::VoteRequest(_) => true,
         Message::VoteReply(vote) => vote.granted,
         _ => false,
+    }
+}
+
+/// Whether it is about elections where who lacks entries takes them over: of the refusals, those
+/// are heard which say that it does.
+pub fn is_of_catch_up(message: &Message) -> bool {
+    match message {
+        Message::CatchUpRequest(_) | Message::CatchUpReply(_) => true,
+        Message::VoteReply(vote) => vote.granted || vote.lacks,
+        other => is_of_election(other),
     }
 }
 

@@ -41,6 +41,8 @@ pub struct Rules {
     pub starts: u32,
     pub writes: u8,
     pub elections: Elections,
+    /// Nodes that may stand.
+    pub candidates: Vec<usize>,
     /// Nodes that may lose their power.
     pub crashes: Vec<usize>,
     /// Leaders that are heard by some go on, and change members.

@@ -70,6 +70,11 @@ fn votes_and_crashes() {
 }
 
 #[test]
+fn constrained_partition() {
+    check(models::constrained_partition(3));
+}
+
+#[test]
 fn birth() {
     check(models::birth());
 }

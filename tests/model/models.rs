@@ -6,7 +6,7 @@ use quorate::configuration::Configuration;
 use quorate::types::GenesisId;
 use quorate::wire::Message;
 
-use super::actions::{Action, is_of_birth, is_of_election, is_of_log};
+use super::actions::{Action, is_of_birth, is_of_catch_up, is_of_election, is_of_log};
 use super::cluster::{Cluster, Elections, Rules, State, all, place};
 use super::disk::Disk;
 use super::frames::Frame;
@@ -24,6 +24,7 @@ fn still(name: &'static str) -> Rules {
         starts: 1,
         writes: 0,
         elections: Elections::None,
+        candidates: all(3).collect(),
         crashes: Vec::new(),
         contacts: false,
         carries: |_| true,
@@ -61,6 +62,28 @@ fn election(rules: Rules, terms: u64) -> Cluster {
         born(3),
         start_all,
     )
+}
+
+/// Only the third node reaches the others. It lacks an entry of the first, which has led, and
+/// one of the second, which leads, and which the others' logs contradict. So it must take over
+/// the log of one of them before that one elects it, and give up that entry for the other's.
+pub fn constrained_partition(terms: u64) -> Cluster {
+    let rules = Rules {
+        terms,
+        elections: Elections::Whole,
+        candidates: vec![2],
+        carries: |frame| {
+            let is_of_third = place(frame.to) == 2 || place(frame.from.node) == 2;
+            is_of_third && (is_of_catch_up(&frame.message) || is_of_log(&frame.message))
+        },
+        properties: properties::catch_up,
+        ..still("constrained partition")
+    };
+    Cluster::new(rules, born(3), |cluster, state| {
+        lead(cluster, state);
+        cluster.act(state, &Action::Write(0));
+        cluster.elect(state, 1, 2);
+    })
 }
 
 /// The birth of a cluster, frame by frame.

@@ -48,6 +48,24 @@ pub fn elections() -> Properties {
     with(election(), [leads_again()])
 }
 
+/// The third node lacks what the others have of the first two terms.
+pub fn catch_up() -> Properties {
+    let of_first = Property::sometimes("it leads with what the first had", |cluster, state| {
+        third_leads_with(Term(1), cluster, state)
+    });
+    let of_second = Property::sometimes("it leads with what the second had", |cluster, state| {
+        third_leads_with(Term(2), cluster, state)
+    });
+    with(safety(), [of_first, of_second])
+}
+
+/// Whether the third node leads, and the entry that the terms differ in is of this one.
+fn third_leads_with(term: Term, cluster: &Cluster, state: &State) -> bool {
+    let local = cluster.local(state, 2);
+    let leader = local.running.as_ref().filter(|node| node.role == Role::Leader);
+    leader.is_some_and(|node| node.log.get(2).is_some_and(|(its, _)| *its == term))
+}
+
 pub fn readmission() -> Properties {
     let votes = |cluster: &Cluster, state: &State| {
         let local = cluster.local(state, 2);
