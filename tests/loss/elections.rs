@@ -98,6 +98,8 @@ fn a_leader_that_falls_silent_is_replaced_soon() {
 fn a_leader_whose_process_ends_is_replaced_at_once() {
     let (median, most) = pauses(1, 0.0, Cluster::end);
     assert!(median < millis(50) && most < millis(100), "{median:?} {most:?}");
+    let (median, most) = pauses(1, 0.3, Cluster::end);
+    assert!(median < millis(300) && most < millis(1_500), "{median:?} {most:?}");
 }
 
 /// Whoever forges them sees what nodes send, and quotes it.
