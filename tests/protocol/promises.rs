@@ -3,7 +3,7 @@
 use quorate::configuration::Configuration;
 use quorate::disk::Record;
 use quorate::replica::Batch;
-use quorate::types::{GenesisId, LogIndex, Term};
+use quorate::types::{GenesisId, LogIndex, ServerId, Term};
 use quorate::wire::{Introduce, Message, Standing, VoteReply, VoteRequest};
 
 use super::members::{FIRST, SECOND, THIRD, configuration, ids};
@@ -142,13 +142,31 @@ fn vote_request(term: Term) -> VoteRequest {
     VoteRequest { term, pre_vote: false, transfer: false, last_index, last_term }
 }
 
+/// One of the nodes was born before, and the cluster that it belongs to may still be there.
+#[test]
+fn no_genesis_is_drawn_beside_a_born_node() {
+    let mut probe = Probe::blank(FIRST, 3);
+    probe.wait_and_sync();
+    hear_introduction(&mut probe, SECOND, Standing::Blank);
+    hear_introduction(&mut probe, THIRD, Standing::Born(GenesisId(7)));
+    probe.wait();
+    assert!(probe.has_nothing_to_write());
+    hear_introduction(&mut probe, THIRD, Standing::Blank);
+    probe.wait();
+    assert!(!probe.has_nothing_to_write(), "it waited for nothing else");
+}
+
+fn hear_introduction(probe: &mut Probe, from: ServerId, standing: Standing) {
+    let list = ids(3).map(|id| (id, String::new())).collect();
+    probe.hear(from, Message::Introduce(Introduce { standing, list }));
+}
+
 /// The lowest of three blank nodes, which has just drawn a genesis.
 fn coordinator() -> Probe {
     let mut probe = Probe::blank(FIRST, 3);
     probe.wait_and_sync();
     for peer in [SECOND, THIRD] {
-        let list = ids(3).map(|id| (id, String::new())).collect();
-        probe.hear(peer, Message::Introduce(Introduce { standing: Standing::Blank, list }));
+        hear_introduction(&mut probe, peer, Standing::Blank);
     }
     probe.wait();
     assert_eq!(proposals(&probe.turn()), []);

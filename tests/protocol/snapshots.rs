@@ -152,6 +152,27 @@ fn a_follower_fetches_it_and_goes_on_from_it_once_it_is_on_its_disk() {
     }
 }
 
+/// They may come late, of a snapshot that was fetched before, and their checksums are right.
+#[test]
+fn pieces_of_another_snapshot_are_left_out() {
+    let mut leader = leader_with_snapshot();
+    let mut follower = follower(offer_of(&mut leader));
+    for _ in 0..20 {
+        for sent in follower.turn() {
+            leader.hear(THIRD, sent.message);
+        }
+        for sent in leader.turn() {
+            if let Message::SnapshotPiece(mut piece) = sent.message {
+                piece.snapshot.index = piece.snapshot.index.previous();
+                follower.hear(SECOND, Message::SnapshotPiece(piece));
+            }
+        }
+        assert!(follower.take_snapshot().is_none());
+        follower.wait();
+    }
+    fetch(&mut follower, &mut leader, |_| false);
+}
+
 /// Another leader has the same snapshot: the fetch goes on where it was.
 #[test]
 fn a_fetch_goes_on_from_another_leader() {
