@@ -163,6 +163,15 @@ impl Cluster {
         }
     }
 
+    /// Those of the frames that were said arrive, and stay.
+    pub fn pass_on(&self, state: &mut State, arrives: impl Fn(&Frame) -> bool) {
+        for frame in state.frames.clone() {
+            if arrives(&self.locals.frames.get(frame)) {
+                self.act(state, &Action::Deliver(frame));
+            }
+        }
+    }
+
     /// Everything that was said arrives, until nothing new comes of it; then it is forgotten.
     pub fn settle(&self, state: &mut State) {
         loop {

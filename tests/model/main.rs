@@ -75,6 +75,11 @@ fn constrained_partition() {
 }
 
 #[test]
+fn late_catch_up() {
+    check(models::late_catch_up(5));
+}
+
+#[test]
 fn birth() {
     check(models::birth());
 }
@@ -108,6 +113,7 @@ fn replication_and_crashes() {
 #[ignore = "larger bounds: minutes"]
 fn larger_bounds() {
     check(models::votes(3));
+    check(models::constrained_partition(4));
     check(models::votes_and_crashes(2, vec![1]));
     check(models::replication(2, 2));
     check(models::replication_and_crashes(1, 2, vec![1]));

@@ -6,7 +6,7 @@ use quorate::configuration::Configuration;
 use quorate::types::GenesisId;
 use quorate::wire::Message;
 
-use super::actions::{Action, is_of_birth, is_of_catch_up, is_of_election, is_of_log};
+use super::actions::{Action, is_of_birth, is_of_catch_up, is_of_election, is_of_log, is_vote};
 use super::cluster::{Cluster, Elections, Rules, State, all, place};
 use super::disk::Disk;
 use super::frames::Frame;
@@ -83,6 +83,36 @@ pub fn constrained_partition(terms: u64) -> Cluster {
         lead(cluster, state);
         cluster.act(state, &Action::Write(0));
         cluster.elect(state, 1, 2);
+    })
+}
+
+/// The third node has asked the first for what it lacks. Before the answer comes it has voted for
+/// the second, and got an entry of that which is committed.
+pub fn late_catch_up(terms: u64) -> Cluster {
+    let rules = Rules {
+        terms,
+        elections: Elections::Whole,
+        candidates: vec![2],
+        carries: |frame| is_of_catch_up(&frame.message),
+        properties: properties::late_catch_up,
+        ..still("late catch-up")
+    };
+    Cluster::new(rules, born(3), |cluster, state| {
+        lead(cluster, state);
+        cluster.act(state, &Action::Write(0));
+        let log_to = |to, state: &mut State| {
+            cluster.pass_on(state, |frame| is_of_log(&frame.message) && place(frame.to) == to);
+        };
+        cluster.stand(state, 2);
+        cluster.pass_on(state, |frame| is_vote(&frame.message, false));
+        // The first leads no more: what it sends is answered with the term of the third.
+        log_to(2, state);
+        log_to(0, state);
+        cluster.act(state, &Action::AskAround(2, vec![0]));
+        cluster.pass_on(state, |frame| matches!(frame.message, Message::CatchUpRequest(_)));
+        cluster.elect(state, 1, 2);
+        log_to(2, state);
+        log_to(1, state);
     })
 }
 

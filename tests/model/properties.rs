@@ -59,6 +59,14 @@ pub fn catch_up() -> Properties {
     with(safety(), [of_first, of_second])
 }
 
+/// It has an entry of the third term, which is committed.
+pub fn late_catch_up() -> Properties {
+    let of_third = Property::sometimes("it leads with what is committed", |cluster, state| {
+        third_leads_with(Term(3), cluster, state)
+    });
+    with(safety(), [of_third])
+}
+
 /// Whether the third node leads, and the entry that the terms differ in is of this one.
 fn third_leads_with(term: Term, cluster: &Cluster, state: &State) -> bool {
     let local = cluster.local(state, 2);
