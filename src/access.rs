@@ -76,6 +76,11 @@ impl Access {
         self.holders.is_some()
     }
 
+    /// Whether anybody holds a key of this number.
+    pub fn holds(&self, key: u16) -> bool {
+        self.holders.as_ref().is_some_and(|holders| holders.contains_key(&key))
+    }
+
     /// Whether who holds the key may read all keys that begin with this.
     ///
     /// # Errors

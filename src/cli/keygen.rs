@@ -10,7 +10,7 @@ use super::args::{self, Words};
 use super::exit::{Exit, Failure, Outcome};
 use super::output::note;
 use crate::access::{Holder, Rights};
-use crate::daemon::{KeyAdding, check_absent, random_secret, write_secret};
+use crate::daemon::{KeyChange, check_absent, random_secret, write_secret};
 use crate::seal::{Key, KeyId};
 use crate::types::KEY_BYTES_MAX;
 
@@ -77,7 +77,7 @@ pub fn write_node_key(path: &Path) -> Result<(), Failure> {
 /// The client's own file comes first: a key that the nodes take and nobody has would be worse.
 fn add_client(holder: Holder, id: Option<KeyId>, into: &Path, out: &Path) -> Outcome {
     check_absent(out)?;
-    let mut adding = KeyAdding::begin(into)?;
+    let mut adding = KeyChange::begin(into)?;
     let free = || adding.keys().free_id().ok_or(Failure::refused("all numbers are taken"));
     let id = id.map_or_else(free, Ok)?;
     let key = Key::new(id, holder, random_secret());

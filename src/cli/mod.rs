@@ -22,6 +22,7 @@ mod patience;
 mod read;
 mod rescue;
 mod restore;
+mod revoke;
 mod run;
 mod simulate;
 mod status;
@@ -85,6 +86,12 @@ const COMMANDS: &[Command] = &[
         summary: "make a key that seals the frames of a cluster",
         help: keygen::HELP,
         run: keygen::run,
+    },
+    Command {
+        name: "revoke",
+        summary: "take a key back, and see that all nodes have",
+        help: revoke::HELP,
+        run: revoke::run,
     },
     Command { name: "bench", summary: "measure under load", help: bench::HELP, run: bench::run },
     Command {

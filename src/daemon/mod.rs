@@ -11,7 +11,7 @@ mod turn_watch;
 mod refusals;
 mod udp_port;
 mod key_file;
-mod key_adding;
+mod key_change;
 mod key_watch;
 mod sealed_port;
 mod signals;
@@ -34,7 +34,7 @@ pub use clock::{Clock, WakeUp};
 pub use error::RunError;
 pub use founding::{Founder, rescue, restore};
 pub use inspect::{Inspection, inspect};
-pub use key_adding::KeyAdding;
+pub use key_change::KeyChange;
 pub use key_file::{fastest_cipher, life_secret, random_secret, read_keys, write_secret};
 pub use signals::Signals;
 

@@ -111,6 +111,10 @@ impl ReplicaNode {
                 let timeouts = Message::Timeouts(state.timeouts(request.nonce));
                 fx.send(Destination::Client(client), timeouts);
             }
+            Message::KeyRequest(request) => {
+                let standing = Message::KeyStanding(self.key_standing(request));
+                self.effects.send(Destination::Client(client), standing);
+            }
             Message::MemberRequest(request) => {
                 if let Some(changed) = self.membership.on_request(request, client, state, fx) {
                     self.replication.propose_configuration(&changed, state, fx);

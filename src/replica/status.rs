@@ -9,7 +9,9 @@ use crate::disk::GenesisState;
 use crate::link::{Heard, Link};
 use crate::time::{Instant, micros, short_micros};
 use crate::types::{LogIndex, NODES_MAX, ServerId};
-use crate::wire::{DiskStatus, NodeStatus, PeerStatus, PeerTraffic, Role, Traffic};
+use crate::wire::{
+    DiskStatus, KeyRequest, KeyStanding, NodeStatus, PeerStatus, PeerTraffic, Role, Traffic,
+};
 
 impl ReplicaNode {
     /// How the node is.
@@ -59,6 +61,15 @@ impl ReplicaNode {
             repeated_answers: self.later_answers.repeated(),
             peers: peers.map(|(id, peer)| peer_traffic(*id, &peer.link)).collect(),
         }
+    }
+
+    /// How a key stands at the node.
+    pub(super) fn key_standing(&self, request: KeyRequest) -> KeyStanding {
+        let KeyRequest { nonce, key } = request;
+        let Self { state, .. } = self;
+        let peers = state.peers.iter().take(NODES_MAX).map(|(id, peer)| (*id, peer.key));
+        let taken = state.access.holds(key);
+        KeyStanding { nonce, id: state.server_id, key, taken, peers: peers.collect() }
     }
 
     fn disk_status(&self) -> DiskStatus {

@@ -88,6 +88,8 @@ kinds! {
     Traffic = 77,
     MemberRequest = 80,
     MemberReply = 81,
+    KeyRequest = 82,
+    KeyStanding = 83,
 }
 
 /// The body of a message, written and read field by field.

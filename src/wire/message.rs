@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use super::catch_up_codec::{CatchUpReply, CatchUpRequest};
+use super::key_codec::{KeyRequest, KeyStanding};
 use super::member_message::{MemberReply, MemberRequest};
 use super::repair_codec::{RepairReply, RepairRequest};
 use super::resume_codec::{Resume, Sighted};
@@ -98,6 +99,10 @@ pub enum Message {
     MemberRequest(MemberRequest),
     /// Who they are, and what came of the change.
     MemberReply(MemberReply),
+    /// A client asks how a key stands at the node.
+    KeyRequest(KeyRequest),
+    /// How it stands there, and which keys are in use.
+    KeyStanding(KeyStanding),
 }
 
 /// A node that takes part in no cluster yet, or contradicts one that does not.

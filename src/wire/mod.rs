@@ -7,6 +7,7 @@ mod catch_up_codec;
 mod client_codec;
 mod fields;
 mod frame;
+mod key_codec;
 mod kind;
 mod member_codec;
 mod member_message;
@@ -25,6 +26,7 @@ pub use frame::{
     Echo, Envelope, FRAME_BYTES_MAX, Frame, GenesisHash, HEADER_BYTES, Header, SealedHeader,
     decode, destination, encode, encode_to_fit, seal,
 };
+pub use key_codec::{KeyRequest, KeyStanding};
 pub use kind::Kind;
 pub use member_message::{MemberChange, MemberOutcome, MemberReply, MemberRequest};
 pub use message::*;

@@ -45,11 +45,20 @@ fn a_key_is_replaced_under_load_and_no_write_is_lost() {
                     (loads.load(Ordering::Relaxed) > before).then_some(())
                 });
             }
-            fs::write(&key, text).expect("a key file can be written");
-            if step > 0 {
-                wait_until_all_use(&cluster, 7);
+            match step {
+                0 => expect_refusal(&cluster, &key),
+                1 => wait_until_all_use(&cluster, 7),
+                _ => {}
             }
+            fs::write(&key, text).expect("a key file can be written");
             cluster.wait_until_well();
+            if step == 1 {
+                // What the command leaves is what the nodes are given next.
+                cluster.run(&["revoke", "1", "--from", &key]).expect(0);
+                assert_eq!(read(&key), steps[2]);
+                let said = cluster.run(&["revoke", "1", "--timeout", "0.1"]).expect(1).err;
+                assert!(said.contains("still taken, by node"), "{said}");
+            }
         }
     });
     let loaded = loads.into_inner();
@@ -61,10 +70,30 @@ fn a_key_is_replaced_under_load_and_no_write_is_lost() {
     fs::copy(&second, &without_it).expect("a key file can be copied");
     fs::write(&without_it, old).expect("a key file can be written");
     cluster.run_as(&without_it, &["get", "k", "--timeout", "1"]).expect(3);
+    let said = cluster.run(&["revoke", "1"]).expect(0).err;
+    assert!(IDS.iter().all(|id| said.contains(&format!("node {id}"))), "{said}");
     let restarted = cluster.follower();
     cluster.kill(restarted);
+    let said = cluster.run(&["revoke", "1", "--timeout", "1"]).expect(3).err;
+    assert!(said.contains(&format!("node {restarted} does not answer")), "{said}");
     cluster.start_node(restarted);
     cluster.wait_until_well();
+}
+
+/// A key that nodes use is not taken out of a file in which another one is first already.
+#[track_caller]
+fn expect_refusal(cluster: &Cluster, key_file: &str) {
+    let text = fs::read_to_string(cluster.file("key-1")).expect("a key file is text");
+    let (used, others) = text.split_once('\n').expect("it has several lines");
+    for (text, expected) in [
+        (text.clone(), "says that key 1 is used"),
+        (format!("{others}{used}\n"), "is in use between nodes, as node"),
+    ] {
+        fs::write(key_file, &text).expect("a key file can be written");
+        let said = cluster.run(&["revoke", "1", "--from", key_file]).expect(4).err;
+        assert!(said.contains(expected), "{said}");
+        assert_eq!(fs::read_to_string(key_file).expect("a key file is text"), text);
+    }
 }
 
 /// Ends the load when it is dropped, also by a check that fails.

@@ -320,6 +320,11 @@ impl Probe {
         self.node.set_access(access);
     }
 
+    /// A session has begun with the node, or somebody who says to be it.
+    pub fn begin_session(&mut self, peer: ServerId, address: SocketAddr, key: u16) {
+        self.node.on_session(address, peer, key);
+    }
+
     /// A client asks something in a frame that was sealed with the key.
     pub fn ask_by_key(&mut self, client: u32, key: u16, message: &Message) {
         let frame = client::frame(message);

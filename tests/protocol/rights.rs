@@ -5,12 +5,12 @@ use quorate::access::{Access, Denial, Holder, Rights};
 use quorate::operation::Operation;
 use quorate::types::{LogIndex, ServerId};
 use quorate::wire::{
-    DeclineReason, MemberChange, MemberRequest, Message, OpenSession, Query, Read, Request,
-    StatusRequest,
+    DeclineReason, KeyRequest, KeyStanding, MemberChange, MemberRequest, Message, OpenSession,
+    Query, Read, Request, StatusRequest,
 };
 
 use super::client;
-use super::members::{SECOND, address_of};
+use super::members::{SECOND, THIRD, address_of};
 use super::probe::Probe;
 use super::request::{
     compare_in_vain, delete, get, increment, list, pieces, put, request, session,
@@ -220,5 +220,23 @@ fn sessions_and_status_are_for_whoever_has_a_key() {
         assert_eq!(ask(&mut probe, key, &open), Ok(()));
         let status = Message::StatusRequest(StatusRequest { nonce: 1 });
         assert_eq!(ask(&mut probe, key, &status), Ok(()));
+    }
+}
+
+/// A node tells which keys it takes, and by which its sessions are.
+#[test]
+fn a_node_says_how_a_key_stands() {
+    let mut probe = with_rights(Probe::serving(3));
+    probe.begin_session(SECOND, address_of(SECOND), NODES);
+    // Somebody else claims to be the third.
+    probe.begin_session(THIRD, address_of(SECOND), NODES);
+    for (key, taken) in [(NODES, true), (OF_APP, true), (NOBODY, false)] {
+        probe.ask_by_key(1, READER, &Message::KeyRequest(KeyRequest { nonce: 5, key }));
+        let said = probe.sync();
+        let peers = vec![(SECOND, NODES), (THIRD, 0)];
+        let expected = KeyStanding { nonce: 5, id: ServerId(1), key, taken, peers };
+        let answer = said.iter().find(|sent| sent.to == client::address(1));
+        let answer = answer.map(|sent| &sent.message);
+        assert_eq!(answer, Some(&Message::KeyStanding(expected)));
     }
 }

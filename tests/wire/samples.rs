@@ -16,10 +16,10 @@ use quorate::types::{
 };
 use quorate::wire::{
     About, Acknowledge, DeclineReason, Declined, Echo, Frame, GenesisHash, Header, Heartbeat,
-    Introduce, ListedValue, MemberChange, MemberOutcome, MemberReply, MemberRequest, Message,
-    OpenSession, PIECE_BYTES, Page, Query, Read, ReadId, ReadIndexReply, ReadIndexRequest,
-    ReplicateOperation, Reply, Request, RequestProgress, SessionOpened, Standing, StatusRequest,
-    TimeoutsRequest, TrafficRequest, VoteReply, VoteRequest,
+    Introduce, KeyRequest, KeyStanding, ListedValue, MemberChange, MemberOutcome, MemberReply,
+    MemberRequest, Message, OpenSession, PIECE_BYTES, Page, Query, Read, ReadId, ReadIndexReply,
+    ReadIndexRequest, ReplicateOperation, Reply, Request, RequestProgress, SessionOpened, Standing,
+    StatusRequest, TimeoutsRequest, TrafficRequest, VoteReply, VoteRequest,
 };
 
 use super::{recovery_samples, status_samples};
@@ -315,6 +315,7 @@ fn client_questions() -> Vec<Named<Message>> {
         ("status-request", Message::StatusRequest(StatusRequest { nonce: 0x0042 })),
         ("timeouts-request", Message::TimeoutsRequest(TimeoutsRequest { nonce: 0x0043 })),
         ("traffic-request", Message::TrafficRequest(TrafficRequest { nonce: 0x0044 })),
+        ("key-request", Message::KeyRequest(KeyRequest { nonce: 0x0044, key: 7 })),
         ("member-list", member_request(MemberChange::None)),
         ("member-add", member_request(add)),
         ("member-remove", member_request(MemberChange::Remove { node: ServerId(3) })),
@@ -369,9 +370,15 @@ fn client_answers() -> Vec<Named<Message>> {
         ("timeouts", Message::Timeouts(status_samples::timeouts())),
         ("traffic", Message::Traffic(status_samples::traffic())),
         ("member-reply", Message::MemberReply(member_reply())),
+        ("key-standing", Message::KeyStanding(key_standing())),
     ];
     answers.extend(refusals());
     answers
+}
+
+fn key_standing() -> KeyStanding {
+    let peers = vec![(ServerId(1), 8), (ServerId(3), 7)];
+    KeyStanding { nonce: 0x0044, id: ServerId(2), key: 7, taken: true, peers }
 }
 
 fn member_request(change: MemberChange) -> Message {

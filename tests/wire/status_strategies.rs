@@ -2,10 +2,10 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use quorate::types::{Incarnation, LogIndex, LossShare, NODES_MAX, Term};
+use quorate::types::{Incarnation, LogIndex, LossShare, NODES_MAX, ServerId, Term};
 use quorate::wire::{
-    DiskStatus, Judgment, NodeStatus, PeerStatus, PeerTimeouts, PeerTraffic, PortStatus, Role,
-    ScrubStatus, TimeoutBasis, Timeouts, Traffic, TurnTimes,
+    DiskStatus, Judgment, KeyRequest, KeyStanding, NodeStatus, PeerStatus, PeerTimeouts,
+    PeerTraffic, PortStatus, Role, ScrubStatus, TimeoutBasis, Timeouts, Traffic, TurnTimes,
 };
 
 use super::strategies::{address, directory, genesis, index, node};
@@ -180,5 +180,17 @@ fn peer_traffic() -> impl Strategy<Value = PeerTraffic> {
         doubled: counts[4],
         late: counts[5],
         losses: losses.map(LossShare),
+    })
+}
+
+pub fn key_request() -> impl Strategy<Value = KeyRequest> {
+    any::<(u64, u16)>().prop_map(|(nonce, key)| KeyRequest { nonce, key })
+}
+
+pub fn key_standing() -> impl Strategy<Value = KeyStanding> {
+    let peers = vec(any::<(u16, u16)>(), 0..=NODES_MAX);
+    (any::<(u64, u16, u16)>(), any::<bool>(), peers).prop_map(|((nonce, id, key), taken, peers)| {
+        let peers = peers.into_iter().map(|(peer, key)| (ServerId(peer), key)).collect();
+        KeyStanding { nonce, id: ServerId(id), key, taken, peers }
     })
 }

@@ -1,5 +1,5 @@
-//! One more line in a file of keys. A new file takes the place of the old one, so whoever reads
-//! it meanwhile finds one or the other, whole.
+//! One line more or less in a file of keys. A new file takes the place of the old one, so whoever
+//! reads it meanwhile finds one or the other, whole.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
@@ -11,12 +11,12 @@ use zeroize::Zeroizing;
 use super::error::RunError;
 use super::file_directory::sync_names;
 use super::key_file::{parse, read_keys, read_text};
-use crate::seal::{Key, KeyRing};
+use crate::seal::{Key, KeyId, KeyRing};
 
 /// A change of a key file. Until it is finished, nothing has changed, and nobody else begins
 /// another one.
 #[derive(Debug)]
-pub struct KeyAdding {
+pub struct KeyChange {
     /// The file, and not a link to it.
     path: PathBuf,
     beside: Beside,
@@ -31,11 +31,11 @@ struct Beside {
     file: File,
 }
 
-impl KeyAdding {
-    /// Begins to add to the file.
+impl KeyChange {
+    /// Begins to change the file.
     ///
     /// # Errors
-    /// It is no file of keys that its owner alone can read, or somebody else adds to it.
+    /// It is no file of keys that its owner alone can read, or somebody else changes it.
     pub fn begin(path: &Path) -> Result<Self, RunError> {
         // Nothing is made beside what is no file of keys.
         read_keys(path)?;
@@ -65,13 +65,30 @@ impl KeyAdding {
         for part in [&self.text, gap, &line] {
             text.push_str(part);
         }
+        self.take(text)
+    }
+
+    /// Removes the key, so far in memory.
+    ///
+    /// # Errors
+    /// Refused when no key would be left.
+    pub fn remove(&mut self, id: KeyId) -> Result<(), RunError> {
+        let is_its = |line: &&str| KeyRing::parse(line).is_ok_and(|ring| ring.get(id).is_some());
+        let mut text = Zeroizing::new(String::with_capacity(self.text.len()));
+        for line in self.text.split_inclusive('\n').filter(|line| !is_its(line)) {
+            text.push_str(line);
+        }
+        self.take(text)
+    }
+
+    fn take(&mut self, text: Zeroizing<String>) -> Result<(), RunError> {
         let refused = |why| RunError::refused(format!("{}: {why}", self.path.display()));
         self.keys = KeyRing::parse(&text).map_err(refused)?;
         self.text = text;
         Ok(())
     }
 
-    /// The file has what was added, with the mode and the owner that it had.
+    /// The file is as it was changed, with the mode and the owner that it had.
     ///
     /// # Errors
     /// The disk's. Then the file is what it was.
@@ -105,8 +122,8 @@ impl Beside {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 let shown = beside.display();
                 Err(RunError::refused(format!(
-                    "{shown} is there: somebody else adds a key, or was broken off; if nobody \
-                     does, remove it"
+                    "{shown} is there: somebody else changes the keys, or was broken off; if \
+                     nobody does, remove it"
                 )))
             }
             Err(error) => Err(failed(&beside, &error)),
@@ -130,7 +147,6 @@ mod tests {
     use super::*;
     use crate::access::{Holder, Rights};
     use crate::daemon::{random_secret, write_secret};
-    use crate::seal::KeyId;
 
     fn client(name: &str, id: u16) -> Key {
         let rights = Rights { write: true, prefix: "app/".into() };
@@ -145,8 +161,8 @@ mod tests {
         write_secret(&path, &former).unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o400)).unwrap();
 
-        let mut adding = KeyAdding::begin(&path).unwrap();
-        let sentence = KeyAdding::begin(&path).unwrap_err().to_string();
+        let mut adding = KeyChange::begin(&path).unwrap();
+        let sentence = KeyChange::begin(&path).unwrap_err().to_string();
         assert!(sentence.contains("key.new is there"), "{sentence}");
         let ann = client("ann", 2);
         adding.add(&ann).unwrap();
@@ -162,6 +178,13 @@ mod tests {
         assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o400);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is left beside it");
         assert_eq!(read_keys(&path).unwrap().iter().count(), 2);
+
+        let mut change = KeyChange::begin(&path).unwrap();
+        change.remove(KeyId(2)).unwrap();
+        let sentence = KeyChange::remove(&mut change, KeyId(1)).unwrap_err().to_string();
+        assert!(sentence.contains("it holds no key"), "{sentence}");
+        change.finish().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{former}\n"));
     }
 
     #[test]
@@ -170,10 +193,10 @@ mod tests {
         let path = directory.path().join("key");
         let former = format!("node 1 {}\n", "7".repeat(64));
         write_secret(&path, &former).unwrap();
-        let mut adding = KeyAdding::begin(&path).unwrap();
+        let mut adding = KeyChange::begin(&path).unwrap();
         adding.add(&client("ann", 2)).unwrap();
         drop(adding);
         assert_eq!(fs::read_to_string(&path).unwrap(), former);
-        assert!(KeyAdding::begin(&path).is_ok(), "another may begin");
+        assert!(KeyChange::begin(&path).is_ok(), "another may begin");
     }
 }
