@@ -187,7 +187,7 @@ pub fn key_request() -> impl Strategy<Value = KeyRequest> {
     any::<(u64, u16)>().prop_map(|(nonce, key)| KeyRequest { nonce, key })
 }
 
-pub fn key_standing() -> impl Strategy<Value = KeyStanding> {
+pub fn standing() -> impl Strategy<Value = KeyStanding> {
     let peers = vec(any::<(u16, u16)>(), 0..=NODES_MAX);
     (any::<(u64, u16, u16)>(), any::<bool>(), peers).prop_map(|((nonce, id, key), taken, peers)| {
         let peers = peers.into_iter().map(|(peer, key)| (ServerId(peer), key)).collect();

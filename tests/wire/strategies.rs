@@ -119,9 +119,7 @@ pub fn message(kind: Kind) -> BoxedStrategy<Message> {
         }
         Kind::Traffic => status_strategies::traffic().prop_map(Message::Traffic).boxed(),
         Kind::KeyRequest => status_strategies::key_request().prop_map(Message::KeyRequest).boxed(),
-        Kind::KeyStanding => {
-            status_strategies::key_standing().prop_map(Message::KeyStanding).boxed()
-        }
+        Kind::KeyStanding => status_strategies::standing().prop_map(Message::KeyStanding).boxed(),
         Kind::MemberRequest => member_request().prop_map(Message::MemberRequest).boxed(),
         Kind::MemberReply => member_reply().prop_map(Message::MemberReply).boxed(),
     }
