@@ -9,10 +9,13 @@ use quorate::types::{
     ClusterHash, DirectoryId, Incarnation, LifeId, LogIndex, LossShare, PacketNumber, ReadRound,
     ServerId, Term,
 };
-use quorate::wire::{self, GenesisHash, HEADER_BYTES, Header, Heartbeat, Message, StatusRequest};
+use quorate::wire::{
+    self, GenesisHash, HEADER_BYTES, Header, Heartbeat, Message, StatusRequest, VoteReply,
+    VoteRequest,
+};
 
 use crate::cluster::{Cluster, IDS};
-use crate::processes::quorate;
+use crate::processes::{Node, eventually, quorate};
 
 /// No honest node comes to this term.
 const FORGED_TERM: Term = Term(1 << 50);
@@ -67,6 +70,38 @@ fn is_denied_without_the_key(cluster: &Cluster) {
     assert_eq!(cluster.run(&words).expect(0).text(), "hello");
 }
 
+/// It has the address and the key of a node, and another cluster's name: each side drops what the
+/// other says, and counts why.
+#[test]
+fn another_cluster_with_the_same_key_changes_nothing() {
+    let mut cluster = Cluster::start_sealed();
+    cluster.run(&["put", "greeting", "hello"]).expect(0);
+    let absent = cluster.follower();
+    cluster.kill(absent);
+    let others: Vec<usize> = IDS.into_iter().filter(|id| *id != absent).collect();
+
+    let (id, data, key) = (absent.to_string(), cluster.file("elsewhere"), cluster.file("key"));
+    let list = cluster.list();
+    let mut flags = vec!["--id", &id, "--data-dir", &data, "--listen", cluster.address(absent)];
+    flags.extend(["--cluster", "elsewhere", "--key-file", &key]);
+    flags.extend(list.iter().flat_map(|peer| ["--peer", peer]));
+    let stranger = Node::start(&flags, &cluster.directory.path().join("log-elsewhere"));
+    for id in &others {
+        eventually("what the stranger says is counted", || {
+            (cluster.status_of(*id)["dropped"]["cluster"].as_u64() > Some(5)).then_some(())
+        });
+    }
+    eventually("the stranger says what it drops", || {
+        stranger.said().contains("is of a cluster of another name").then_some(())
+    });
+    cluster.run(&["put", "greeting", "still here"]).expect(0);
+    drop(stranger);
+
+    cluster.start_node(absent);
+    cluster.wait_until_well();
+    assert_eq!(cluster.run(&["get", "greeting"]).expect(0).text(), "still here");
+}
+
 /// What the others send to the address in a while.
 fn hear(socket: &UdpSocket) -> Vec<Vec<u8>> {
     socket.set_read_timeout(Some(Duration::from_millis(50))).expect("it can be set");
@@ -108,7 +143,7 @@ fn attack(socket: &UdpSocket, to: &str, recorded: &[Vec<u8>], from: usize, id: u
     }
 }
 
-fn forged_messages() -> [Message; 2] {
+fn forged_messages() -> [Message; 5] {
     let heartbeat = Heartbeat {
         interval: 40_000,
         term: FORGED_TERM,
@@ -119,7 +154,16 @@ fn forged_messages() -> [Message; 2] {
         configuration_index: LogIndex(1),
         durable: LogIndex(1),
     };
-    [Message::Heartbeat(heartbeat), Message::TimeoutNow(FORGED_TERM)]
+    let (term, (last_term, last_index)) = (FORGED_TERM, (FORGED_TERM, LogIndex(1 << 40)));
+    let ask = |pre_vote| VoteRequest { term, pre_vote, transfer: true, last_index, last_term };
+    let vote = VoteReply { term, pre_vote: false, granted: true, voter_term: term, lacks: false };
+    [
+        Message::Heartbeat(heartbeat),
+        Message::TimeoutNow(FORGED_TERM),
+        Message::VoteRequest(ask(true)),
+        Message::VoteRequest(ask(false)),
+        Message::VoteReply(vote),
+    ]
 }
 
 fn forged(sender: ServerId, destination: ServerId, packet: u64, message: &Message) -> Vec<u8> {

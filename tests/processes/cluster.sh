@@ -13,6 +13,8 @@ set -euo pipefail -m
 
 first_port=${FIRST_PORT:-19760}
 pids=()
+# What nodes are told of keys.
+key_flags=(--insecure-no-key)
 
 # Runs `main` with these arguments, and cleans up however it ends.
 run_test() {
@@ -96,7 +98,7 @@ start() {
     shift
     # shellcheck disable=SC2046 # The peers are words.
     "$@" "$binary" run --id "$id" --data-dir "$work/data-$id" --listen "$(address "$id")" \
-        $(peers) --insecure-no-key 2>>"$work/log-$id" &
+        $(peers) "${key_flags[@]}" 2>>"$work/log-$id" &
     pids[id]=$!
 }
 
