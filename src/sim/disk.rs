@@ -255,8 +255,10 @@ impl Disk {
             return;
         }
         let found = disk::examine(&self.directory.without_unsynced());
+        // None is under way: what looks like a torn batch was synced, and has lost something.
         self.is_whole = found.is_ok_and(|found| {
             found.flaws.is_empty()
+                && found.torn_sectors == 0
                 && found.recovered.doubt.is_none()
                 && self.check(&found.recovered).is_ok()
         });
