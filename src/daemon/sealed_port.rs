@@ -105,15 +105,16 @@ impl SealedPort {
         Some(arrival)
     }
 
-    /// A frame that was sent to this address, and that nobody took there.
+    /// A frame that was sent to this address, and that nobody took there; no bytes, if what came
+    /// back is none of this side's. Each call takes one, whatever strangers make come back.
     pub fn take_refused(&mut self) -> Option<(SocketAddr, Bytes)> {
-        loop {
-            let (to, datagram) = self.port.take_refused()?;
-            let Some(sealer) = &mut self.sealer else { return Some((to, own_memory(datagram))) };
-            if let Some(length) = sealer.reopen(to, datagram) {
-                return Some((to, own_memory(&datagram[..length])));
-            }
-        }
+        let Self { port, sealer, .. } = self;
+        let (to, datagram) = port.take_refused()?;
+        let length = match sealer {
+            Some(sealer) => sealer.reopen(to, datagram).unwrap_or(0),
+            None => datagram.len(),
+        };
+        Some((to, own_memory(&datagram[..length])))
     }
 
     /// Sends what is due because keys were replaced.
@@ -164,4 +165,57 @@ impl SealedPort {
 /// gone, so its memory is its own, and just as long.
 fn own_memory(datagram: &[u8]) -> Bytes {
     Bytes::copy_from_slice(datagram)
+}
+
+#[cfg(test)]
+mod tests {
+    use mio::{Poll, Token};
+
+    use super::*;
+    use crate::seal::{Cipher, LifeSecret, SealerConfig, Secret};
+    use crate::types::{
+        ClusterHash, DirectoryId, Incarnation, LifeId, LossShare, PacketNumber, ServerId,
+    };
+    use crate::wire::{self, GenesisHash, Header, Message, StatusRequest};
+
+    fn bind(poll: &Poll) -> UdpPort {
+        UdpPort::bind("127.0.0.1:0".parse().unwrap(), poll.registry(), Token(0)).unwrap()
+    }
+
+    /// A greeting that nobody took says nothing of a leader. It counts all the same as one that a
+    /// turn has looked at: else whoever forges such messages would hold the loop.
+    #[test]
+    fn what_comes_back_and_is_no_frame_is_one_of_those_that_a_turn_takes() {
+        let keys = KeyRing::parse(&format!("node 1 {}", "1".repeat(64))).unwrap();
+        let config =
+            SealerConfig { own: ServerId(1), cluster: "quorate".into(), cipher: Cipher::Aes };
+        let life = LifeSecret::new(&Secret::new([7; 32]));
+        let poll = Poll::new().unwrap();
+        let sealer = Sealer::new(config, Arc::new(keys), life);
+        let mut here = SealedPort::new(bind(&poll), Some(sealer));
+        let nobody = bind(&Poll::new().unwrap()).local_address().unwrap();
+
+        here.send(Instant(1), nobody, &mut frame_to(ServerId(2)));
+        assert!(here.receive(Instant(1)).is_none());
+        assert_eq!(here.take_refused(), Some((nobody, Bytes::new())));
+        assert_eq!(here.take_refused(), None);
+    }
+
+    fn frame_to(destination: ServerId) -> Vec<u8> {
+        let header = Header {
+            cluster: ClusterHash::of("quorate"),
+            genesis: GenesisHash::default(),
+            sender: ServerId(1),
+            destination,
+            directory: DirectoryId(1),
+            incarnation: Incarnation(1),
+            life: LifeId(1),
+            packet: PacketNumber(1),
+            echo: None,
+            loss: LossShare(0),
+        };
+        let mut frame = Vec::new();
+        wire::encode(&header, &Message::StatusRequest(StatusRequest { nonce: 1 }), &mut frame);
+        frame
+    }
 }
