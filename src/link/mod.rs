@@ -1,11 +1,13 @@
 //! The way between two processes: packet numbers, echoes, round trips, losses, and how long a
 //! silence on it may last.
 
+mod delivery;
 mod hearing;
 mod redundancy;
 mod round_trip;
 mod timing;
 
+pub use delivery::Delivery;
 pub use hearing::{Heard, Hearing};
 pub use redundancy::{Copies, REDUNDANCY_MAX, Redundancy};
 pub use round_trip::RoundTrip;

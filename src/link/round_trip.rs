@@ -7,6 +7,7 @@ use std::time::Duration;
 pub struct RoundTrip {
     smoothed: Option<Duration>,
     variation: Duration,
+    latest: Duration,
     /// The shortest of late.
     least: Duration,
 }
@@ -30,6 +31,7 @@ impl RoundTrip {
     pub fn sample(&mut self, measured: Duration) {
         // What was paused meanwhile tells nothing of the way.
         let measured = measured.min(TIMEOUT_MAX);
+        self.latest = measured;
         let Some(smoothed) = self.smoothed else {
             self.smoothed = Some(measured);
             self.variation = measured / 2;
@@ -46,6 +48,11 @@ impl RoundTrip {
     /// The smoothed round trip.
     pub fn smoothed(&self) -> Option<Duration> {
         self.smoothed
+    }
+
+    /// The newest one that was measured.
+    pub fn latest(&self) -> Duration {
+        self.latest
     }
 
     /// How much a round trip differs from the smoothed one.

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::genesis;
 use super::peer::Peer;
@@ -9,8 +10,8 @@ use super::sightings::Life;
 use super::state::ReplicaState;
 use crate::disk::GenesisState;
 use crate::time::Instant;
-use crate::types::{ClusterHash, DirectoryId, LogIndex, ServerId};
-use crate::wire::{DropCause, GenesisHash, Header, Message};
+use crate::types::{ClusterHash, DirectoryId, LogIndex, LossShare, ServerId};
+use crate::wire::{DropCause, Echo, GenesisHash, Header, Message};
 
 /// How many former directories of one node are remembered.
 const RETIRED_MAX: usize = 64;
@@ -80,7 +81,7 @@ pub fn admit(
     if peer.address != source {
         return Err(DropCause::Address);
     }
-    let echoed = header.echo.and_then(|echo| peer.link.on_echo(echo, now));
+    let echoed = header.echo.and_then(|echo| take_echo(echo, header.loss, peer, now));
     let life = Life::of(header);
     let sender = Sender { id: life.node, directory: life.directory, life, echoed };
     if !sightings.meet(life, peer.life) {
@@ -104,6 +105,14 @@ pub fn admit(
     }
     peer.heard_at = Some(now);
     Ok(sender)
+}
+
+/// When the echoed frame was sent, if this life of this node has sent it of late.
+fn take_echo(echo: Echo, loss: LossShare, peer: &mut Peer, now: Instant) -> Option<Instant> {
+    let sent_at = peer.link.on_echo(echo, now)?;
+    let arrived_at = now - Duration::from_micros(echo.age.into());
+    peer.delivery.on_arrived(echo.packet, arrived_at, loss, peer.link.round_trip());
+    Some(sent_at)
 }
 
 /// Whether a frame belongs to the life of a node that is known, or begins another.

@@ -15,9 +15,6 @@ use super::progress::Progress;
 use super::state::ReplicaState;
 use crate::types::LogIndex;
 
-/// From so many timeouts on a silent follower is probed with single frames.
-const PROBED_FROM: u32 = 2;
-
 impl ReplicaNode {
     /// A digest of all that decides what the node does next, but for times.
     pub fn digest(&self) -> u64 {
@@ -65,10 +62,8 @@ fn digest_peer(peer: &Peer, into: &mut impl Hasher) {
 
 fn digest_progress(progress: &Progress, into: &mut impl Hasher) {
     (progress.matched, progress.durable, progress.first, progress.next).hash(into);
-    (&progress.lost, progress.backoff >= PROBED_FROM).hash(into);
-    for sent in &progress.in_flight {
-        (sent.first, sent.last).hash(into);
-    }
+    (&progress.lost, progress.is_silent()).hash(into);
+    progress.in_flight.hash(into);
 }
 
 fn digest_genesis(genesis: &Genesis, into: &mut impl Hasher) {

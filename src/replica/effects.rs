@@ -57,6 +57,8 @@ pub enum Timer {
     Resend(ServerId),
     /// Entries on the way to this node are to be sent once more.
     Repeat(ServerId),
+    /// The pace of the way to this node allows that more is sent.
+    Pace(ServerId),
     /// The leader was silent for a while: it is sent something that may be refused.
     Probe,
     /// How far this follower has come is to be said once more.

@@ -23,6 +23,8 @@ mod election;
 mod genesis;
 mod hand_over;
 mod heartbeat;
+mod in_flight;
+mod index_ranges;
 mod lives;
 mod log;
 mod membership;
@@ -210,7 +212,7 @@ impl ReplicaNode {
                 }
             }
             // The end of the turn says it.
-            Timer::Repeat(_) | Timer::Answer => {}
+            Timer::Repeat(_) | Timer::Pace(_) | Timer::Answer => {}
             // Who lives hears nothing new; of who does not, the system there may tell.
             Timer::Probe => {
                 self.answer_to = HeartbeatManager::leader_to_answer(state);
@@ -479,6 +481,7 @@ impl ReplicaNode {
             for &peer in state.peers.keys() {
                 fx.cancel(Timer::Resend(peer));
                 fx.cancel(Timer::Repeat(peer));
+                fx.cancel(Timer::Pace(peer));
             }
         }
         self.reads.start_over(fx);

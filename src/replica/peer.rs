@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::progress::Progress;
 use super::sightings::Life;
-use crate::link::{Link, Timing};
+use crate::link::{Delivery, Link, Timing};
 use crate::time::Instant;
 use crate::types::{DirectoryId, Incarnation, LogIndex, PacketNumber, Term};
 
@@ -24,6 +24,8 @@ pub struct Peer {
     pub key: u16,
     /// The way to it.
     pub link: Link,
+    /// How much that carries.
+    pub delivery: Delivery,
     /// How long it may be silent, and how often it is spoken to.
     pub timing: Timing,
     /// The term in which it was last heard as leader.
@@ -54,6 +56,7 @@ impl Peer {
             retired: BTreeMap::new(),
             key: 0,
             link: Link::new(first_packet),
+            delivery: Delivery::new(now),
             timing,
             led_in: Term(0),
             heard_at: None,

@@ -1,25 +1,23 @@
-//! How far a follower has come, as its leader knows it, and what is on the way to it.
+//! How far a follower has come, as its leader knows it, and what it is to be sent.
 //!
-//! Loss is told from lateness by time of sending (RACK, RFC 8985): what was sent
-//! clearly before something that has arrived, and has not arrived itself, is lost and
-//! is sent again at once. The timeout is only for when nothing comes back at all.
+//! What is lost is sent again at once, lowest first: the follower holds what lies beyond a
+//! gap, and executes it when the gap is closed. The timeout is only for when nothing comes
+//! back at all.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::in_flight::{InFlight, known_to};
+use super::index_ranges::IndexRanges;
 use super::pace::Pace;
 use crate::link::{Copies, RoundTrip};
 use crate::time::Instant;
 use crate::types::{LogIndex, ReadRound};
-use crate::wire::Acknowledge;
+use crate::wire::{Acknowledge, HELD_ENTRIES_MAX};
 
-/// The most frames with entries on the way to one follower.
-const FRAMES_IN_FLIGHT_MAX: usize = 96;
-/// With more than this on the way, what is lost shows in what follows it, and no copies are
-/// sent.
-const FRAMES_WITH_COPIES_MAX: usize = 16;
 /// The timeout doubles at most this often.
 const BACKOFF_MAX: u32 = 5;
+/// A follower that was silent for so many timeouts is probed with single frames.
+const PROBED_FROM: u32 = 2;
 
 /// The leader's view of one follower, in this term and in that follower's present life.
 #[derive(Debug)]
@@ -44,23 +42,13 @@ pub struct Progress {
     pub(super) first: LogIndex,
     /// The first index that was never sent.
     pub(super) next: LogIndex,
-    /// Frames sent and not yet known to have arrived or to be lost, oldest first.
-    pub(super) in_flight: VecDeque<Stretch>,
+    /// Frames sent and not yet known to have arrived or to be lost.
+    pub in_flight: InFlight,
     /// What must be sent again.
-    pub(super) lost: VecDeque<(LogIndex, LogIndex)>,
+    pub(super) lost: IndexRanges,
     pub(super) backoff: u32,
-}
-
-/// The entries of one frame.
-#[derive(Debug)]
-pub(super) struct Stretch {
-    pub(super) first: LogIndex,
-    pub(super) last: LogIndex,
-    bytes: u64,
-    /// When they were sent last.
-    sent_at: Instant,
-    /// How often they were sent, but for what was sent before they counted as lost.
-    times: u8,
+    /// When entries were last known to have arrived.
+    answered_at: Instant,
 }
 
 impl Progress {
@@ -78,9 +66,10 @@ impl Progress {
             pace: Pace::default(),
             first: next,
             next,
-            in_flight: VecDeque::new(),
-            lost: VecDeque::new(),
+            in_flight: InFlight::default(),
+            lost: IndexRanges::default(),
             backoff: 0,
+            answered_at: contact,
         }
     }
 
@@ -99,6 +88,7 @@ impl Progress {
         verified: LogIndex,
         echoed: Option<Instant>,
         round_trip: &RoundTrip,
+        now: Instant,
     ) {
         self.round = self.round.max(acknowledge.round);
         self.durability_age = acknowledge.durability_age;
@@ -107,21 +97,20 @@ impl Progress {
         // docs/guarantees.md: "Durable counts only up to what is matched: what lies beyond
         // may be the remains of another leader's log."
         self.durable = self.durable.max(acknowledge.durable.min(acknowledge.matched));
-        let before = self.in_flight.len();
-        let pace = &mut self.pace;
-        self.in_flight.retain(|sent| {
-            let has_arrived = arrived(acknowledge, sent.first, sent.last);
-            pace.on_entries(if has_arrived { sent.bytes } else { 0 });
-            !has_arrived
-        });
-        self.lost.retain(|&(first, last)| !arrived(acknowledge, first, last));
-        if self.in_flight.len() < before {
+        let arrived = self.in_flight.on_acknowledge(acknowledge);
+        if arrived > 0 {
+            self.pace.on_entries(arrived);
             self.backoff = 0;
+            self.answered_at = now;
+        }
+        self.lost.remove(LogIndex(0), acknowledge.matched);
+        for &(first, last) in &acknowledge.received {
+            self.lost.remove(first, last);
         }
         self.fetch_what_lies_before(verified);
         if let Some(echoed) = echoed {
             self.contact = self.contact.max(echoed);
-            self.declare_lost_before(echoed - round_trip.reordering());
+            self.declare_lost_before(echoed - round_trip.reordering(), known_to(acknowledge));
         }
     }
 
@@ -129,7 +118,7 @@ impl Progress {
     fn fetch_what_lies_before(&mut self, verified: LogIndex) {
         let from = verified.max(self.matched).next();
         if from < self.first {
-            self.lost.push_front((from, self.first.previous()));
+            self.lost.insert(from, self.first.previous());
             self.first = from;
         }
     }
@@ -140,103 +129,73 @@ impl Progress {
         let next = self.matched.next();
         let is_held = acknowledge.received.iter().any(|&(first, _)| first == next);
         if acknowledge.matched == self.matched && next <= last && !is_held && self.first <= next {
-            self.lost.push_back((next, last));
+            self.lost.insert(next, last);
         }
     }
 
-    /// Everything sent before `time` that has not arrived is lost.
-    fn declare_lost_before(&mut self, time: Instant) {
-        while self.in_flight.front().is_some_and(|oldest| oldest.sent_at < time) {
-            if let Some(lost) = self.in_flight.pop_front() {
-                self.retransmitted = self.retransmitted.saturating_add(1);
-                self.lost.push_back((lost.first, lost.last));
-            }
+    /// Everything up to `known` that was sent before `time` and has not arrived is lost.
+    fn declare_lost_before(&mut self, time: Instant, known: LogIndex) {
+        for lost in self.in_flight.take_lost(time, known) {
+            self.retransmitted = self.retransmitted.saturating_add(1);
+            self.lost.insert(lost.first, lost.last);
         }
+        self.lost.remove(LogIndex(0), self.matched);
     }
 
     /// The timeout has passed without an answer.
     pub fn on_timeout(&mut self, now: Instant, round_trip: &RoundTrip) {
-        self.declare_lost_before(now - round_trip.timeout() + Duration::from_micros(1));
+        let unanswered = now - round_trip.timeout() + Duration::from_micros(1);
+        self.declare_lost_before(unanswered, LogIndex(u64::MAX));
         self.backoff = (self.backoff + 1).min(BACKOFF_MAX);
     }
 
-    /// When the oldest frame on the way counts as unanswered.
+    /// When the oldest frame on the way counts as unanswered. As long as others are answered,
+    /// their answers tell of it.
     pub fn deadline(&self, round_trip: &RoundTrip) -> Option<Instant> {
-        let oldest = self.in_flight.front()?;
-        Some(oldest.sent_at + round_trip.timeout() * 2_u32.pow(self.backoff))
+        let oldest = self.in_flight.oldest()?;
+        let waits_since = oldest.sent_at.max(self.answered_at);
+        Some(waits_since + round_trip.timeout() * 2_u32.pow(self.backoff))
     }
 
-    /// The next entries to send, first and last index, or none while the window is full.
-    /// The sender may take fewer; it says how many by [`Self::on_sent`].
+    /// Whether the follower answers so little that it is probed with single frames.
+    pub fn is_silent(&self) -> bool {
+        self.backoff >= PROBED_FROM
+    }
+
+    /// The next entries to send, first and last index; none: there are none, or the follower
+    /// could not hold them. The sender may take fewer; it says how many by [`Self::on_sent`].
     pub fn next_to_send(&self, last_index: LogIndex) -> Option<(LogIndex, LogIndex)> {
-        // A silent follower is probed with single frames, not with whole windows.
-        let window = if self.backoff >= 2 { 1 } else { FRAMES_IN_FLIGHT_MAX };
-        if self.in_flight.len() >= window {
-            return None;
-        }
-        match self.lost.front() {
-            Some(&(first, last)) => Some((first.max(self.matched.next()), last)),
-            None => {
-                // A snapshot may have brought more than was ever sent.
-                let next = self.next.max(self.matched.next());
-                (next <= last_index).then_some((next, last_index))
-            }
-        }
+        let (first, last) = self.lost.first().unwrap_or_else(|| {
+            // A snapshot may have brought more than was ever sent.
+            (self.next.max(self.matched.next()), last_index)
+        });
+        let last = last.min(self.may_be_held_to());
+        (first <= last).then_some((first, last))
+    }
+
+    /// A follower drops what is more than it can hold beside what is missing.
+    fn may_be_held_to(&self) -> LogIndex {
+        let verified = self.matched.max(self.first.previous());
+        LogIndex(verified.0.saturating_add(HELD_ENTRIES_MAX as u64))
     }
 
     /// Entries from `first` to `last` were sent, of those that [`Self::next_to_send`] gave.
     pub fn on_sent(&mut self, (first, last): (LogIndex, LogIndex), bytes: u64, now: Instant) {
-        match self.lost.front_mut() {
-            Some(range) if range.1 == last => {
-                self.lost.pop_front();
-            }
-            Some(range) => range.0 = last.next(),
-            None => self.next = last.next(),
-        }
-        self.in_flight.push_back(Stretch { first, last, bytes, sent_at: now, times: 1 });
+        self.lost.remove(first, last);
+        self.next = self.next.max(last.next());
+        self.in_flight.push((first, last), bytes, now);
     }
 
     /// Entries to send once more now, before anything is known of their loss.
     pub fn next_to_repeat(&self, copies: Copies, now: Instant) -> Option<(LogIndex, LogIndex)> {
-        let due = self.repeatable(copies).find(|sent| sent.sent_at + copies.spacing <= now)?;
+        let due =
+            self.in_flight.repeatable(copies).find(|sent| sent.sent_at + copies.spacing <= now)?;
         Some((due.first, due.last))
     }
 
     /// When the next entries are to be sent once more.
     pub fn repeat_at(&self, copies: Copies) -> Option<Instant> {
-        self.repeatable(copies).map(|sent| sent.sent_at + copies.spacing).min()
-    }
-
-    /// Where a frame with room for so many bytes begins, if what precedes `first` is repeated
-    /// in it: there it costs no frame of its own.
-    pub fn fill_spare_room(&self, first: LogIndex, room: u64, copies: Copies) -> LogIndex {
-        let (mut begin, mut room) = (first, room);
-        while let Some(before) = self.repeatable(copies).find(|sent| sent.last.next() == begin)
-            && before.first > self.matched
-            && let Some(left) = room.checked_sub(before.bytes)
-        {
-            (begin, room) = (before.first, left);
-        }
-        begin
-    }
-
-    /// Entries from `first` to `last` were sent once more.
-    pub fn on_repeated(&mut self, (first, last): (LogIndex, LogIndex), now: Instant) {
-        let is_in = |sent: &Stretch| first <= sent.first && sent.last <= last;
-        let (mut repeated, others): (VecDeque<_>, _) =
-            self.in_flight.drain(..).partition(|sent| is_in(sent));
-        self.in_flight = others;
-        for sent in &mut repeated {
-            (sent.times, sent.sent_at) = (sent.times.saturating_add(1), now);
-        }
-        // They stay in the order of sending.
-        self.in_flight.append(&mut repeated);
-    }
-
-    fn repeatable(&self, copies: Copies) -> impl Iterator<Item = &Stretch> {
-        let is_light = self.in_flight.len() <= FRAMES_WITH_COPIES_MAX;
-        let sent = self.in_flight.iter().filter(move |sent| is_light && sent.times < copies.times);
-        sent.take(if copies.times > 1 { usize::MAX } else { 0 })
+        self.in_flight.repeatable(copies).map(|sent| sent.sent_at + copies.spacing).min()
     }
 
     /// Whether nothing is left to send or to wait for.
@@ -245,11 +204,31 @@ impl Progress {
     }
 }
 
-/// Whether the acknowledgment shows that all of these entries arrived.
-fn arrived(acknowledge: &Acknowledge, first: LogIndex, last: LogIndex) -> bool {
-    last <= acknowledge.matched
-        || acknowledge
-            .received
-            .iter()
-            .any(|&(from, to)| from <= first.max(acknowledge.matched.next()) && last <= to)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Term;
+
+    #[test]
+    fn a_follower_is_sent_no_more_than_it_can_hold() {
+        let now = Instant(1_000);
+        let mut progress = Progress::new(LogIndex(11), now);
+        let acknowledge = Acknowledge {
+            term: Term(1),
+            round: ReadRound(0),
+            matched: LogIndex(10),
+            durable: LogIndex(10),
+            hint_index: LogIndex(10),
+            hint_term: Term(1),
+            received: Vec::new(),
+            durability_age: 0,
+            free_space_class: 0,
+            configuration_index: LogIndex(1),
+        };
+        progress.on_acknowledge(&acknowledge, LogIndex(10), None, &RoundTrip::default(), now);
+        let most = LogIndex(10 + HELD_ENTRIES_MAX as u64);
+        assert_eq!(progress.next_to_send(LogIndex(100_000)), Some((LogIndex(11), most)));
+        progress.on_sent((LogIndex(11), most), 1_000, now);
+        assert_eq!(progress.next_to_send(LogIndex(100_000)), None);
+    }
 }

@@ -21,8 +21,17 @@ impl ReplicaNode {
             };
             if let Some((address, header)) = addressed {
                 wire::encode_to_fit(&header, &message, frame);
+                self.count_bytes(to, &header, frame.len());
                 return Some(address);
             }
+        }
+    }
+
+    fn count_bytes(&mut self, to: Destination, header: &Header, bytes: usize) {
+        if let Destination::Peer(peer) = to
+            && let Some(peer) = self.state.peers.get_mut(&peer)
+        {
+            peer.delivery.on_sent(header.packet, bytes);
         }
     }
 

@@ -227,7 +227,9 @@ pub const SPACE_ENOUGH: u8 = 1;
 pub const SPACE_LOW: u8 = 2;
 
 /// The most ranges in one acknowledgment.
-pub const RANGES_MAX: usize = 16;
+pub const RANGES_MAX: usize = 128;
+/// The most entries that a follower holds because others before them are missing.
+pub const HELD_ENTRIES_MAX: usize = 4_096;
 
 /// A follower asks at which index it may answer reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

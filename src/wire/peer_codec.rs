@@ -228,33 +228,62 @@ impl Body for Acknowledge {
         out.put_u64_le(self.durable.0);
         out.put_u64_le(self.hint_index.0);
         out.put_u64_le(self.hint_term.0);
-        put_count(out, self.received.len());
-        for (first, last) in &self.received {
-            out.put_u64_le(first.0);
-            out.put_u64_le(last.0);
-        }
+        put_ranges(out, self.matched, &self.received);
         out.put_u32_le(self.durability_age);
         out.put_u8(self.free_space_class);
         out.put_u64_le(self.configuration_index.0);
     }
 
     fn take(reader: &mut Reader) -> Result<Self, Malformed> {
+        let term = Term(reader.u64()?);
+        let round = ReadRound(reader.u64()?);
+        let matched = LogIndex(reader.u64()?);
         Ok(Self {
-            term: Term(reader.u64()?),
-            round: ReadRound(reader.u64()?),
-            matched: LogIndex(reader.u64()?),
+            term,
+            round,
+            matched,
             durable: LogIndex(reader.u64()?),
             hint_index: LogIndex(reader.u64()?),
             hint_term: Term(reader.u64()?),
-            received: take_list(reader, RANGES_MAX, |reader| {
-                let (first, last) = (LogIndex(reader.u64()?), LogIndex(reader.u64()?));
-                if first <= last { Ok((first, last)) } else { Err(Malformed) }
-            })?,
+            received: take_ranges(reader, matched)?,
             durability_age: reader.u32()?,
             free_space_class: reader.u8()?,
             configuration_index: LogIndex(reader.u64()?),
         })
     }
+}
+
+/// Each range as how far its first index lies behind the last one before it, and how many
+/// indexes it has. What cannot be said so is left out, with all behind it.
+fn put_ranges(out: &mut Vec<u8>, matched: LogIndex, ranges: &[(LogIndex, LogIndex)]) {
+    let mut before = matched;
+    let steps = ranges.iter().map_while(|&(first, last)| {
+        let step = u32::try_from(first.0.checked_sub(before.0)?).ok().filter(|step| *step > 0)?;
+        let length = u16::try_from(last.0 - first.0 + 1).ok()?;
+        before = last;
+        Some((step, length))
+    });
+    let steps: Vec<(u32, u16)> = steps.collect();
+    put_count(out, steps.len());
+    for (step, length) in steps {
+        out.put_u32_le(step);
+        out.put_u16_le(length);
+    }
+}
+
+fn take_ranges(
+    reader: &mut Reader,
+    matched: LogIndex,
+) -> Result<Vec<(LogIndex, LogIndex)>, Malformed> {
+    let mut before = matched.0;
+    let steps = take_list(reader, RANGES_MAX, |reader| Ok((reader.u32()?, reader.u16()?)))?;
+    let ranges = steps.into_iter().map(|(step, length)| {
+        let first = before.checked_add(step.into())?;
+        let last = first.checked_add(u64::from(length).checked_sub(1)?)?;
+        before = last;
+        (step > 0).then_some((LogIndex(first), LogIndex(last)))
+    });
+    ranges.collect::<Option<Vec<_>>>().ok_or(Malformed)
 }
 
 impl Body for ReadIndexRequest {

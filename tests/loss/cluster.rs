@@ -14,6 +14,9 @@ use quorate::time::Instant;
 use quorate::types::{ClusterHash, DirectoryId, ServerId};
 use quorate::wire::Role;
 
+use super::cubic::{Cubic, SEGMENT_BYTES};
+use super::uplink::Uplink;
+
 const CLUSTER: &str = "lossy";
 const NODES: usize = 3;
 /// The client's place among the hosts.
@@ -25,6 +28,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const VALUE_BYTES: usize = 128;
 /// Nothing is lost until the cluster has settled for so long.
 const SETTLING: Duration = Duration::from_secs(2);
+const RIVAL_WAKES_AFTER: Duration = Duration::from_millis(100);
 
 /// The nodes, the client, and what is under way between them.
 pub struct Cluster {
@@ -34,6 +38,12 @@ pub struct Cluster {
     delay: Duration,
     loss: Loss,
     ways: Vec<Vec<LossyWay>>,
+    /// What the link of each host carries of what it sends, if that is bounded.
+    uplinks: Option<Vec<Uplink>>,
+    /// A flow of TCP that the host of this place sends.
+    rival: Option<(usize, Cubic)>,
+    /// The host of this place is cut off.
+    cut_off: Option<usize>,
     forged: bool,
     nodes: Vec<Member>,
     client: Client,
@@ -59,6 +69,9 @@ enum Happening {
         frame: Bytes,
     },
     Synced(usize),
+    /// A segment of the flow of TCP is acknowledged.
+    Acknowledged(u64),
+    RivalWakes,
     /// The system at `of` says that nobody has taken the frame.
     Refused {
         to: usize,
@@ -90,6 +103,9 @@ impl Cluster {
             delay,
             loss: Loss { share: 0.0, burst: None },
             ways,
+            uplinks: None,
+            rival: None,
+            cut_off: None,
             forged: false,
             nodes,
             client: Client::new(config, Instant(0), random.u64(..)),
@@ -108,6 +124,32 @@ impl Cluster {
     /// From now on each link loses so much.
     pub fn lose(&mut self, loss: Loss) {
         self.loss = loss;
+    }
+
+    /// From now on all that a host sends goes through a link like this.
+    pub fn narrow(&mut self, uplink: &Uplink) {
+        self.uplinks = Some(vec![uplink.clone(); NODES + 1]);
+    }
+
+    /// From now on the host of this place sends a flow of TCP as well.
+    pub fn rival(&mut self, place: usize) {
+        self.rival = Some((place, Cubic::new(self.now)));
+        self.schedule(self.now, Happening::RivalWakes);
+    }
+
+    /// How many bytes of that flow have arrived.
+    pub fn rival_bytes(&self) -> u64 {
+        self.rival.as_ref().map_or(0, |(_, cubic)| cubic.arrived * SEGMENT_BYTES as u64)
+    }
+
+    /// From now on what the host of this place sends and is sent is lost; or nobody's is.
+    pub fn cut_off(&mut self, place: Option<usize>) {
+        self.cut_off = place;
+    }
+
+    /// How many bytes of entries were ever written to the log of this node.
+    pub fn written(&self, place: usize) -> u64 {
+        self.nodes[place].node.state().log.written()
     }
 
     /// A node's process does not run for so long: what arrives waits, and so do its timers.
@@ -205,6 +247,19 @@ impl Cluster {
                 self.nodes[place].node.on_synced(at, batch);
                 self.finish_turn(place);
             }
+            Happening::Acknowledged(segment) => {
+                if let Some((_, cubic)) = &mut self.rival {
+                    cubic.on_acknowledged(segment, at);
+                }
+                self.send_rival();
+            }
+            Happening::RivalWakes => {
+                if let Some((_, cubic)) = &mut self.rival {
+                    cubic.on_time(at);
+                }
+                self.send_rival();
+                self.schedule(at + RIVAL_WAKES_AFTER, Happening::RivalWakes);
+            }
             Happening::Wake(CLIENT) if self.client_wakes_at == Some(at) => {
                 self.client_wakes_at = None;
                 self.client.on_timeout(at);
@@ -235,7 +290,10 @@ impl Cluster {
         let (Happening::Arrival { to: place, .. }
         | Happening::Refused { to: place, .. }
         | Happening::Synced(place)
-        | Happening::Wake(place)) = happening;
+        | Happening::Wake(place)) = happening
+        else {
+            return None;
+        };
         let now = self.now;
         let member = self.nodes.get_mut(*place).filter(|member| member.stalled_until > now)?;
         if matches!(happening, Happening::Wake(_)) && member.wakes_at == Some(now) {
@@ -304,9 +362,31 @@ impl Cluster {
     fn transmit(&mut self, from: usize, to: SocketAddr, frame: &[u8]) {
         let Some(to) = (0..=CLIENT).find(|place| address_of(*place) == to) else { return };
         self.bytes += frame.len() as u64;
+        let is_cut = self.cut_off.is_some_and(|place| place == from || place == to);
+        let left_at = match &mut self.uplinks {
+            Some(uplinks) => uplinks[from].carry(self.now, frame.len()),
+            None => Some(self.now),
+        };
+        let Some(left_at) = left_at.filter(|_| !is_cut) else { return };
         if !self.ways[from][to].loses(self.loss) {
             let frame = Bytes::copy_from_slice(frame);
-            self.schedule(self.now + self.delay, Happening::Arrival { from, to, frame });
+            self.schedule(left_at + self.delay, Happening::Arrival { from, to, frame });
+        }
+    }
+
+    /// Sends what the flow of TCP has to send. Its acknowledgments meet no queue.
+    fn send_rival(&mut self) {
+        let (Some((place, cubic)), Some(uplinks)) = (&mut self.rival, &mut self.uplinks) else {
+            return;
+        };
+        let (mut sent, uplink) = (Vec::new(), &mut uplinks[*place]);
+        while let Some(segment) = cubic.next_to_send() {
+            if let Some(left_at) = uplink.carry(self.now, SEGMENT_BYTES) {
+                sent.push((left_at + self.delay * 2, segment));
+            }
+        }
+        for (at, segment) in sent {
+            self.schedule(at, Happening::Acknowledged(segment));
         }
     }
 

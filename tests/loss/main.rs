@@ -4,5 +4,8 @@
 //! any machine, so that every change of behaviour under loss shows as a change of that file.
 
 mod cluster;
+mod congestion;
+mod cubic;
 mod elections;
 mod table;
+mod uplink;

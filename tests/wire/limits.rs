@@ -78,8 +78,9 @@ fn fill_list(introduce: &mut Introduce) {
 }
 
 fn fill_ranges(acknowledge: &mut Acknowledge) {
-    let range = |at: u64| (LogIndex(at), LogIndex(at));
-    acknowledge.received = (0..RANGES_MAX as u64).map(range).collect();
+    let matched = acknowledge.matched.0;
+    let range = |nth: u64| (LogIndex(matched + 2 * nth), LogIndex(matched + 2 * nth));
+    acknowledge.received = (1..=RANGES_MAX as u64).map(range).collect();
 }
 
 fn fill_status(status: &mut NodeStatus) {

@@ -6,6 +6,7 @@
 mod recovery_samples;
 mod samples;
 mod status_samples;
+mod acknowledgments;
 mod bad_samples;
 mod document;
 mod readable;

@@ -16,16 +16,16 @@ use quorate::types::{
     SessionId, Term,
 };
 use quorate::wire::{
-    About, Acknowledge, CatchUpReply, CatchUpRequest, DeclineReason, Declined, Echo, Frame,
-    GenesisHash, Header, Heartbeat, Introduce, Kind, MemberChange, MemberOutcome, MemberReply,
-    MemberRequest, Message, OpenSession, PAGES_MAX, PIECE_BYTES, Page, Query, RANGES_MAX, Read,
-    ReadId, ReadIndexReply, ReadIndexRequest, RepairReply, RepairRequest, ReplicateOperation,
-    Reply, Request, RequestProgress, Resume, SessionOpened, Sighted, SnapshotName, SnapshotOffer,
-    SnapshotPiece, SnapshotRequest, Standing, StatusRequest, TimeoutsRequest, TrafficRequest,
-    Verdict, VoteReply, VoteRequest,
+    About, CatchUpReply, CatchUpRequest, DeclineReason, Declined, Echo, Frame, GenesisHash, Header,
+    Heartbeat, Introduce, Kind, MemberChange, MemberOutcome, MemberReply, MemberRequest, Message,
+    OpenSession, PAGES_MAX, PIECE_BYTES, Page, Query, Read, ReadId, ReadIndexReply,
+    ReadIndexRequest, RepairReply, RepairRequest, ReplicateOperation, Reply, Request,
+    RequestProgress, Resume, SessionOpened, Sighted, SnapshotName, SnapshotOffer, SnapshotPiece,
+    SnapshotRequest, Standing, StatusRequest, TimeoutsRequest, TrafficRequest, Verdict, VoteReply,
+    VoteRequest,
 };
 
-use super::status_strategies;
+use super::{acknowledgments, status_strategies};
 
 /// A frame of any kind.
 pub fn frame() -> impl Strategy<Value = Frame> {
@@ -66,7 +66,7 @@ pub fn message(kind: Kind) -> BoxedStrategy<Message> {
         Kind::TimeoutNow => term().prop_map(Message::TimeoutNow).boxed(),
         Kind::Heartbeat => heartbeat().prop_map(Message::Heartbeat).boxed(),
         Kind::ReplicateOperation => replicate().prop_map(Message::ReplicateOperation).boxed(),
-        Kind::Acknowledge => acknowledge().prop_map(Message::Acknowledge).boxed(),
+        Kind::Acknowledge => acknowledgments::acknowledge().prop_map(Message::Acknowledge).boxed(),
         Kind::ReadIndexRequest => read_index_request().prop_map(Message::ReadIndexRequest).boxed(),
         Kind::ReadIndexReply => read_index_reply().prop_map(Message::ReadIndexReply).boxed(),
         Kind::SnapshotOffer => (term(), snapshot_name())
@@ -309,24 +309,6 @@ pub fn operation() -> impl Strategy<Value = Operation> {
         (key(), expected, bytes(2_000)).prop_map(swap),
         (key(), any::<i64>()).prop_map(|(key, by)| Operation::Increment { key, by }),
     ]
-}
-
-fn acknowledge() -> impl Strategy<Value = Acknowledge> {
-    let range = any::<[u64; 2]>().prop_map(|[a, b]| (LogIndex(a.min(b)), LogIndex(a.max(b))));
-    (any::<[u64; 7]>(), vec(range, 0..=RANGES_MAX), any::<u32>(), any::<u8>()).prop_map(
-        |(numbers, received, durability_age, free_space_class)| Acknowledge {
-            term: Term(numbers[0]),
-            round: ReadRound(numbers[1]),
-            matched: LogIndex(numbers[2]),
-            durable: LogIndex(numbers[3]),
-            hint_index: LogIndex(numbers[4]),
-            hint_term: Term(numbers[5]),
-            received,
-            durability_age,
-            free_space_class,
-            configuration_index: LogIndex(numbers[6]),
-        },
-    )
 }
 
 fn read_index_request() -> impl Strategy<Value = ReadIndexRequest> {

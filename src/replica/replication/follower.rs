@@ -9,10 +9,8 @@ use crate::entry::Entry;
 use crate::replica::effects::Effects;
 use crate::replica::state::ReplicaState;
 use crate::types::{LogIndex, ReadRound, Term};
-use crate::wire::{Acknowledge, DropCause, RANGES_MAX, ReplicateOperation};
+use crate::wire::{Acknowledge, DropCause, HELD_ENTRIES_MAX, RANGES_MAX, ReplicateOperation};
 
-/// The most entries that are held because others before them are missing.
-const HELD_ENTRIES_MAX: usize = 4_096;
 /// The most of those that are taken in at once: executing them takes time.
 const RELEASED_AT_ONCE: usize = 64;
 /// The most entries that may wait for this node's own disk.
@@ -165,10 +163,11 @@ impl Intake {
         first.is_some_and(|(index, _)| *index <= self.matched.next()) && has_room(state)
     }
 
-    /// The ranges of held entries, lowest first.
+    /// The ranges of held entries beyond what is matched, lowest first.
     fn ranges(&self) -> Vec<(LogIndex, LogIndex)> {
         let mut ranges: Vec<(LogIndex, LogIndex)> = Vec::new();
-        for &index in self.held.keys() {
+        // What was matched meanwhile without them stays here until there is room.
+        for (&index, _) in self.held.range(self.matched.next()..) {
             match ranges.last_mut() {
                 Some((_, last)) if last.next() == index => *last = index,
                 _ => ranges.push((index, index)),
@@ -191,4 +190,24 @@ pub(in crate::replica) fn has_room(state: &ReplicaState) -> bool {
 pub(in crate::replica) fn compact(entry: &Entry) -> Entry {
     let payload = Bytes::copy_from_slice(&entry.payload);
     Entry { payload, ..entry.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::EntryKind;
+    use crate::types::LogTime;
+
+    #[test]
+    fn what_is_matched_is_not_told_of_as_received() {
+        let mut intake = Intake { matched: LogIndex(6), ..Intake::default() };
+        for index in [4, 5, 6, 8, 9, 11] {
+            let (term, time) = (Term(1), LogTime(0));
+            let kind = EntryKind::Noop;
+            let entry = Entry::chained(0, LogIndex(index), term, time, kind, Bytes::new());
+            intake.held.insert(LogIndex(index), entry);
+        }
+        let ranges = [(LogIndex(8), LogIndex(9)), (LogIndex(11), LogIndex(11))];
+        assert_eq!(intake.ranges(), ranges);
+    }
 }

@@ -9,6 +9,7 @@ use crate::link::Copies;
 use crate::operation::{LoggedRequest, Settled};
 use crate::replica::effects::{Destination, Effects, Timer};
 use crate::replica::log::Log;
+use crate::replica::peer::Peer;
 use crate::replica::state::ReplicaState;
 use crate::time::{Instant, micros};
 use crate::types::{ENTRY_BYTES_MAX, LogIndex, LogTime, ServerId};
@@ -115,23 +116,55 @@ impl ReplicationManager {
 
     fn send_window(to: ServerId, state: &mut ReplicaState, fx: &mut Effects) {
         let copies = state.copies_to(to);
-        while let Some(peer) = state.peers.get(&to) {
-            let progress = &peer.progress;
-            let Some((first, last)) = progress.next_to_send(state.log.last_index()) else { break };
+        while let Some((first, last)) = Self::next_to_send(to, state, fx) {
+            let Some(peer) = state.peers.get(&to) else { break };
             let (packed_last, room) = pack(&state.log, first, last);
-            let filled = progress.fill_spare_room(first, room, copies);
+            let progress = &peer.progress;
+            let filled = progress.in_flight.fill_spare_room(first, room, progress.matched, copies);
             let begin = if state.log.entry(filled).is_some() { filled } else { first };
             let Some(bytes) = Self::send_entries(to, (begin, packed_last), state, fx) else {
                 break;
             };
             let Some(peer) = state.peers.get_mut(&to) else { break };
             if begin < first {
-                peer.progress.on_repeated((begin, first.previous()), fx.now);
+                peer.progress.in_flight.on_repeated((begin, first.previous()), fx.now);
             }
             peer.progress.on_sent((first, packed_last), bytes, fx.now);
+            peer.delivery.spend(bytes + REPLICATE_BYTES_FIXED as u64);
         }
+        let more = |peer: &Peer| peer.progress.next_to_send(state.log.last_index()).is_some();
+        // What the way cannot take would only be delayed by copies of something else.
+        let copies = if state.peers.get(&to).is_some_and(more) { Copies::NONE } else { copies };
         Self::repeat(to, copies, state, fx);
         Self::watch_for_silence(to, state, fx);
+    }
+
+    /// The next entries to send to the node, if there are some that the way can take now.
+    fn next_to_send(
+        to: ServerId,
+        state: &mut ReplicaState,
+        fx: &mut Effects,
+    ) -> Option<(LogIndex, LogIndex)> {
+        let peer = state.peers.get_mut(&to)?;
+        let Some(next) = peer.progress.next_to_send(state.log.last_index()) else {
+            peer.delivery.be_idle();
+            return None;
+        };
+        let in_flight = &peer.progress.in_flight;
+        let is_full = if peer.progress.is_silent() {
+            !in_flight.is_empty()
+        } else {
+            !peer.delivery.has_room(in_flight.frames(), in_flight.bytes())
+        };
+        if is_full {
+            return None;
+        }
+        if !peer.delivery.may_send(fx.now) {
+            let at = peer.delivery.may_send_at();
+            fx.arm(Timer::Pace(to), at.since(fx.now));
+            return None;
+        }
+        Some(next)
     }
 
     /// Sends once more what is on the way, as often as the loss on it calls for.
@@ -145,7 +178,7 @@ impl ReplicationManager {
                 break;
             }
             if let Some(peer) = state.peers.get_mut(&to) {
-                peer.progress.on_repeated(range, now);
+                peer.progress.in_flight.on_repeated(range, now);
                 peer.link.count_copies(1);
             }
         }
@@ -207,7 +240,8 @@ impl ReplicationManager {
         let agrees = log.term_at(acknowledge.hint_index) == Some(acknowledge.hint_term);
         let verified =
             if agrees { acknowledge.hint_index } else { acknowledge.matched.min(log.last_index()) };
-        peer.progress.on_acknowledge(acknowledge, verified, echoed, peer.link.round_trip());
+        let round_trip = peer.link.round_trip();
+        peer.progress.on_acknowledge(acknowledge, verified, echoed, round_trip, fx.now);
         let nothing_to_send = peer.progress.next_to_send(log.last_index()).is_none();
         if !nothing_to_send || !peer.progress.is_idle() {
             return;
@@ -242,6 +276,9 @@ impl ReplicationManager {
         }
         if let Some(peer) = state.peers.get_mut(&from) {
             peer.progress.on_timeout(fx.now, peer.link.round_trip());
+            if peer.progress.is_silent() {
+                peer.delivery.start_over();
+            }
         }
         Self::send_window(from, state, fx);
     }

@@ -1,0 +1,506 @@
+//! How much a way carries, and how much may therefore be under way on it.
+//!
+//! After BBR (Cardwell et al., "BBR: Congestion-Based Congestion Control", ACM Queue 14-5,
+//! 2016): what arrives within a round trip tells what the way carries, and what is lost by
+//! chance tells nothing. Sending goes on at about that pace, and now and then a little
+//! faster, to see whether more arrives. So the queue at the narrowest place stays short, and
+//! whatever else passes there is not held up. Where somebody else keeps a queue there, as TCP
+//! does, sending goes by loss as well, like TCP: who gives way to TCP gets nothing.
+
+use std::time::Duration;
+
+use super::RoundTrip;
+use crate::time::Instant;
+use crate::types::{LossShare, PacketNumber};
+use crate::wire::FRAME_BYTES_MAX;
+
+/// For how many of the newest packets it is known how much was sent up to them.
+const PACKETS: usize = 4096;
+/// A shorter time measures how processes are scheduled, not what the way carries.
+const ROUND_MIN: Duration = Duration::from_millis(5);
+/// What was measured is remembered for so long, and at most twice that.
+const MEMORY: Duration = Duration::from_secs(4);
+/// So many bytes are sent before anything was measured.
+const BYTES_OF_START: u64 = 16 * FRAME_BYTES_MAX as u64;
+/// So many may always be under way.
+const BYTES_MIN: u64 = 4 * FRAME_BYTES_MAX as u64;
+/// A queue of so long may always form: a busy scheduler makes one as well.
+const QUEUE: Duration = Duration::from_millis(5);
+/// One of so long is let drain.
+const QUEUE_SEEN: Duration = Duration::from_micros(2_500);
+const PACE_OF_DRAINING: u64 = 14;
+/// Beside somebody who keeps a queue, so much more is under way in each round, until something
+/// is lost: about as much as TCP gives itself (RFC 9438).
+const CONTENDED_GROWTH: u64 = 2 * FRAME_BYTES_MAX as u64;
+/// While that suffices, no more frames than this are under way: the buffers of sockets are
+/// small.
+const FRAMES_MAX: u64 = 96;
+/// The way is known when so many rounds in a row have not carried a quarter more.
+const ROUNDS_WITHOUT_GROWTH: u32 = 3;
+/// The pace of eight rounds, in sixteenths of what the way carries: one tries more, the next
+/// one lets the queue drain that this has made.
+const PACES: [u64; 8] = [20, 12, 16, 16, 16, 16, 16, 16];
+/// The place of the round in which the queue drains.
+const DRAINS: usize = 1;
+const AFTER_DRAINING: usize = DRAINS + 1;
+/// As long as the way is not known: 2 / ln 2, which doubles what is sent in each round trip.
+const PACE_OF_START: u64 = 46;
+
+/// What was measured of a way, and what it allows.
+#[derive(Debug)]
+pub struct Delivery {
+    /// How many bytes were sent.
+    sent: u64,
+    /// The same up to each of the newest packets, with it.
+    sent_up_to: Vec<u64>,
+    /// How many of them were sent up to the newest packet that is known to have arrived.
+    reached: u64,
+    round: Round,
+    stage: Stage,
+    /// How many bytes may be under way while somebody else keeps a queue there.
+    contended: Option<u64>,
+    /// The share that was lost when the last round ended.
+    lost: LossShare,
+    /// Frames waited on the way all through the last round.
+    is_queued: bool,
+    /// What was measured since some time, and for a while before.
+    measured: [Extremes; 2],
+    measured_since: Instant,
+    /// What may be sent before the pace forbids more, in bytes; below zero: too much was.
+    credit: i64,
+    credited_at: Instant,
+}
+
+/// A time in which what was sent at its beginning arrives.
+#[derive(Clone, Copy, Debug)]
+struct Round {
+    /// How many bytes were sent up to its end.
+    upto: u64,
+    /// How many had arrived at its beginning, and when that was.
+    reached: u64,
+    began: Instant,
+    /// The shortest round trip in it.
+    shortest: Duration,
+    /// There was less to send than the way would have carried.
+    was_idle: bool,
+}
+
+/// The best that was measured in a time.
+#[derive(Clone, Copy, Debug)]
+struct Extremes {
+    /// The most that was carried, in bytes a second.
+    carried: u64,
+    /// The shortest round trip.
+    round_trip: Duration,
+    /// The least share that was lost.
+    loss: LossShare,
+}
+
+/// How well the way is known.
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    /// More is sent in each round, until no more arrives.
+    Start { known: u64, rounds_without_growth: u32 },
+    /// The queue that the start has made drains.
+    Drain,
+    /// Sending goes on at the pace of this place in [`PACES`].
+    Cruise(usize),
+}
+
+impl Delivery {
+    /// Nothing was sent yet.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            sent: 0,
+            sent_up_to: vec![0; PACKETS],
+            reached: 0,
+            round: Round::beginning(now, 0, 0),
+            stage: Stage::START,
+            contended: None,
+            lost: LossShare(0),
+            is_queued: false,
+            measured: [Extremes::NONE; 2],
+            measured_since: now,
+            credit: BYTES_OF_START.cast_signed(),
+            credited_at: now,
+        }
+    }
+
+    /// The other side was silent: nothing is known of the way any more.
+    pub fn start_over(&mut self) {
+        (self.stage, self.contended) = (Stage::START, None);
+        self.measured = [Extremes::NONE; 2];
+        self.round.was_idle = true;
+    }
+
+    /// A frame of so many bytes leaves.
+    pub fn on_sent(&mut self, packet: PacketNumber, bytes: usize) {
+        self.sent += bytes as u64;
+        self.sent_up_to[slot(packet)] = self.sent;
+    }
+
+    /// The packet, one of the newest, has arrived at this time, while so much was lost on the
+    /// way there.
+    pub fn on_arrived(
+        &mut self,
+        packet: PacketNumber,
+        at: Instant,
+        loss: LossShare,
+        round_trip: &RoundTrip,
+    ) {
+        self.reached = self.reached.max(self.sent_up_to[slot(packet)]);
+        self.round.shortest = self.round.shortest.min(round_trip.latest());
+        let took = at.since(self.round.began);
+        if self.reached >= self.round.upto && took >= ROUND_MIN.max(self.least_round_trip()) {
+            self.end_round(at, took, loss);
+        }
+    }
+
+    fn end_round(&mut self, at: Instant, took: Duration, loss: LossShare) {
+        let Round { reached, shortest, was_idle, .. } = self.round;
+        self.round = Round::beginning(at, self.sent, self.reached);
+        if at.since(self.measured_since) > MEMORY && !was_idle {
+            self.measured = [Extremes::NONE, self.measured[0]];
+            self.measured_since = at;
+        }
+        let [lately, _] = &mut self.measured;
+        lately.loss = lately.loss.min(loss);
+        lately.round_trip = lately.round_trip.min(shortest);
+        let carried = per_second(self.without_crowded_out(self.reached - reached, loss), took);
+        // A pace that was not tried proves no more than that the way carries as much.
+        self.measured[0].carried = self.measured[0].carried.max(carried);
+        if !was_idle {
+            self.go_on(shortest, loss);
+        }
+        self.lost = loss;
+    }
+
+    /// A round in which as much was sent as is allowed has ended.
+    fn go_on(&mut self, shortest: Duration, loss: LossShare) {
+        let waited = shortest.saturating_sub(self.least_round_trip());
+        self.is_queued = waited > QUEUE_SEEN;
+        let queued = waited > QUEUE;
+        if matches!(self.stage, Stage::Cruise(AFTER_DRAINING)) {
+            // What was sent after this sender's own queue had drained is back now.
+            self.contended = queued.then(|| self.contended.unwrap_or_else(|| self.window()));
+        }
+        let most = self.window_max();
+        if let Some(window) = &mut self.contended {
+            let lost = loss > self.lost;
+            let changed = if lost { *window * 7 / 10 } else { *window + CONTENDED_GROWTH };
+            *window = changed.clamp(BYTES_MIN, most);
+        }
+        self.stage = self.stage.after_round(self.carries(), queued);
+    }
+
+    /// What of these bytes has arrived, or was lost by chance: what is lost at any pace is not
+    /// lost because of it.
+    fn without_crowded_out(&self, bytes: u64, loss: LossShare) -> u64 {
+        let by_chance = self.measured[0].loss.min(self.measured[1].loss);
+        bytes - bytes * u64::from(loss.0.saturating_sub(by_chance.0)) / 256
+    }
+
+    /// How many bytes a second the way carries, as far as is known.
+    pub fn carries(&self) -> u64 {
+        self.measured[0].carried.max(self.measured[1].carried)
+    }
+
+    /// How long a round trip takes when nothing waits on it.
+    fn least_round_trip(&self) -> Duration {
+        let least = self.measured[0].round_trip.min(self.measured[1].round_trip);
+        if least == Duration::MAX { Duration::ZERO } else { least }
+    }
+
+    /// Whether more may be under way than so many frames of so many bytes in all.
+    pub fn has_room(&self, frames: usize, bytes: u64) -> bool {
+        let window = self.window();
+        let frames_max = FRAMES_MAX.max(window / FRAME_BYTES_MAX as u64);
+        bytes < window && (frames as u64) < frames_max
+    }
+
+    /// How many bytes may be under way.
+    fn window(&self) -> u64 {
+        let (of_way, queue) = (self.of_way(), self.of_queue());
+        let window = match self.stage {
+            Stage::Start { .. } => (3 * of_way + queue).max(BYTES_OF_START),
+            Stage::Drain | Stage::Cruise(DRAINS) => of_way + queue,
+            Stage::Cruise(_) => self.contended.unwrap_or(of_way * 5 / 4 + queue),
+        };
+        window.clamp(BYTES_MIN, self.window_max())
+    }
+
+    fn window_max(&self) -> u64 {
+        (3 * self.of_way() + self.of_queue()).max(FRAMES_MAX * FRAME_BYTES_MAX as u64)
+    }
+
+    /// How many bytes are under way at any time if there is no queue.
+    fn of_way(&self) -> u64 {
+        within(self.carries(), self.least_round_trip())
+    }
+
+    fn of_queue(&self) -> u64 {
+        within(self.carries(), QUEUE)
+    }
+
+    /// Whether the pace allows that something is sent now.
+    pub fn may_send(&mut self, now: Instant) -> bool {
+        let pace = self.pace();
+        let gained = within(pace, now.since(self.credited_at));
+        if gained > 0 {
+            let most = within(pace, QUEUE).max(BYTES_MIN);
+            let credit = self.credit.saturating_add_unsigned(gained);
+            self.credit = credit.min(most.cast_signed());
+            self.credited_at = now;
+        }
+        self.credit > 0
+    }
+
+    /// When something may be sent again, if nothing may be now.
+    pub fn may_send_at(&self) -> Instant {
+        let owed = self.credit.min(0).unsigned_abs() + 1;
+        let micros = owed.saturating_mul(1_000_000) / self.pace();
+        self.credited_at + Duration::from_micros(micros + 1)
+    }
+
+    /// So many bytes that keep the pace will leave.
+    pub fn spend(&mut self, bytes: u64) {
+        self.credit = self.credit.saturating_sub_unsigned(bytes);
+    }
+
+    /// There is nothing to send, or for another reason than the way nothing is sent.
+    pub fn be_idle(&mut self) {
+        self.round.was_idle = true;
+    }
+
+    /// Bytes a second.
+    fn pace(&self) -> u64 {
+        let carries = self.carries();
+        let pace = match self.stage {
+            Stage::Start { .. } => {
+                let least = self.least_round_trip().max(Duration::from_millis(1));
+                carries.max(per_second(BYTES_OF_START, least)) * PACE_OF_START / 16
+            }
+            Stage::Drain => carries,
+            // The window alone bounds what is sent.
+            Stage::Cruise(round) if self.contended.is_some() && round != DRAINS => carries * 2,
+            Stage::Cruise(_) if self.is_queued => carries * PACE_OF_DRAINING / 16,
+            Stage::Cruise(round) => carries * PACES[round] / 16,
+        };
+        pace.max(BYTES_MIN)
+    }
+}
+
+impl Round {
+    fn beginning(now: Instant, upto: u64, reached: u64) -> Self {
+        Self { upto, reached, began: now, shortest: Duration::MAX, was_idle: upto == 0 }
+    }
+}
+
+impl Extremes {
+    /// Nothing was measured.
+    const NONE: Self = Self { carried: 0, round_trip: Duration::MAX, loss: LossShare(u8::MAX) };
+}
+
+impl Stage {
+    const START: Self = Self::Start { known: 0, rounds_without_growth: 0 };
+
+    /// What follows a round in which as much was sent as is allowed, so much is known to be
+    /// carried, and there was a queue or not.
+    fn after_round(self, carries: u64, queued: bool) -> Self {
+        match self {
+            Self::Start { .. } if queued => Self::Drain,
+            Self::Start { known, .. } if carries * 4 >= known * 5 => {
+                Self::Start { known: carries, rounds_without_growth: 0 }
+            }
+            Self::Start { known, rounds_without_growth } => {
+                let rounds_without_growth = rounds_without_growth + 1;
+                if rounds_without_growth < ROUNDS_WITHOUT_GROWTH {
+                    Self::Start { known, rounds_without_growth }
+                } else {
+                    Self::Drain
+                }
+            }
+            Self::Drain => Self::Cruise(PACES.len() - 1),
+            Self::Cruise(round) => Self::Cruise((round + 1) % PACES.len()),
+        }
+    }
+}
+
+fn per_second(bytes: u64, time: Duration) -> u64 {
+    let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1);
+    bytes.saturating_mul(1_000_000) / micros
+}
+
+fn within(per_second: u64, time: Duration) -> u64 {
+    let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    per_second.saturating_mul(micros) / 1_000_000
+}
+
+fn slot(packet: PacketNumber) -> usize {
+    usize::try_from(packet.0 % PACKETS as u64).expect("less than PACKETS")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+
+    /// A way that carries a million bytes a second in round trips of 20 ms, over which as much
+    /// is sent as is allowed.
+    struct Way {
+        now: Instant,
+        delivery: Delivery,
+        round_trip: RoundTrip,
+        /// When the last frame in the queue will have left it.
+        free_at: Instant,
+        in_flight: VecDeque<Frame>,
+        packet: PacketNumber,
+        random: fastrand::Rng,
+    }
+
+    struct Frame {
+        packet: PacketNumber,
+        sent_at: Instant,
+        /// When its echo is back.
+        back_at: Instant,
+        is_lost: bool,
+    }
+
+    const FRAME: usize = 1_000;
+    const TIME_OF_FRAME: Duration = Duration::from_millis(1);
+    const ROUND_TRIP: Duration = Duration::from_millis(20);
+
+    impl Way {
+        fn new() -> Self {
+            let now = Instant(1_000_000);
+            Self {
+                now,
+                delivery: Delivery::new(now),
+                round_trip: RoundTrip::default(),
+                free_at: now,
+                in_flight: VecDeque::new(),
+                packet: PacketNumber(0),
+                random: fastrand::Rng::with_seed(1),
+            }
+        }
+
+        /// So many milliseconds pass, while so much is lost. Returns how many frames arrived,
+        /// and how long the queue was at most.
+        fn pass(&mut self, millis: u64, loss: LossShare) -> (u64, Duration) {
+            let (end, mut arrived) = (self.now + Duration::from_millis(millis), 0);
+            let mut longest = Duration::ZERO;
+            while self.now < end {
+                self.now = self.now + Duration::from_micros(100);
+                arrived += self.hear(loss);
+                let on_way = |way: &Self| (way.in_flight.len(), way.in_flight.len() * FRAME);
+                while let (frames, bytes) = on_way(self)
+                    && self.delivery.has_room(frames, bytes as u64)
+                    && self.delivery.may_send(self.now)
+                {
+                    self.send(loss);
+                }
+                longest = longest.max(self.free_at.since(self.now));
+            }
+            (arrived, longest)
+        }
+
+        fn send(&mut self, loss: LossShare) {
+            self.packet = self.packet.next();
+            self.delivery.spend(FRAME as u64);
+            self.delivery.on_sent(self.packet, FRAME);
+            self.free_at = self.free_at.max(self.now) + TIME_OF_FRAME;
+            let back_at = self.free_at + ROUND_TRIP;
+            let is_lost = self.random.u8(..) < loss.0;
+            let (packet, sent_at) = (self.packet, self.now);
+            self.in_flight.push_back(Frame { packet, sent_at, back_at, is_lost });
+        }
+
+        fn hear(&mut self, loss: LossShare) -> u64 {
+            let mut arrived = 0;
+            while let Some(frame) = self.in_flight.pop_front_if(|frame| frame.back_at <= self.now) {
+                if !frame.is_lost {
+                    arrived += 1;
+                    self.round_trip.sample(self.now.since(frame.sent_at));
+                    let at = self.now - ROUND_TRIP / 2;
+                    self.delivery.on_arrived(frame.packet, at, loss, &self.round_trip);
+                }
+            }
+            arrived
+        }
+    }
+
+    #[test]
+    fn a_way_is_used_and_has_a_short_queue() {
+        let mut way = Way::new();
+        let (arrived, _) = way.pass(1_000, LossShare(0));
+        assert!(arrived > 800, "it is known after a few round trips: {arrived}");
+        let (arrived, longest) = way.pass(10_000, LossShare(0));
+        assert!(arrived > 9_300, "{arrived}");
+        assert!(longest < 2 * QUEUE + ROUND_TRIP / 4, "{longest:?}");
+    }
+
+    #[test]
+    fn what_is_lost_by_chance_makes_nobody_slower() {
+        let mut way = Way::new();
+        way.pass(1_000, LossShare(77));
+        let (arrived, longest) = way.pass(10_000, LossShare(77));
+        assert!(arrived > 9_300 * 7 / 10, "{arrived}");
+        assert!(longest < 2 * QUEUE + ROUND_TRIP / 4, "{longest:?}");
+    }
+
+    #[test]
+    fn what_is_lost_since_too_much_is_sent_was_not_carried() {
+        let mut way = Way::new();
+        way.pass(1_000, LossShare(0));
+        let bytes = |lost| way.delivery.without_crowded_out(1_024, LossShare(lost));
+        assert_eq!([bytes(0), bytes(64)], [1_024, 768]);
+    }
+
+    /// Whoever has nothing to send is not known to be slow by that.
+    #[test]
+    fn little_that_is_sent_proves_nothing_but_that() {
+        let mut way = Way::new();
+        way.pass(1_000, LossShare(0));
+        let carries = way.delivery.carries();
+        for _ in 0..200 {
+            way.delivery.be_idle();
+            way.send(LossShare(0));
+            way.now = way.now + Duration::from_millis(100);
+            way.hear(LossShare(0));
+        }
+        assert_eq!(way.delivery.carries(), carries);
+    }
+
+    #[test]
+    fn the_pace_says_when_it_allows_more() {
+        let mut way = Way::new();
+        way.pass(1_000, LossShare(0));
+        while way.delivery.may_send(way.now) {
+            way.delivery.spend(FRAME as u64);
+        }
+        let at = way.delivery.may_send_at();
+        assert!(at > way.now && !way.delivery.may_send(at - Duration::from_micros(50)));
+        assert!(way.delivery.may_send(at));
+    }
+
+    #[test]
+    fn beside_others_who_keep_a_queue_loss_counts() {
+        let mut way = Way::new();
+        way.pass(2_000, LossShare(0));
+        let mut window_after = |loss| {
+            // All of a round trip long, whoever else sends keeps a queue of 50 ms.
+            for _ in 0..400 {
+                way.free_at = way.free_at.max(way.now + Duration::from_millis(50));
+                way.pass(1, LossShare(loss));
+            }
+            way.delivery.contended
+        };
+        let before = window_after(0).expect("somebody keeps a queue");
+        let more = window_after(0).expect("somebody keeps a queue");
+        assert!(more > before, "{more} {before}");
+        let less = window_after(9).expect("somebody keeps a queue");
+        assert!(less < more, "{less} {more}");
+        assert!(way.pass(2_000, LossShare(0)).0 > 0 && way.delivery.contended.is_none());
+    }
+}

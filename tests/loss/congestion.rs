@@ -1,0 +1,115 @@
+//! A node that was away fetches what it lacks over a narrow link, beside other traffic.
+
+use std::time::Duration;
+
+use quorate::sim::Loss;
+
+use super::cluster::Cluster;
+use super::uplink::Uplink;
+
+/// 10 Mbit/s.
+const BYTES_PER_SECOND: u64 = 1_250_000;
+/// How long a frame may wait before the link.
+const QUEUE: Duration = Duration::from_millis(100);
+/// Between two writes of a light load.
+const PAUSE: Duration = Duration::from_millis(10);
+/// Beside a flow of TCP: how long it has the link for itself and both then share it, until
+/// their shares are measured, and how long those are.
+const SETTLED: Duration = Duration::from_secs(10);
+const SHARED: Duration = Duration::from_secs(30);
+/// How many writes the node misses that is away: about 30 s on the link.
+const MISSED: usize = 160_000;
+
+/// What came of it.
+struct Fetch {
+    /// How many percent of the link the entries made up which the node lacked.
+    goodput: u64,
+    /// The 99th percentile of writes before it came back, and of those meanwhile.
+    idle: Duration,
+    busy: Duration,
+}
+
+/// A follower comes back while somebody writes now and then, all over links of 10 Mbit/s.
+fn fetch(round_trip: u64, loss: f64) -> Fetch {
+    let mut cluster = Cluster::start(Duration::from_millis(round_trip) / 2, round_trip);
+    let leader = cluster.leader().expect("a leader");
+    let away = (leader + 1) % 3;
+    cluster.cut_off(Some(away));
+    (0..MISSED).for_each(|_| _ = cluster.write().expect("each write is answered"));
+    cluster.narrow(&Uplink::new(BYTES_PER_SECOND, QUEUE));
+    cluster.lose(Loss { share: loss, burst: None });
+    let mut idle: Vec<Duration> = (0..1_000).map(|_| write(&mut cluster)).collect();
+    cluster.cut_off(None);
+    let (begun, had) = (cluster.time(), cluster.written(away));
+    let lacked = cluster.written(leader) - had;
+    let mut busy = Vec::new();
+    while cluster.written(away) < had + lacked * 9 / 10 {
+        busy.push(write(&mut cluster));
+    }
+    let goodput = percent(cluster.written(away) - had, cluster.time().saturating_sub(begun));
+    Fetch { goodput, idle: p99(&mut idle), busy: p99(&mut busy) }
+}
+
+fn write(cluster: &mut Cluster) -> Duration {
+    let took = cluster.write().expect("each write is answered");
+    cluster.pass(PAUSE);
+    took
+}
+
+fn p99(took: &mut [Duration]) -> Duration {
+    took.sort_unstable();
+    took[took.len() * 99 / 100]
+}
+
+/// A follower comes back while its leader's host also sends a flow of TCP over the same link,
+/// before which frames wait for so long. Returns how many percent of it
+/// each gets.
+fn share(round_trip: u64, queue: u64) -> (u64, u64) {
+    let mut cluster = Cluster::start(Duration::from_millis(round_trip) / 2, round_trip);
+    let leader = cluster.leader().expect("a leader");
+    let away = (leader + 1) % 3;
+    cluster.cut_off(Some(away));
+    (0..MISSED).for_each(|_| _ = cluster.write().expect("each write is answered"));
+    cluster.narrow(&Uplink::new(BYTES_PER_SECOND, Duration::from_millis(queue)));
+    cluster.rival(leader);
+    cluster.pass(SETTLED);
+    cluster.cut_off(None);
+    cluster.pass(SETTLED);
+    let before = (cluster.written(away), cluster.rival_bytes());
+    cluster.pass(SHARED);
+    let ours = percent(cluster.written(away) - before.0, SHARED);
+    (ours, percent(cluster.rival_bytes() - before.1, SHARED))
+}
+
+/// The share of what the link carries in this time.
+fn percent(bytes: u64, time: Duration) -> u64 {
+    let millis = u64::try_from(time.as_millis()).expect("a short time");
+    bytes * 100 / (BYTES_PER_SECOND * millis / 1_000)
+}
+
+#[test]
+fn a_fetch_uses_a_lossy_link_and_does_not_hold_up_writes() {
+    std::thread::scope(|scope| {
+        for round_trip in [2, 20, 100] {
+            scope.spawn(move || {
+                let Fetch { goodput, idle, busy } = fetch(round_trip, 0.05);
+                println!("{round_trip} ms: goodput {goodput} %, p99 {idle:?}, then {busy:?}");
+                assert!(goodput >= 75, "at {round_trip} ms: {goodput} %");
+                assert!(busy <= 3 * idle, "at {round_trip} ms: {busy:?} instead of {idle:?}");
+            });
+        }
+    });
+}
+
+#[test]
+fn a_fetch_and_a_flow_of_tcp_share_a_link() {
+    std::thread::scope(|scope| {
+        for (round_trip, queue) in [(20, 20), (20, 50), (20, 100), (2, 50), (100, 100)] {
+            scope.spawn(move || {
+                let (ours, tcp) = share(round_trip, queue);
+                println!("{round_trip} ms, queue {queue} ms: {ours} % of the link, TCP {tcp} %");
+                assert!(ours >= 30 && tcp >= 30, "{ours} % and {tcp} %");
+            });
+        }
+    });
+}
