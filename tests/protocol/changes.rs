@@ -146,6 +146,26 @@ fn a_node_that_is_added_learns_until_it_has_caught_up() {
     assert_eq!(seen[1..], [changed.with_voter(FOURTH, directory_of(FOURTH))]);
 }
 
+/// A majority that counts it would wait for it with every write.
+#[test]
+fn who_is_far_behind_gets_no_vote() {
+    let mut probe = Probe::serving(3);
+    probe.ask_to_put(1_100);
+    probe.ask(1, add(FOURTH));
+    let mut seen = vec![probe.state().configuration().clone()];
+    let mut live_with_fourth_at = |probe: &mut Probe, index: u64| {
+        live_on(probe, LONG, &mut seen, |probe| {
+            answer(probe, SECOND, directory_of(SECOND));
+            answer_with(probe, FOURTH, directory_of(FOURTH), LogIndex(index));
+        });
+        probe.state().configuration().members.contains_key(&FOURTH)
+    };
+    assert!(!live_with_fourth_at(&mut probe, 2));
+    let last = probe.state().commit.0;
+    assert!(last > 1_100 && !live_with_fourth_at(&mut probe, last - 1_025));
+    assert!(live_with_fourth_at(&mut probe, last - 1_024));
+}
+
 #[test]
 fn what_may_not_be_is_refused_by_name() {
     let mut probe = Probe::serving(3);

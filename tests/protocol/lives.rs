@@ -3,7 +3,7 @@
 
 use quorate::disk::{Doubt, GenesisState, LogEnd, Record, Recovered};
 use quorate::entry::Entry;
-use quorate::types::{DirectoryId, Incarnation, LifeId, LogIndex, Term};
+use quorate::types::{DirectoryId, Incarnation, LifeId, LogIndex, ServerId, Term};
 use quorate::wire::{
     Introduce, Message, Resume, Role, Sighted, Standing, Verdict, VoteReply, VoteRequest,
 };
@@ -169,6 +169,55 @@ fn the_vote_of_a_lost_directory_does_not_count() {
     }
     assert_ne!(probe.state().role, Role::Leader);
     probe.elect();
+}
+
+/// Another life of the second one's first start is heard, while the disk is busy.
+fn lose_second(probe: &mut Probe) {
+    let twin = (SECOND, directory_of(SECOND), (Incarnation(1), LifeId(99)));
+    probe.hear_from(twin, Message::Resume(held(9, true, END)));
+    assert!(probe.state().sightings.is_lost(SECOND, directory_of(SECOND)));
+    probe.turn();
+}
+
+/// What it has said before may be what it has forgotten.
+#[test]
+fn what_was_acknowledged_in_a_directory_that_is_lost_does_not_count() {
+    let mut probe = serving();
+    probe.ask_to_put(1);
+    probe.turn();
+    let batch = probe.write();
+    probe.acknowledge(SECOND, LogIndex(3));
+    probe.turn();
+    lose_second(&mut probe);
+    probe.synced(batch);
+    probe.turn();
+    assert_eq!(probe.state().commit, LogIndex(2), "on one disk of those that count");
+    probe.acknowledge(THIRD, LogIndex(3));
+    probe.turn();
+    assert_eq!(probe.state().commit, LogIndex(3));
+}
+
+#[test]
+fn a_vote_that_was_granted_in_a_directory_that_is_lost_does_not_count() {
+    let mut probe = Probe::born(5);
+    while probe.state().term == Term(0) {
+        let asked = probe.wait_and_sync();
+        probe.grant(&asked);
+    }
+    probe.sync();
+    let vote = VoteReply {
+        term: Term(1),
+        pre_vote: false,
+        granted: true,
+        voter_term: Term(1),
+        lacks: false,
+    };
+    probe.hear(SECOND, Message::VoteReply(vote));
+    lose_second(&mut probe);
+    probe.hear(THIRD, Message::VoteReply(vote));
+    assert_eq!(probe.state().role, Role::Candidate, "two of five are left");
+    probe.hear(ServerId(4), Message::VoteReply(vote));
+    assert_eq!(probe.state().role, Role::Leader);
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod request;
 mod net;
 
 mod elections;
+mod contact;
 mod catch_up;
 mod promises;
 mod lanes;
