@@ -1,14 +1,18 @@
 //! The states of single nodes, each kept once. A node is not copied: its state is the directory
 //! that its life began with and the inputs since, and it is brought about again to be given one
 //! input more. What came of that is remembered, so each input is given once to each state.
+//!
+//! That counts as one state which has one digest, whatever inputs have led to it. So of each
+//! state a second way to it is remembered, too, and [`Locals::compare_ways`] goes on from there.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, RwLock};
 
 use quorate::replica::Life;
+use quorate::time::Instant;
 use quorate::types::{LogIndex, Term};
-use quorate::wire::Role;
+use quorate::wire::{Message, Role};
 
 use super::actions::{is_of_birth, is_of_lives};
 use super::disk::Disk;
@@ -27,6 +31,8 @@ pub struct Local {
     /// The directory that this life began with.
     began_with: Disk,
     inputs: Vec<Input>,
+    /// How late it is after them.
+    now: Instant,
 }
 
 /// What is seen of a node that runs.
@@ -70,6 +76,8 @@ pub struct Locals {
     pub frames: Frames,
     all: RwLock<Vec<Arc<Local>>>,
     by_digest: RwLock<HashMap<u64, LocalId>>,
+    /// The same states, as other inputs have led to them.
+    other_ways: RwLock<HashMap<LocalId, Arc<Local>>>,
     outcomes: RwLock<HashMap<(LocalId, Step), Outcome>>,
 }
 
@@ -84,6 +92,7 @@ impl Locals {
             frames: Frames::default(),
             all: RwLock::default(),
             by_digest: RwLock::default(),
+            other_ways: RwLock::default(),
             outcomes: RwLock::default(),
         }
     }
@@ -100,7 +109,8 @@ impl Locals {
     /// A node that does not run.
     pub fn down(&self, disk: Disk) -> LocalId {
         let digest = digest_of(&("down", &disk));
-        let local = Local { running: None, began_with: disk.clone(), disk, inputs: Vec::new() };
+        let (began_with, inputs, now) = (disk.clone(), Vec::new(), Instant::default());
+        let local = Local { running: None, disk, began_with, inputs, now };
         self.id_of(digest, local)
     }
 
@@ -152,20 +162,70 @@ impl Locals {
 
     fn outcome(&self, node: &Node, began_with: Disk, inputs: Vec<Input>, said: Said) -> Outcome {
         let running = Some(look_at(node));
-        let local = Local { running, disk: node.disk.clone(), began_with, inputs };
+        let (disk, now) = (node.disk.clone(), node.now());
+        let local = Local { running, disk, began_with, inputs, now };
         let next = self.id_of(digest_of_running(node), local);
-        let frames =
-            said.frames.into_iter().map(|frame| self.frames.id_of(forget_echo(frame))).collect();
+        let ids = said.frames.into_iter().map(|frame| self.frames.id_of(forget_echo(frame)));
+        // What is said again while time passes is said.
+        let frames: BTreeSet<FrameId> = ids.collect();
+        let frames = frames.into_iter().collect();
         Outcome { next, frames, acknowledged: said.acknowledged }
     }
 
     fn id_of(&self, digest: u64, local: Local) -> LocalId {
         let mut by_digest = self.by_digest.write().expect(UNHARMED);
-        *by_digest.entry(digest).or_insert_with(|| {
-            let mut all = self.all.write().expect(UNHARMED);
-            all.push(Arc::new(local));
-            LocalId::try_from(all.len() - 1).expect("a small model")
-        })
+        if let Some(known) = by_digest.get(&digest) {
+            if !self.get(*known).is_brought_about_like(&local) {
+                let mut other_ways = self.other_ways.write().expect(UNHARMED);
+                other_ways.entry(*known).or_insert_with(|| Arc::new(local));
+            }
+            return *known;
+        }
+        let mut all = self.all.write().expect(UNHARMED);
+        all.push(Arc::new(local));
+        let id = LocalId::try_from(all.len() - 1).expect("a small model");
+        by_digest.insert(digest, id);
+        id
+    }
+
+    /// Takes each step that was taken from a state from where another way has led to as well:
+    /// nodes with one digest go on alike. Returns how many steps that were.
+    pub fn compare_ways(&self) -> usize {
+        let taken = self.outcomes.read().expect(UNHARMED).clone();
+        let other_ways = self.other_ways.read().expect(UNHARMED).clone();
+        let compare = |((id, step), outcome): (&(LocalId, Step), &Outcome)| {
+            let other = other_ways.get(id)?;
+            let one = self.get(*id);
+            // An entry names the time at which it was made.
+            if one.now != other.now && self.leads_to_more_entries(&one, outcome) {
+                return None;
+            }
+            let (first, second) = (outcome, self.bring_about(other, step));
+            let (first, second) = (self.seen_of(first), self.seen_of(&second));
+            let (one, other) = (&one.inputs, &other.inputs);
+            assert_eq!(first, second, "{step:?} after {one:?}, and after {other:?}");
+            Some(())
+        };
+        taken.iter().filter_map(compare).count()
+    }
+
+    /// But for what is said again at most once in a while.
+    fn seen_of(&self, outcome: &Outcome) -> (LocalId, Vec<FrameId>, Option<LogIndex>) {
+        let is_timed =
+            |frame: FrameId| matches!(self.frames.get(frame).message, Message::Resume(_));
+        let frames = outcome.frames.iter().copied().filter(|frame| !is_timed(*frame));
+        (outcome.next, frames.collect(), outcome.acknowledged)
+    }
+
+    fn leads_to_more_entries(&self, before: &Local, outcome: &Outcome) -> bool {
+        let entries = |local: &Local| local.running.as_ref().map_or(0, |seen| seen.log.len());
+        entries(&self.get(outcome.next)) > entries(before)
+    }
+}
+
+impl Local {
+    fn is_brought_about_like(&self, other: &Self) -> bool {
+        (&self.began_with, &self.inputs) == (&other.began_with, &other.inputs)
     }
 }
 

@@ -42,6 +42,9 @@ fn check(cluster: Cluster) {
         }
     }
     checker.assert_properties();
+    let begun = Instant::now();
+    let steps = model.locals.compare_ways();
+    println!("  {steps} steps taken twice, {:.1} s", begun.elapsed().as_secs_f64());
 }
 
 fn tell(model: &Cluster, action: &Action) -> String {

@@ -82,6 +82,10 @@ impl Node {
         &self.core
     }
 
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
     /// What was taken from it to be written and is not synced.
     pub fn batches(&self) -> &VecDeque<Batch> {
         &self.batches
