@@ -255,6 +255,31 @@ mod tests {
         assert!(!format!("{ring:?}").contains("22"), "a key is never printed");
     }
 
+    /// One node would deny for good what another has done.
+    #[test]
+    fn a_key_stays_its_holders_with_the_same_rights() {
+        let (one, two, three) = (hex('1'), hex('2'), hex('3'));
+        let ring =
+            |client: &str| KeyRing::parse(&format!("node 5 {two}\n{client}")).expect("a key file");
+        let before = ring(&format!("client ann 7 {one} r a/\n"));
+        let refused = [
+            format!("client ann 7 {one} rw a/\n"),
+            format!("client ann 7 {one} r b/\n"),
+            format!("client bob 7 {one} r a/\n"),
+        ];
+        for client in refused {
+            assert!(before.check_successor(&ring(&client)).is_err(), "{client}");
+        }
+        let fine = [
+            String::new(),
+            format!("client ann 7 {one} r a/\nclient bob 8 {three} rw\n"),
+            format!("client bob 7 {three} rw\n"),
+        ];
+        for client in fine {
+            assert_eq!(before.check_successor(&ring(&client)), Ok(()), "{client}");
+        }
+    }
+
     #[test]
     fn a_wrong_line_is_named_and_never_shown() {
         let key = hex('a');

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use quorate::replica::ELECTION_TIMEOUT;
 use quorate::types::{LogIndex, PacketNumber, ServerId, Term};
-use quorate::wire::{Echo, Header, Message, Role, VoteRequest};
+use quorate::wire::{Acknowledge, Echo, Header, Message, Role, VoteRequest};
 
 use super::leader::heartbeat;
 use super::members::{SECOND, THIRD};
@@ -114,6 +114,20 @@ fn who_hears_its_leader_gives_no_vote_to_another() {
     probe.pass(ELECTION_TIMEOUT);
     assert!(grants(&ask(&mut probe, THIRD, true, false)), "the leader is silent");
     assert!(grants(&ask(&mut probe, THIRD, false, false)));
+}
+
+/// Of a leader of a later term nothing was heard yet.
+#[test]
+fn contact_ends_with_the_term() {
+    let mut probe = following();
+    let later = Acknowledge { term: TERM.next(), ..probe.acknowledgment(LogIndex(1)) };
+    probe.hear(SECOND, Message::Acknowledge(later));
+    probe.sync();
+    assert_eq!(probe.state().term, TERM.next());
+    let (term, last_index, last_term) = (Term(3), LogIndex(9), TERM);
+    let request = VoteRequest { term, pre_vote: true, transfer: false, last_index, last_term };
+    probe.hear(THIRD, Message::VoteRequest(request));
+    assert!(grants(&probe.sync()));
 }
 
 #[test]

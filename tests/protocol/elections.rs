@@ -5,12 +5,12 @@ use std::time::Duration;
 use quorate::entry::Entry;
 use quorate::replica::ELECTION_TIMEOUT;
 use quorate::types::{LogIndex, Term};
-use quorate::wire::Role;
+use quorate::wire::{Message, Role};
 
 use super::leader::{heartbeat, noop_after, replicate};
 use super::members::{SECOND, THIRD};
 use super::probe::Probe;
-use super::said::acknowledged;
+use super::said::{Sent, acknowledged};
 
 #[test]
 fn a_leader_that_is_late_once_draws_no_conclusion() {
@@ -83,6 +83,44 @@ fn a_former_leader_never_cuts_its_log_below_its_commit() {
     probe.hear(THIRD, replicate(Term(3), &own, &next, LogIndex(4)));
     probe.sync();
     assert_eq!((probe.state().commit, probe.state().log.last_index()), (LogIndex(4), LogIndex(4)));
+}
+
+#[test]
+fn the_leader_of_the_term_alone_asks_another_to_stand() {
+    let mut probe = Probe::born(3);
+    probe.hear(SECOND, heartbeat(Term(1)));
+    probe.sync();
+    for (from, term) in [(THIRD, Term(1)), (SECOND, Term(0)), (SECOND, Term(2))] {
+        probe.hear(from, Message::TimeoutNow(term));
+        probe.sync();
+        assert_eq!(probe.state().role, Role::Follower, "asked by {from} in {term}");
+    }
+    probe.hear(SECOND, Message::TimeoutNow(Term(1)));
+    probe.sync();
+    assert_eq!((probe.state().role, probe.state().term), (Role::Candidate, Term(2)));
+}
+
+/// Who lacks entries is not elected, or not before it has caught up.
+#[test]
+fn leadership_is_handed_to_one_that_has_everything_and_is_heard() {
+    let mut probe = Probe::serving(3);
+    probe.ask_to_put(1);
+    probe.sync();
+    assert!(!asks_to_stand(&hand_over_again(&mut probe)), "both lack the last entry");
+    probe.acknowledge(SECOND, LogIndex(3));
+    assert!(asks_to_stand(&hand_over_again(&mut probe)));
+
+    probe.pass(ELECTION_TIMEOUT);
+    assert!(!asks_to_stand(&hand_over_again(&mut probe)), "it is not heard any more");
+}
+
+fn hand_over_again(probe: &mut Probe) -> Vec<Sent> {
+    probe.hand_over();
+    probe.turn()
+}
+
+fn asks_to_stand(said: &[Sent]) -> bool {
+    said.iter().any(|sent| matches!(sent.message, Message::TimeoutNow(_)))
 }
 
 /// Stands in the next term, in which nobody has voted for the node yet.

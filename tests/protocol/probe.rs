@@ -424,6 +424,11 @@ impl Probe {
         self.node.on_room(room);
     }
 
+    /// The node is about to stop.
+    pub fn hand_over(&mut self) {
+        self.node.hand_over(self.now);
+    }
+
     /// A datagram is dropped before the node sees it.
     pub fn turned_away(&mut self, source: SocketAddr, cause: DropCause) {
         self.node.on_dropped(source, cause);

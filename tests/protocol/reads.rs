@@ -1,11 +1,13 @@
 //! The pages of an answer come from one state.
 
-use quorate::types::LogIndex;
-use quorate::wire::{About, DeclineReason, Declined, Message, Read};
+use quorate::types::{LogIndex, Term};
+use quorate::wire::{About, DeclineReason, Declined, Message, Read, ReadIndexReply};
 
+use super::leader::heartbeat;
+use super::members::{SECOND, THIRD};
 use super::probe::Probe;
 use super::request::{get, pieces, put, session};
-use super::said::{pages, replies};
+use super::said::{pages, replies, to_peer};
 
 #[test]
 fn an_answer_begins_with_its_first_page() {
@@ -30,6 +32,33 @@ fn a_repeated_read_keeps_the_state_of_its_first_answer() {
     let again = probe.sync();
     assert_eq!(pages(&first).len(), 2);
     assert_eq!(pages(&again), pages(&first));
+}
+
+/// Nobody else knows what was acknowledged.
+#[test]
+fn a_follower_heeds_the_index_of_its_leader_alone() {
+    let mut probe = Probe::born(3);
+    probe.hear(SECOND, heartbeat(Term(1)));
+    probe.sync();
+    probe.ask(1, Message::Read(get("key")));
+    let said = probe.sync();
+    let batch = to_peer(&said, SECOND).into_iter().find_map(|message| match message {
+        Message::ReadIndexRequest(request) => Some(request.batch),
+        _ => None,
+    });
+    let asked = ReadIndexReply {
+        term: Term(1),
+        batch: batch.expect("the leader is asked"),
+        index: LogIndex(1),
+    };
+    let earlier = ReadIndexReply { term: Term(0), ..asked };
+    let before = ReadIndexReply { batch: asked.batch - 1, ..asked };
+    for (from, reply) in [(THIRD, asked), (SECOND, earlier), (SECOND, before)] {
+        probe.hear(from, Message::ReadIndexReply(reply));
+        assert_eq!(pages(&probe.sync()).len(), 0, "{reply:?} of {from}");
+    }
+    probe.hear(SECOND, Message::ReadIndexReply(asked));
+    assert_eq!(pages(&probe.sync()).len(), 1);
 }
 
 /// A cluster of one, with a value of two pages under "key".

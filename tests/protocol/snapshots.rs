@@ -173,6 +173,32 @@ fn pieces_of_another_snapshot_are_left_out() {
     fetch(&mut follower, &mut leader, |_| false);
 }
 
+/// The index that it would be installed at is that of another state.
+#[test]
+fn a_snapshot_under_a_wrong_name_is_left_out() {
+    let mut leader = leader_with_snapshot();
+    let offer = offer_of(&mut leader);
+    let mut wrong = offer.snapshot;
+    wrong.index = wrong.index.next();
+    let mut follower = follower(SnapshotOffer { snapshot: wrong, ..offer });
+    for _ in 0..40 {
+        for sent in follower.turn() {
+            if let Message::SnapshotRequest(mut request) = sent.message {
+                request.snapshot = offer.snapshot;
+                leader.hear(THIRD, Message::SnapshotRequest(request));
+            }
+        }
+        for sent in leader.turn() {
+            if let Message::SnapshotPiece(mut piece) = sent.message {
+                piece.snapshot = wrong;
+                follower.hear(SECOND, Message::SnapshotPiece(piece));
+            }
+        }
+        assert!(follower.take_snapshot().is_none());
+        follower.wait();
+    }
+}
+
 /// Another leader has the same snapshot: the fetch goes on where it was.
 #[test]
 fn a_fetch_goes_on_from_another_leader() {

@@ -65,6 +65,30 @@ fn followers_drop_a_leader_whose_disk_has_stalled() {
     }
 }
 
+/// A storm on every disk must not become a storm of elections.
+#[test]
+fn a_follower_drops_leaders_for_their_disks_once_in_a_long_while() {
+    let mut probe = Probe::born(3);
+    follow(&mut probe, 3 * DISK_STALL);
+    assert_eq!(probe.state().role, Role::Candidate);
+    probe.hear(THIRD, tells_in(Term(2), Duration::ZERO));
+    probe.sync();
+    let mut follow_next = || {
+        let end = probe.now + 5 * DISK_STALL;
+        while probe.now < end && probe.state().role != Role::Candidate {
+            probe.hear(THIRD, tells_in(Term(2), 3 * DISK_STALL));
+            probe.sync();
+            probe.pass(HEARTBEAT_INTERVAL / 2);
+            probe.time_out();
+            probe.sync();
+        }
+        probe.state().role
+    };
+    assert_eq!(follow_next(), Role::Follower, "it has just dropped another");
+    follow_next();
+    assert_eq!(follow_next(), Role::Candidate, "that was long ago");
+}
+
 #[test]
 fn a_vote_is_not_withheld_for_the_sake_of_a_leader_whose_disk_has_stalled() {
     for (stalled, is_granted) in [(DISK_STALL, false), (3 * DISK_STALL, true)] {
@@ -123,7 +147,11 @@ fn follow(probe: &mut Probe, stalled: Duration) {
 }
 
 fn tells(stalled: Duration) -> Message {
-    let Message::Heartbeat(beat) = heartbeat(Term(1)) else { unreachable!("it is one") };
+    tells_in(Term(1), stalled)
+}
+
+fn tells_in(term: Term, stalled: Duration) -> Message {
+    let Message::Heartbeat(beat) = heartbeat(term) else { unreachable!("it is one") };
     let durability_age = u32::try_from(stalled.as_micros()).expect("a short time");
     Message::Heartbeat(Heartbeat { durability_age, ..beat })
 }
