@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use quorate::entry::Entry;
 use quorate::replica::ELECTION_TIMEOUT;
-use quorate::types::{LogIndex, Term};
-use quorate::wire::{Message, Role};
+use quorate::types::{LogIndex, ServerId, Term};
+use quorate::wire::{Message, Role, VoteReply};
 
 use super::leader::{heartbeat, noop_after, replicate};
 use super::members::{SECOND, THIRD};
 use super::probe::Probe;
-use super::said::{Sent, acknowledged};
+use super::said::{Sent, acknowledged, to_peer};
 
 #[test]
 fn a_leader_that_is_late_once_draws_no_conclusion() {
@@ -65,8 +65,10 @@ fn a_former_leader_never_cuts_its_log_below_its_commit() {
     probe.acknowledge(THIRD, LogIndex(3));
     probe.sync();
     assert_eq!(probe.state().commit, LogIndex(3));
+    let end = probe.now + 4 * ELECTION_TIMEOUT;
     while probe.state().role == Role::Leader {
         probe.wait_and_sync();
+        assert!(probe.now < end, "nobody hears it");
     }
 
     // Nobody else leads in this term, but a frame that is not sealed may claim it.
@@ -121,6 +123,49 @@ fn hand_over_again(probe: &mut Probe) -> Vec<Sent> {
 
 fn asks_to_stand(said: &[Sent]) -> bool {
     said.iter().any(|sent| matches!(sent.message, Message::TimeoutNow(_)))
+}
+
+/// What was granted for an earlier term, or as a vote, says nothing of now.
+#[test]
+fn a_pre_vote_counts_for_the_term_that_was_asked_about() {
+    let mut probe = Probe::born(3);
+    while !asks_for_votes(&probe.wait_and_sync(), THIRD) {}
+    let granted = |term, pre_vote| {
+        let (granted, voter_term, lacks) = (true, Term(0), false);
+        Message::VoteReply(VoteReply { term, pre_vote, granted, voter_term, lacks })
+    };
+    for other in [granted(Term(0), true), granted(Term(2), true), granted(Term(1), false)] {
+        probe.hear(SECOND, other.clone());
+        assert_eq!(probe.state().term, Term(0), "{other:?}");
+    }
+    probe.hear(SECOND, granted(Term(1), true));
+    assert_eq!(probe.state().term, Term(1));
+}
+
+#[test]
+fn who_has_granted_its_vote_is_not_asked_again() {
+    let mut probe = Probe::born(5);
+    stand(&mut probe);
+    let term = probe.state().term;
+    let (pre_vote, granted, lacks) = (false, true, false);
+    let vote = VoteReply { term, pre_vote, granted, voter_term: term, lacks };
+    probe.hear(SECOND, Message::VoteReply(vote));
+    let said = (0..4).flat_map(|_| probe.wait_and_sync()).collect::<Vec<_>>();
+    assert!(asks_for_votes(&said, THIRD) && !asks_for_votes(&said, SECOND));
+}
+
+/// Another leads the term in which this node stands, however late it hears of that.
+#[test]
+fn a_candidate_has_lost_when_its_term_has_a_leader() {
+    let mut probe = Probe::born(3);
+    stand(&mut probe);
+    let beat = heartbeat(probe.state().term);
+    probe.hear_altered(SECOND, |header| header.echo = None, beat);
+    assert_eq!((probe.state().role, probe.state().leader_id), (Role::Follower, Some(SECOND)));
+}
+
+fn asks_for_votes(said: &[Sent], of: ServerId) -> bool {
+    to_peer(said, of).iter().any(|message| matches!(message, Message::VoteRequest(_)))
 }
 
 /// Stands in the next term, in which nobody has voted for the node yet.

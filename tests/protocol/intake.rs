@@ -6,7 +6,7 @@ use quorate::types::{LogIndex, LogTime, Term};
 use quorate::wire::{Acknowledge, DropCause, Message, ReplicateOperation};
 
 use super::leader::{heartbeat, noop_after, replicate};
-use super::members::SECOND;
+use super::members::{SECOND, THIRD};
 use super::probe::Probe;
 use super::said::{Sent, acknowledged, to_peer};
 
@@ -45,6 +45,21 @@ fn an_entry_that_fails_its_chain_check_is_reported_missing_again() {
     assert_eq!(received(&mut probe, &genesis, &second), (LogIndex(2), vec![]));
     assert_eq!(probe.state().dropped.get(&DropCause::Chain), Some(&1));
     assert_eq!(received(&mut probe, &second, &third), (LogIndex(3), vec![]));
+}
+
+/// The next leader would not send what it is told has arrived.
+#[test]
+fn what_is_held_of_one_leader_is_not_said_to_have_come_from_the_next() {
+    let mut probe = Probe::born(3);
+    let genesis = Entry::genesis(probe.state().configuration());
+    let second = noop_after(&genesis, TERM);
+    let third = noop_after(&second, TERM);
+    let held = vec![(LogIndex(3), LogIndex(3))];
+    assert_eq!(received(&mut probe, &second, &third), (LogIndex(1), held));
+    probe.hear(THIRD, heartbeat(TERM.next()));
+    let said = probe.turn();
+    let acknowledge = acknowledged(&said).expect("heartbeats are acknowledged");
+    assert_eq!((acknowledge.term, &acknowledge.received), (TERM.next(), &vec![]));
 }
 
 /// The leader sends the entry after `previous`. Returns what is matched and what is
