@@ -15,10 +15,10 @@ use quorate::types::{
 };
 use quorate::wire::{
     self, Acknowledge, CatchUpReply, CatchUpRequest, HEADER_BYTES, Header, Heartbeat, Introduce,
-    Kind, MemberChange, MemberRequest, Message, OpenSession, PIECE_BYTES, Query, Read, ReadId,
-    ReadIndexReply, ReadIndexRequest, RepairReply, RepairRequest, ReplicateOperation, Request,
-    Resume, Sighted, SnapshotName, SnapshotOffer, SnapshotPiece, SnapshotRequest, Standing,
-    StatusRequest, TimeoutsRequest, TrafficRequest, Verdict, VoteReply, VoteRequest,
+    KeyRequest, Kind, MemberChange, MemberRequest, Message, OpenSession, PIECE_BYTES, Query, Read,
+    ReadId, ReadIndexReply, ReadIndexRequest, RepairReply, RepairRequest, ReplicateOperation,
+    Request, Resume, Sighted, SnapshotName, SnapshotOffer, SnapshotPiece, SnapshotRequest,
+    Standing, StatusRequest, TimeoutsRequest, TrafficRequest, Verdict, VoteReply, VoteRequest,
 };
 
 use super::choices::Choices;
@@ -74,13 +74,14 @@ pub fn from_peer(choices: &mut Choices, node: &ReplicaNode, size: usize) -> Mess
 
 /// What a client might ask.
 pub fn from_client(choices: &mut Choices, node: &ReplicaNode) -> Message {
-    match choices.below(12) {
+    match choices.below(13) {
         0..=4 => Message::Request(request(choices, node)),
         5 | 6 => Message::Read(read(choices)),
         7 => Message::OpenSession(OpenSession { nonce: choices.byte().into() }),
         8 => Message::StatusRequest(StatusRequest { nonce: choices.byte().into() }),
         9 => Message::TimeoutsRequest(TimeoutsRequest { nonce: choices.byte().into() }),
         10 => Message::TrafficRequest(TrafficRequest { nonce: choices.byte().into() }),
+        11 => Message::KeyRequest(KeyRequest { nonce: 7, key: choices.byte().into() }),
         _ => Message::MemberRequest(MemberRequest { nonce: 7, change: change(choices) }),
     }
 }
@@ -411,8 +412,8 @@ fn read(choices: &mut Choices) -> Read {
         query,
         stale: choices.flag(),
         pin: choices.near(0),
-        arrived: choices.byte().into(),
-        page: choices.byte().into(),
+        arrived: u32::from(choices.byte() / 64),
+        page: u32::from(choices.byte() / 64),
         count: choices.below(65).try_into().expect("a small number"),
     }
 }

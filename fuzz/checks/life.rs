@@ -110,11 +110,16 @@ pub fn blank(id: ServerId) -> SimDirectory {
     made[usize::from(id.0) - 1].clone()
 }
 
-/// A directory of a cluster that was just born with three nodes, or with five.
+/// A directory of a cluster that was just born with one node, with three, or with five.
 pub fn born(id: ServerId, size: usize) -> SimDirectory {
+    static OF_ONE: OnceLock<Vec<SimDirectory>> = OnceLock::new();
     static OF_THREE: OnceLock<Vec<SimDirectory>> = OnceLock::new();
     static OF_FIVE: OnceLock<Vec<SimDirectory>> = OnceLock::new();
-    let made = if size == SIZE_MAX { &OF_FIVE } else { &OF_THREE };
+    let made = match size {
+        1 => &OF_ONE,
+        SIZE_MAX => &OF_FIVE,
+        _ => &OF_THREE,
+    };
     let made = made.get_or_init(|| ids(size).map(|id| make_born(id, size)).collect());
     made[usize::from(id.0) - 1].clone()
 }

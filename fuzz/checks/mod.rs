@@ -5,8 +5,12 @@ mod choices;
 mod life;
 mod frames;
 mod turns;
+mod seals;
 
 pub mod decode_frame;
+pub mod sealed_frames;
+pub mod handshake;
+pub mod client_requests;
 pub mod node_turns;
 pub mod cluster_faults;
 pub mod recover_journal;

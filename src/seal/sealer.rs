@@ -222,6 +222,11 @@ impl Sealer {
         Some(length)
     }
 
+    /// How many sessions and ways are remembered: what others may make this side keep.
+    pub fn remembered(&self) -> (usize, usize) {
+        (self.sessions.len(), self.ways.len())
+    }
+
     /// The next datagram of a handshake, or a frame that had to wait for one.
     pub fn poll_send(&mut self) -> Option<(SocketAddr, Vec<u8>)> {
         self.outbox.pop_front()

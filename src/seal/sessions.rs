@@ -46,6 +46,11 @@ impl Sessions {
         self.by_id.contains_key(&id)
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
     /// Takes up a session, if there is room for it. None is displaced by it: those that
     /// nobody uses any more are given up before.
     pub fn insert(&mut self, session: Session, now: Instant) -> Result<(), DropCause> {

@@ -5,11 +5,29 @@ mod checks;
 
 use std::path::Path;
 
-use checks::{cluster_faults, decode_frame, node_turns, recover_journal};
+use checks::{
+    client_requests, cluster_faults, decode_frame, handshake, node_turns, recover_journal,
+    sealed_frames,
+};
 
 #[test]
 fn any_bytes_as_a_datagram() {
     replay("decode_frame", decode_frame::decode_frame);
+}
+
+#[test]
+fn any_bytes_in_a_seal() {
+    replay("sealed_frames", sealed_frames::sealed_frames);
+}
+
+#[test]
+fn any_order_of_handshakes() {
+    replay("handshake", handshake::handshake);
+}
+
+#[test]
+fn any_requests_of_clients() {
+    replay("client_requests", client_requests::client_requests);
 }
 
 #[test]
@@ -25,6 +43,20 @@ fn any_faults_of_a_cluster() {
 #[test]
 fn any_directory() {
     replay("recover_journal", recover_journal::recover_journal);
+}
+
+/// Longer than what a corpus keeps, so that what comes late is tried as well.
+#[test]
+fn random_bytes() {
+    let checks: [fn(&[u8]); 3] =
+        [sealed_frames::sealed_frames, handshake::handshake, client_requests::client_requests];
+    let mut random = fastrand::Rng::with_seed(6);
+    for _ in 0..30 {
+        let input: Vec<u8> = (0..random.usize(..3_000)).map(|_| random.u8(..)).collect();
+        for check in checks {
+            check(&input);
+        }
+    }
 }
 
 /// Checks each file of the target's corpus. The name of the last one printed is that of the

@@ -1,0 +1,7 @@
+//! Parts of handshakes in any order. What must hold is said at the check.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| checks::handshake::handshake(bytes));
