@@ -26,11 +26,15 @@ const STEPS_MAX: usize = 1_000;
 /// The last of these datagrams may come again.
 const RECORDED_MAX: usize = 256;
 const NODE: ServerId = ServerId(1);
+const HELLO: u8 = 112;
 const WELCOME: u8 = 113;
 const FINISH: u8 = 114;
+const MISMATCH: u8 = 115;
 /// The nodes and clients that hold a key come before the strangers.
 const HOLDERS: usize = 5;
 const SIDES: usize = 7;
+/// The one that holds a key, and is of a cluster of another name.
+const NAMESAKE: usize = 6;
 
 /// Takes the steps that the input describes.
 pub fn handshake(input: &[u8]) {
@@ -68,6 +72,8 @@ struct Stage {
     /// What a holder of a key has said to finish a handshake with this life of the node, and
     /// from where: each begins one session, at that address.
     finishes: BTreeMap<Vec<u8>, SocketAddr>,
+    /// All that holders of a key have ever sent.
+    genuine: BTreeSet<Vec<u8>>,
     packets: u64,
 }
 
@@ -84,6 +90,7 @@ impl Stage {
             proved: BTreeSet::new(),
             budgets: BTreeMap::new(),
             finishes: BTreeMap::new(),
+            genuine: BTreeSet::new(),
             packets: 0,
         }
     }
@@ -179,8 +186,12 @@ impl Stage {
             assert_eq!(finished_from, Some(from), "a session begins that nobody has finished");
         }
         if heard.is_err() && datagram.bytes.get(3) != Some(&WELCOME) {
-            assert!(said.is_empty() && !has_begun, "what is dropped is answered");
+            let is_mismatch = |answer: &Datagram| answer.bytes.get(3) == Some(&MISMATCH);
+            let is_told = datagram.bytes.get(3) == Some(&HELLO) && said.iter().all(is_mismatch);
+            assert!(said.is_empty() || is_told, "what is dropped is answered");
+            assert!(!has_begun, "a session begins with what is dropped");
         }
+        assert!(said.is_empty() || self.is_made_by_a_holder(datagram), "a stranger is answered");
         if has_begun || matches!(heard, Ok(Some(_))) {
             self.proved.insert(from);
         }
@@ -193,6 +204,11 @@ impl Stage {
         *budget = budget.checked_sub(bytes).expect("no more than it has sent");
     }
 
+    /// What is answered was said before, as it is, by who holds a key.
+    fn is_made_by_a_holder(&self, datagram: &Datagram) -> bool {
+        self.genuine.contains(&datagram.bytes)
+    }
+
     fn check_memory(&self) {
         let (sessions, ways) = self.node.sealer.remembered();
         assert!(ways <= sessions + SIDES, "{ways} ways");
@@ -201,6 +217,9 @@ impl Stage {
     fn record(&mut self, sent: &[Datagram]) {
         for datagram in sent {
             let is_of_holder = self.sides[..HOLDERS].iter().any(|one| one.address == datagram.from);
+            if is_of_holder || datagram.from == self.sides[NAMESAKE].address {
+                self.genuine.insert(datagram.bytes.clone());
+            }
             if is_of_holder && datagram.bytes.get(3) == Some(&FINISH) {
                 self.finishes.insert(datagram.bytes.clone(), datagram.from);
             }
@@ -222,7 +241,7 @@ impl Stage {
     /// What looks like a part of a handshake, up to what it says.
     fn invented(&self, which: usize, choices: &mut Choices) -> Datagram {
         let mut bytes = b"QR\x01".to_vec();
-        bytes.push(112 + u8::try_from(choices.below(3)).unwrap_or(0));
+        bytes.push(112 + u8::try_from(choices.below(4)).unwrap_or(0));
         bytes.extend(ClusterHash::of(CLUSTER).0.to_le_bytes());
         bytes.extend(choices.bytes(HANDSHAKE_BYTES - 8));
         bytes.resize(HANDSHAKE_BYTES, choices.byte());

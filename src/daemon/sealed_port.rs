@@ -9,13 +9,18 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::udp_port::UdpPort;
-use crate::seal::{Begun, KeyRing, Sealer};
+use crate::seal::{Begun, KeyRing, Mismatch, Sealer};
 use crate::time::Instant;
 use crate::types::GenesisId;
 use crate::wire::{DropCause, PortStatus};
 
 /// How long one complaint of a kind lasts.
 const COMPLAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// How many who do not belong here are remembered, so that each is named once.
+const STRANGERS_MAX: usize = 64;
+/// How long one is remembered that is not heard any more.
+const FORGET_AFTER: Duration = Duration::from_secs(600);
 
 /// A socket whose frames are sealed, unless there is no key.
 #[derive(Debug)]
@@ -24,6 +29,8 @@ pub struct SealedPort {
     sealer: Option<Box<Sealer>>,
     /// When the log last told of datagrams that are dropped for this cause.
     complained_at: BTreeMap<DropCause, Instant>,
+    /// Who does not belong here, as the log has told, and when that was last heard.
+    strangers: BTreeMap<SocketAddr, (Mismatch, Instant)>,
 }
 
 /// What came in.
@@ -40,7 +47,8 @@ pub enum Arrival {
 impl SealedPort {
     /// Without a sealer, frames are sent and taken as they are.
     pub fn new(port: UdpPort, sealer: Option<Sealer>) -> Self {
-        Self { port, sealer: sealer.map(Box::new), complained_at: BTreeMap::new() }
+        let sealer = sealer.map(Box::new);
+        Self { port, sealer, complained_at: BTreeMap::new(), strangers: BTreeMap::new() }
     }
 
     /// The address that the socket has.
@@ -95,9 +103,18 @@ impl SealedPort {
             Ok(Some(opened)) => {
                 Arrival::Frame(source, opened.key.0, own_memory(&datagram[..opened.length]))
             }
-            Ok(None) => Arrival::Handshake(sealer.take_begun()),
+            Ok(None) => {
+                let begun = sealer.take_begun();
+                if begun.is_some() {
+                    self.strangers.remove(&source);
+                }
+                Arrival::Handshake(begun)
+            }
             Err(cause) => {
-                self.complain(now, source, cause);
+                match sealer.take_mismatch() {
+                    Some(mismatch) => self.introduce(now, mismatch),
+                    None => self.complain(now, source, cause),
+                }
                 Arrival::Dropped(source, cause)
             }
         };
@@ -140,6 +157,22 @@ impl SealedPort {
         while let Some((to, datagram)) = sealer.poll_send() {
             port.send(to, &datagram);
         }
+    }
+
+    /// Who holds a key and does not belong here is named once, and again when something about it
+    /// has changed.
+    fn introduce(&mut self, now: Instant, mismatch: Mismatch) {
+        let Some(sealer) = &self.sealer else { return };
+        self.strangers.retain(|_, (_, heard_at)| now.since(*heard_at) < FORGET_AFTER);
+        let known = self.strangers.get(&mismatch.address).map(|(known, _)| known);
+        if known != Some(&mismatch) {
+            if known.is_none() && self.strangers.len() >= STRANGERS_MAX {
+                return;
+            }
+            let config = sealer.config();
+            log::warn!("{}", mismatch.sentence(config.own, &config.cluster));
+        }
+        self.strangers.insert(mismatch.address, (mismatch, now));
     }
 
     /// What points at a mistake is said, and not again for a while: a flood must not fill the

@@ -1,6 +1,7 @@
-//! The three datagrams by which two sides come to a session, and the keys that follow.
+//! The three datagrams by which two sides come to a session, the one that says why they do
+//! not, and the keys that follow.
 //!
-//! All three have one layout and one length, so no answer is longer than what it answers:
+//! All have one layout and one length, so no answer is longer than what it answers:
 //! `Hello` with the random bits of who begins, `Welcome` with those of the other side, which
 //! keeps nothing for it, and `Finish` that repeats both. docs/security.md says why.
 
@@ -16,7 +17,7 @@ use crate::time::Instant;
 use crate::types::{ClusterHash, GenesisId, ServerId};
 use crate::wire::{DropCause, Envelope};
 
-/// The length of each of the three.
+/// The length of each of them.
 pub const HANDSHAKE_BYTES: usize = 128;
 /// How much of it the tag at its end vouches for.
 const VOUCHED_BYTES: usize = 96;
@@ -24,13 +25,16 @@ const VOUCHED_BYTES: usize = 96;
 pub(super) const WELCOME_LIFE: Duration = Duration::from_secs(5);
 
 const NONCE_BYTES: usize = 32;
+/// Where the random bits of who begins end: what lies before is not the same twice.
+const FRESH_BYTES: usize = 64;
 const HANDSHAKE_LABEL: &[u8] = b"quorate 1 handshake";
+const NAME_LABEL: &[u8] = b"quorate 1 name";
 const SESSION_LABEL: &[u8] = b"quorate 1 session";
 
 /// Random bits of one side for one handshake.
 pub type Nonce = [u8; NONCE_BYTES];
 
-/// Which of the three it is.
+/// Which of them it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Step {
@@ -40,12 +44,15 @@ pub enum Step {
     Welcome = 113,
     /// Who began repeats them: it was reached at its address, just now.
     Finish = 114,
+    /// Instead of `Welcome`: the other side is not who is greeted, or of another cluster.
+    Mismatch = 115,
 }
 
 impl Step {
     /// The step that a datagram's kind stands for.
     pub fn from_kind(kind: u8) -> Option<Self> {
-        [Self::Hello, Self::Welcome, Self::Finish].into_iter().find(|step| *step as u8 == kind)
+        let all = [Self::Hello, Self::Welcome, Self::Finish, Self::Mismatch];
+        all.into_iter().find(|step| *step as u8 == kind)
     }
 }
 
@@ -77,7 +84,7 @@ impl Cipher {
     }
 }
 
-/// One of the three datagrams.
+/// One of these datagrams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Handshake {
     /// Which.
@@ -98,7 +105,8 @@ pub struct Handshake {
     pub issued: Instant,
     /// The random bits of who begins.
     pub beginner: Nonce,
-    /// Those of the other side; zeros in `Hello`.
+    /// Those of the other side; in `Hello` and `Mismatch` the name of the sender's cluster,
+    /// hidden.
     pub answerer: Nonce,
 }
 
@@ -115,6 +123,31 @@ impl Handshake {
         let tag = hmac::sign(key, &out);
         out.extend_from_slice(tag.as_ref());
         out
+    }
+
+    /// The bytes with which the name must be brought so that only a holder of the key reads it.
+    /// A name that is too long is left out.
+    pub fn hide(&self, name: &str, key: &hmac::Key) -> Nonce {
+        let mut hidden = self.cover(key);
+        if name.len() <= NONCE_BYTES {
+            hidden.iter_mut().zip(name.bytes()).for_each(|(byte, of_name)| *byte ^= of_name);
+        }
+        hidden
+    }
+
+    /// The name that it brings. Nothing tells yet whether whoever made it holds the key.
+    pub fn reveal(&self, key: &hmac::Key) -> Option<String> {
+        let cover = self.cover(key);
+        let mut name: Vec<u8> = cover.iter().zip(self.answerer).map(|(a, b)| a ^ b).collect();
+        let length = name.iter().rposition(|byte| *byte != 0)? + 1;
+        name.truncate(length);
+        String::from_utf8(name).ok()
+    }
+
+    fn cover(&self, key: &hmac::Key) -> Nonce {
+        let mut cover = [0; NONCE_BYTES];
+        cover.copy_from_slice(hmac::sign(key, &self.vouched()[..FRESH_BYTES]).as_ref());
+        cover
     }
 
     fn vouched(&self) -> Vec<u8> {
@@ -172,6 +205,12 @@ pub fn handshake_key(key: &Key, cluster: &str) -> hmac::Key {
     let secret = Salt::new(HKDF_SHA256, HANDSHAKE_LABEL).extract(key.secret());
     let info = [cluster.as_bytes()];
     secret.expand(&info, HMAC_SHA256).expect("a tag's key is short enough").into()
+}
+
+/// The key that hides the names of clusters.
+pub fn name_key(key: &Key) -> hmac::Key {
+    let secret = Salt::new(HKDF_SHA256, NAME_LABEL).extract(key.secret());
+    secret.expand(&[], HMAC_SHA256).expect("a tag's key is short enough").into()
 }
 
 /// The two keys of a session: of what who began it sends, and of what the other side sends.

@@ -6,6 +6,7 @@
 
 mod keys;
 mod handshake;
+mod mismatch;
 mod replay_window;
 mod session;
 mod sessions;
@@ -14,6 +15,7 @@ mod sealer;
 
 pub use handshake::{Cipher, HANDSHAKE_BYTES, LifeSecret};
 pub use keys::{Key, KeyId, KeyRing, Secret};
+pub use mismatch::Mismatch;
 pub use sealer::{Begun, Opened, Sealer, SealerConfig};
 pub use session::SEAL_BYTES;
 pub use sessions::{SESSIONS_MAX, SESSIONS_PER_SOURCE_MAX};

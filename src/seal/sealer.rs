@@ -11,6 +11,7 @@ use super::handshake::{
     Cipher, Handshake, LifeSecret, Nonce, Step, WELCOME_LIFE, handshake_key, session_keys, vouch,
 };
 use super::keys::{Key, KeyId, KeyRing};
+use super::mismatch::{Mismatch, Mismatches};
 use super::session::Session;
 use super::sessions::Sessions;
 use super::way::{Way, WayId};
@@ -52,6 +53,7 @@ pub struct Sealer {
     stale: BTreeSet<WayId>,
     /// The node that the newest session is with, and where it is.
     begun: Option<Begun>,
+    mismatches: Mismatches,
     outbox: VecDeque<(SocketAddr, Vec<u8>)>,
 }
 
@@ -81,6 +83,7 @@ impl Sealer {
         Self {
             cluster: ClusterHash::of(&config.cluster),
             tag_keys: tag_keys(&keys, &config.cluster),
+            mismatches: Mismatches::new(config.cluster.clone(), &keys),
             config,
             keys,
             life,
@@ -91,6 +94,11 @@ impl Sealer {
             begun: None,
             outbox: VecDeque::new(),
         }
+    }
+
+    /// What it was told at its start.
+    pub fn config(&self) -> &SealerConfig {
+        &self.config
     }
 
     /// The cluster was born. Sessions of before are replaced.
@@ -110,6 +118,7 @@ impl Sealer {
     /// key than the one that is now used are replaced, as soon as the other side knows it.
     pub fn set_keys(&mut self, keys: Arc<KeyRing>) {
         self.tag_keys = tag_keys(&keys, &self.config.cluster);
+        self.mismatches.set_keys(&keys);
         let former = std::mem::replace(&mut self.keys, keys);
         let Self { keys, sessions, .. } = self;
         sessions.retain(|session| keys.shares(&former, session.key));
@@ -139,6 +148,12 @@ impl Sealer {
     /// The session with a node that the last datagram has begun, if it did.
     pub fn take_begun(&mut self) -> Option<Begun> {
         self.begun.take()
+    }
+
+    /// Who has sent the datagram that was just dropped, if it does not belong here and has made
+    /// sure that it holds a key.
+    pub fn take_mismatch(&mut self) -> Option<Mismatch> {
+        self.mismatches.take()
     }
 
     /// Seals the frame where it lies. Returns false when it has to wait for a session, or
@@ -246,22 +261,98 @@ impl Sealer {
         datagram: &[u8],
     ) -> Result<(), DropCause> {
         let said = Handshake::decode(datagram)?;
-        if said.cluster != self.cluster {
-            return Err(DropCause::Cluster);
+        if step == Step::Mismatch {
+            return Err(self.on_mismatch(source, &said, datagram));
         }
-        self.check_addressing(&said)?;
-        let tag_key = self.tag_keys.get(&said.key).ok_or(DropCause::Key)?;
-        vouch(datagram, tag_key)?;
-        self.check_holder(&said)?;
-        if step != Step::Finish && said.genesis.0 != 0 && self.genesis.0 != 0 {
-            check_genesis(said.genesis, self.genesis)?;
+        let checked = self.check_handshake(&said, datagram);
+        if let (Step::Hello, Err(cause)) = (step, checked) {
+            self.tell(now, source, &said, datagram, cause);
         }
+        checked?;
         match step {
             Step::Hello => self.welcome(now, source, &said),
             Step::Welcome => return self.finish(now, source, &said),
             Step::Finish => return self.accept(now, source, &said),
+            Step::Mismatch => {}
         }
         Ok(())
+    }
+
+    fn check_handshake(&self, said: &Handshake, datagram: &[u8]) -> Result<(), DropCause> {
+        if said.cluster != self.cluster {
+            return Err(DropCause::Cluster);
+        }
+        self.check_addressing(said)?;
+        let tag_key = self.tag_keys.get(&said.key).ok_or(DropCause::Key)?;
+        vouch(datagram, tag_key)?;
+        self.check_holder(said)?;
+        if said.step != Step::Finish && self.is_of_another_birth(said) {
+            return Err(DropCause::Genesis);
+        }
+        Ok(())
+    }
+
+    fn is_of_another_birth(&self, said: &Handshake) -> bool {
+        said.genesis.0 != 0 && self.genesis.0 != 0 && said.genesis != self.genesis
+    }
+
+    /// Tells a holder of the key who is here, if that is why its `Hello` is refused.
+    fn tell(
+        &mut self,
+        now: Instant,
+        to: SocketAddr,
+        hello: &Handshake,
+        datagram: &[u8],
+        cause: DropCause,
+    ) {
+        let may_be_told =
+            matches!(cause, DropCause::Cluster | DropCause::Destination | DropCause::Genesis);
+        // What has this node's number may be its own, turned back.
+        let is_node = ![ServerId::NONE, hello.sender].contains(&self.config.own);
+        if !may_be_told || !is_node || self.check_holder(hello).is_err() {
+            return;
+        }
+        let Some(cluster) = self.cluster_of(hello, datagram) else { return };
+        if !self.mismatches.may_tell(now, to) {
+            return;
+        }
+        self.mismatches.note(to, hello, cluster, cause);
+        let mut mismatch = Handshake {
+            step: Step::Mismatch,
+            cluster: self.cluster,
+            sender: self.config.own,
+            destination: hello.sender,
+            genesis: self.genesis,
+            issued: now,
+            ..*hello
+        };
+        mismatch.answerer = self.mismatches.hidden_name(&mismatch);
+        self.say(to, &mismatch);
+    }
+
+    /// Takes note of who answers instead of whom this side has just greeted.
+    fn on_mismatch(&mut self, source: SocketAddr, said: &Handshake, datagram: &[u8]) -> DropCause {
+        if said.destination != self.config.own || said.sender == ServerId::NONE {
+            return DropCause::Destination;
+        }
+        let mut there = self.ways.range((source, ServerId::NONE)..=(source, ServerId(u16::MAX)));
+        let greeted = there.find(|(_, way)| way.has_greeted_with(said.key, &said.beginner));
+        let Some((&(_, greeted), _)) = greeted else { return DropCause::Duplicate };
+        let Some(cluster) = self.cluster_of(said, datagram) else { return DropCause::Seal };
+        let cause = if said.cluster != self.cluster {
+            DropCause::Cluster
+        } else if ![ServerId::NONE, said.sender].contains(&greeted) {
+            DropCause::Destination
+        } else {
+            DropCause::Genesis
+        };
+        self.mismatches.note(source, said, cluster, cause);
+        cause
+    }
+
+    /// The cluster of whoever has made the datagram, if that holds the key.
+    fn cluster_of(&self, said: &Handshake, datagram: &[u8]) -> Option<String> {
+        self.mismatches.cluster_of(said, datagram, self.keys.get(said.key)?)
     }
 
     fn check_addressing(&self, said: &Handshake) -> Result<(), DropCause> {
@@ -270,7 +361,9 @@ impl Sealer {
         let is_for_me = match said.step {
             Step::Hello if said.sender == ServerId::NONE => is_node && is_or_none(said, own),
             Step::Hello | Step::Finish => is_node && said.destination == own,
-            Step::Welcome => said.destination == own && said.sender != ServerId::NONE,
+            Step::Welcome | Step::Mismatch => {
+                said.destination == own && said.sender != ServerId::NONE
+            }
         };
         if is_for_me && (said.sender != own) { Ok(()) } else { Err(DropCause::Destination) }
     }
@@ -288,7 +381,7 @@ impl Sealer {
         let key = self.keys.sending().id;
         let nonce = ways.entry(id).or_default().greet(now, key, || life.draw());
         let Some(beginner) = nonce else { return };
-        let hello = Handshake {
+        let mut hello = Handshake {
             step: Step::Hello,
             cluster: self.cluster,
             sender: self.config.own,
@@ -300,6 +393,7 @@ impl Sealer {
             beginner,
             answerer: Nonce::default(),
         };
+        hello.answerer = self.mismatches.hidden_name(&hello);
         self.say(id.0, &hello);
     }
 

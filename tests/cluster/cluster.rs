@@ -202,6 +202,11 @@ impl Cluster {
         nodes.find(is_it).expect("every node is shown")
     }
 
+    /// What the node has said since it was started.
+    pub fn said(&self, id: usize) -> String {
+        self.nodes[id - 1].as_ref().expect("the node was started").said()
+    }
+
     /// Waits until every node votes and follows one leader.
     #[track_caller]
     pub fn wait_until_well(&self) {

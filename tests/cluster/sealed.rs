@@ -2,6 +2,7 @@
 //! may send anything from that node's address.
 
 use std::net::UdpSocket;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use quorate::seal::HANDSHAKE_BYTES;
@@ -71,7 +72,7 @@ fn is_denied_without_the_key(cluster: &Cluster) {
 }
 
 /// It has the address and the key of a node, and another cluster's name: each side drops what the
-/// other says, and counts why.
+/// other says, counts why, and says who the other is.
 #[test]
 fn another_cluster_with_the_same_key_changes_nothing() {
     let mut cluster = Cluster::start_sealed();
@@ -91,15 +92,65 @@ fn another_cluster_with_the_same_key_changes_nothing() {
             (cluster.status_of(*id)["dropped"]["cluster"].as_u64() > Some(5)).then_some(())
         });
     }
-    eventually("the stranger says what it drops", || {
-        stranger.said().contains("is of a cluster of another name").then_some(())
-    });
+    let address = cluster.address(absent).to_owned();
+    for other in &others {
+        let here = format!("node {other} of cluster quorate");
+        let of_stranger =
+            format!("{address} is node {absent} of cluster elsewhere; this is {here}");
+        let of_node = format!("{} is {here}; this is node {absent} of", cluster.address(*other));
+        expect_said_once(&of_stranger, || cluster.said(*other));
+        expect_said_once(&of_node, || stranger.said());
+    }
     cluster.run(&["put", "greeting", "still here"]).expect(0);
     drop(stranger);
 
     cluster.start_node(absent);
     cluster.wait_until_well();
     assert_eq!(cluster.run(&["get", "greeting"]).expect(0).text(), "still here");
+}
+
+/// At the address of a node there is one with the number of another, and then one whose cluster has
+/// the same name, and was born another time.
+#[test]
+fn who_is_there_instead_of_a_node_is_named_by_both() {
+    let mut cluster = Cluster::start_sealed();
+    let (leader, absent) = (cluster.leader(), cluster.follower());
+    let third = IDS.into_iter().find(|id| ![leader, absent].contains(id)).expect("of three");
+    cluster.kill(absent);
+    let (address, key) = (cluster.address(absent).to_owned(), cluster.file("key"));
+    let start = |id: usize, name: &str| {
+        let (id, data) = (id.to_string(), cluster.file(name));
+        let flags = ["--id", &id, "--data-dir", &data, "--listen", &address, "--key-file", &key];
+        Node::start(&flags, &cluster.directory.path().join(format!("log-{name}")))
+    };
+    let here = format!("{} is node {leader} of cluster quorate", cluster.address(leader));
+    let twin = start(third, "twin");
+    let confused = "and one takes the other for a third";
+    let of_twin = format!("{address} is node {third} of cluster quorate, this is node {leader}");
+    expect_said_once(&format!("{of_twin}, {confused}"), || cluster.said(leader));
+    expect_said_once(&format!("{here}, this is node {third}, {confused}"), || twin.said());
+    drop(twin);
+
+    let newborn = start(absent, "newborn");
+    let born = "which was born another time than this one's";
+    let of_newborn = format!("{address} is node {absent} of cluster quorate, {born}");
+    expect_said_once(&of_newborn, || cluster.said(leader));
+    expect_said_once(&format!("{here}, {born}"), || newborn.said());
+    let status = cluster.status_of(leader);
+    for cause in ["destination", "genesis"] {
+        assert!(status["dropped"][cause].as_u64() > Some(0), "{cause}: {status}");
+    }
+    drop(newborn);
+    cluster.start_node(absent);
+    cluster.wait_until_well();
+}
+
+/// It is said within a while, and not again when the same goes on.
+#[track_caller]
+fn expect_said_once(sentence: &str, said: impl Fn() -> String) {
+    eventually(sentence, || said().contains(sentence).then_some(()));
+    thread::sleep(Duration::from_millis(1_500));
+    assert_eq!(said().matches(sentence).count(), 1, "{}", said());
 }
 
 /// What the others send to the address in a while.

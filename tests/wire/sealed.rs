@@ -18,7 +18,12 @@ use super::{encode, readable};
 pub const CAUSES: [DropCause; 3] = [DropCause::Seal, DropCause::Replay, DropCause::Session];
 
 const CLUSTER: &str = "quorate";
+const ELSEWHERE: &str = "prod-b";
 const NOW: Instant = Instant(1_000_000);
+
+/// The datagrams that bring a name, and which.
+const NAMED: [(&str, &str); 3] =
+    [("hello", CLUSTER), ("hello-elsewhere", ELSEWHERE), ("mismatch", CLUSTER)];
 
 fn key() -> [u8; 32] {
     std::array::from_fn(|at| u8::try_from(at).expect("it is small"))
@@ -29,8 +34,12 @@ fn address(of: u16) -> SocketAddr {
 }
 
 fn sealer(own: u16) -> Sealer {
+    sealer_of(CLUSTER, own)
+}
+
+fn sealer_of(cluster: &str, own: u16) -> Sealer {
     let keys = KeyRing::parse(&format!("node 1 {}", hex(&key()))).expect("it is a key");
-    let config = SealerConfig { own: ServerId(own), cluster: CLUSTER.into(), cipher: Cipher::Aes };
+    let config = SealerConfig { own: ServerId(own), cluster: cluster.into(), cipher: Cipher::Aes };
     let life = [u8::try_from(own).expect("it is small") + 1; 32];
     Sealer::new(config, Arc::new(keys), LifeSecret::new(&Secret::new(life)))
 }
@@ -60,9 +69,26 @@ fn said() -> [Vec<u8>; 4] {
     [hello, welcome, next(&mut client), next(&mut client)]
 }
 
+/// What a node of another cluster says to node 1, and the answer.
+fn said_to_another_cluster() -> [Vec<u8>; 2] {
+    let (mut stranger, (_, mut node)) = (sealer_of(ELSEWHERE, 2), sides());
+    let mut frame = question();
+    frame[14..16].copy_from_slice(&1_u16.to_le_bytes());
+    assert!(!stranger.seal(NOW, address(1), &mut frame), "there is no session");
+    let hello = stranger.poll_send().expect("it says something").1;
+    assert_eq!(node.open(NOW, address(2), &mut hello.clone()), Err(DropCause::Cluster));
+    let mismatch = node.poll_send().expect("it says something").1;
+    assert_eq!(stranger.open(NOW, address(1), &mut mismatch.clone()), Err(DropCause::Cluster));
+    for (side, cluster) in [(&mut stranger, CLUSTER), (&mut node, ELSEWHERE)] {
+        assert_eq!(side.take_mismatch().expect("it is told").cluster, cluster);
+    }
+    [hello, mismatch]
+}
+
 #[test]
 fn sealed_datagrams() {
     let [hello, welcome, finish, frame] = said();
+    let [hello_elsewhere, mismatch] = said_to_another_cluster();
     let keys = session_keys(&finish);
     let meanings = [
         ("hello", hello, vec!["a client asks for a session, by key 1".into()]),
@@ -76,6 +102,8 @@ fn sealed_datagrams() {
                 format!("key of what the node sends: {}", hex(&keys[1])),
             ],
         ),
+        ("hello-elsewhere", hello_elsewhere, vec!["node 2 of cluster prod-b greets node 1".into()]),
+        ("mismatch", mismatch, vec!["node 1 says that it is of cluster quorate".into()]),
         (
             "read-get",
             frame,
@@ -106,10 +134,19 @@ fn session_keys(finish: &[u8]) -> [Vec<u8>; 2] {
 #[test]
 fn the_document_tells_how_to_open_a_sealed_frame() {
     let found = document::vectors("sealed");
-    let tag_key = Key::new(HMAC_SHA256, &expand(b"quorate 1 handshake", &[CLUSTER.as_bytes()]));
-    for name in ["hello", "welcome", "finish"] {
+    let of_cluster = [("hello", CLUSTER), ("welcome", CLUSTER), ("finish", CLUSTER)];
+    for (name, cluster) in of_cluster.into_iter().chain(NAMED) {
+        let tag_key = Key::new(HMAC_SHA256, &expand(b"quorate 1 handshake", &[cluster.as_bytes()]));
         let (vouched, tag) = found[name].bytes.split_at(96);
         assert_eq!(sign(&tag_key, vouched).as_ref(), tag, "{name}");
+    }
+    let name_key = Key::new(HMAC_SHA256, &expand(b"quorate 1 name", &[]));
+    for (name, cluster) in NAMED {
+        let said = &found[name].bytes;
+        let cover = sign(&name_key, &said[..64]);
+        let shown: Vec<u8> = said[64..96].iter().zip(cover.as_ref()).map(|(a, b)| a ^ b).collect();
+        assert_eq!(shown[..cluster.len()], *cluster.as_bytes(), "{name}");
+        assert!(shown[cluster.len()..].iter().all(|byte| *byte == 0), "{name}");
     }
     let [of_client, _] = session_keys(&found["finish"].bytes);
     let mut sealed = found["read-get"].bytes.clone();

@@ -104,7 +104,9 @@ fn sessions_are_of_one_birth() {
     let mut three = Side::start(3, &keys, 3);
     three.sealer.set_genesis(GenesisId(78));
     let sent = three.send(at(2_000), (one.id, one.address), &frame(three.id, one.id, 1));
-    assert_eq!(one.refuses(at(2_000), &sent[0]), DropCause::Genesis);
+    let told = one.hear(at(2_000), &sent[0]);
+    assert_eq!((told.len(), told[0].bytes[3]), (1, 115), "it is told why");
+    assert_eq!(one.dropped, [DropCause::Genesis]);
 }
 
 /// A client that holds the key may not fill the table for others, nor displace a session.

@@ -4,3 +4,4 @@ mod stage;
 mod attacks;
 mod handshakes;
 mod keys;
+mod mismatches;
