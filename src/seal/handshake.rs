@@ -49,10 +49,12 @@ pub enum Step {
 }
 
 impl Step {
+    /// Each of them.
+    pub const ALL: [Self; 4] = [Self::Hello, Self::Welcome, Self::Finish, Self::Mismatch];
+
     /// The step that a datagram's kind stands for.
     pub fn from_kind(kind: u8) -> Option<Self> {
-        let all = [Self::Hello, Self::Welcome, Self::Finish, Self::Mismatch];
-        all.into_iter().find(|step| *step as u8 == kind)
+        Self::ALL.into_iter().find(|step| *step as u8 == kind)
     }
 }
 

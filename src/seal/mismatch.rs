@@ -6,21 +6,19 @@
 //! of who answers in the same way. Nothing follows from either but a line in the log.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::net::SocketAddr;
 
 use ring::hmac;
 
+use super::budget::Budget;
 use super::handshake::{Handshake, Nonce, handshake_key, name_key, vouch};
 use super::keys::{Key, KeyId, KeyRing};
 use crate::time::Instant;
 use crate::types::{ClusterHash, GenesisId, ServerId};
 use crate::wire::DropCause;
 
-/// How often one address is told at most.
-const TELL_AFTER: Duration = Duration::from_secs(1);
-/// How many addresses may have been told within that time. The others are not told.
-const TOLD_MAX: usize = 256;
+/// How often one address is told.
+const TOLD_PER_SECOND_MAX: u32 = 1;
 
 /// Who speaks from an address, though it should not, or is not who was greeted there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,15 +56,15 @@ impl Mismatch {
 pub struct Mismatches {
     cluster: String,
     name_keys: BTreeMap<KeyId, hmac::Key>,
-    told_at: BTreeMap<IpAddr, Instant>,
+    told: Budget,
     found: Option<Mismatch>,
 }
 
 impl Mismatches {
     /// Of a side that belongs to the cluster of this name.
     pub fn new(cluster: String, keys: &KeyRing) -> Self {
-        let (told_at, found) = (BTreeMap::new(), None);
-        Self { cluster, name_keys: name_keys(keys), told_at, found }
+        let (told, found) = (Budget::new(TOLD_PER_SECOND_MAX), None);
+        Self { cluster, name_keys: name_keys(keys), told, found }
     }
 
     /// The key file was read again.
@@ -91,12 +89,7 @@ impl Mismatches {
 
     /// Whether this address may be told now.
     pub fn may_tell(&mut self, now: Instant, to: SocketAddr) -> bool {
-        self.told_at.retain(|_, at| now.since(*at) < TELL_AFTER);
-        if self.told_at.len() >= TOLD_MAX || self.told_at.contains_key(&to.ip()) {
-            return false;
-        }
-        self.told_at.insert(to.ip(), now);
-        true
+        self.told.spend(now, to.ip())
     }
 
     /// Takes note of who has said this, and why it does not belong here.

@@ -4,6 +4,7 @@
 //! It does no IO either: the time, the randomness of one life and the keys are handed in. The
 //! construction, and what it protects from, is in docs/security.md.
 
+mod budget;
 mod keys;
 mod handshake;
 mod mismatch;
@@ -13,9 +14,9 @@ mod sessions;
 mod way;
 mod sealer;
 
-pub use handshake::{Cipher, HANDSHAKE_BYTES, LifeSecret};
+pub use handshake::{Cipher, HANDSHAKE_BYTES, LifeSecret, Step};
 pub use keys::{Key, KeyId, KeyRing, Secret};
 pub use mismatch::Mismatch;
-pub use sealer::{Begun, Opened, Sealer, SealerConfig};
+pub use sealer::{Begun, HELLOS_PER_SECOND_MAX, Opened, Sealer, SealerConfig};
 pub use session::SEAL_BYTES;
 pub use sessions::{SESSIONS_MAX, SESSIONS_PER_SOURCE_MAX};

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ring::hmac;
 
+use super::budget::Budget;
 use super::handshake::{
     Cipher, Handshake, LifeSecret, Nonce, Step, WELCOME_LIFE, handshake_key, session_keys, vouch,
 };
@@ -22,6 +23,10 @@ use crate::wire::{DropCause, Envelope, SealedHeader, destination};
 
 /// How soon a `Finish` is sent again while nothing was heard in the session.
 const FINISH_INTERVAL: Duration = Duration::from_millis(10);
+
+/// How many greetings of one address are answered in a second, whatever the port: twice as many
+/// as it may have sessions.
+pub const HELLOS_PER_SECOND_MAX: u32 = 8_192;
 
 /// What a sealer is told at its start.
 #[derive(Clone, Debug)]
@@ -54,6 +59,7 @@ pub struct Sealer {
     /// The node that the newest session is with, and where it is.
     begun: Option<Begun>,
     mismatches: Mismatches,
+    greeted: Budget,
     outbox: VecDeque<(SocketAddr, Vec<u8>)>,
 }
 
@@ -92,6 +98,7 @@ impl Sealer {
             ways: BTreeMap::new(),
             stale: BTreeSet::new(),
             begun: None,
+            greeted: Budget::new(HELLOS_PER_SECOND_MAX),
             outbox: VecDeque::new(),
         }
     }
@@ -270,6 +277,7 @@ impl Sealer {
         }
         checked?;
         match step {
+            Step::Hello if !self.greeted.spend(now, source.ip()) => return Err(DropCause::Session),
             Step::Hello => self.welcome(now, source, &said),
             Step::Welcome => return self.finish(now, source, &said),
             Step::Finish => return self.accept(now, source, &said),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate::seal::{HANDSHAKE_BYTES, SESSIONS_PER_SOURCE_MAX};
+use quorate::seal::{HANDSHAKE_BYTES, HELLOS_PER_SECOND_MAX, SESSIONS_PER_SOURCE_MAX};
 use quorate::time::Instant;
 use quorate::types::{GenesisId, ServerId};
 use quorate::wire::DropCause;
@@ -107,6 +107,31 @@ fn sessions_are_of_one_birth() {
     let told = one.hear(at(2_000), &sent[0]);
     assert_eq!((told.len(), told[0].bytes[3]), (1, 115), "it is told why");
     assert_eq!(one.dropped, [DropCause::Genesis]);
+}
+
+/// Whoever repeats a greeting from an address, which may not be its own, gets it no more answers
+/// than that. Others are answered meanwhile.
+#[test]
+fn greetings_of_one_address_are_answered_so_often_in_a_second() {
+    let keys = ring("node 1 %1");
+    let (mut one, mut two) = (Side::start(1, &keys, 1), Side::start(2, &keys, 2));
+    let mut hello = one.send(at(0), (two.id, two.address), &frame(one.id, two.id, 1)).remove(0);
+    let mut answers = |millis, ip: [u8; 4]| {
+        let count = HELLOS_PER_SECOND_MAX + 9;
+        let heard = (0..count).map(|number| {
+            hello.from = (ip, u16::try_from(1 + number % 9).unwrap()).into();
+            two.hear(at(millis), &hello).len()
+        });
+        u32::try_from(heard.sum::<usize>()).unwrap()
+    };
+    let counts = [
+        answers(1_000, [10, 0, 0, 1]),
+        answers(1_999, [10, 0, 0, 1]),
+        answers(1_999, [10, 0, 0, 2]),
+        answers(2_000, [10, 0, 0, 1]),
+    ];
+    let most = HELLOS_PER_SECOND_MAX;
+    assert_eq!(counts, [most, 0, most, most]);
 }
 
 /// A client that holds the key may not fill the table for others, nor displace a session.
