@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::on_path::OnPath;
 use crate::processes::{Node, Ran, eventually, quorate};
 
 /// The nodes' numbers.
@@ -31,6 +32,8 @@ pub struct Cluster {
     /// The keys of who runs the cluster, of which each node has a copy; none: frames are not
     /// sealed.
     key_file: Option<String>,
+    /// The addresses that the nodes know each other by; none: those at which they listen.
+    known_by: Option<[String; 3]>,
     _alone: MutexGuard<'static, ()>,
 }
 
@@ -41,7 +44,8 @@ impl Cluster {
         let sockets = IDS.map(|_| UdpSocket::bind("127.0.0.1:0").expect("there is a free port"));
         let addresses = sockets.map(|socket| socket.local_addr().expect("it is bound").to_string());
         let directory = tempfile::tempdir().expect("there is room for a directory");
-        Self { nodes: [None, None, None], addresses, directory, key_file: None, _alone: alone }
+        let nodes = [None, None, None];
+        Self { nodes, addresses, directory, key_file: None, known_by: None, _alone: alone }
     }
 
     /// Ends all nodes. Returns as many at the same addresses, with no data yet.
@@ -66,15 +70,30 @@ impl Cluster {
     #[track_caller]
     pub fn start_sealed() -> Self {
         let mut cluster = Self::prepare();
-        let key_file = cluster.file("key");
+        cluster.start_all_sealed();
+        cluster
+    }
+
+    /// The same, with somebody between all nodes, through whom all that they say passes.
+    #[track_caller]
+    pub fn start_on_path() -> (Self, OnPath) {
+        let mut cluster = Self::prepare();
+        let path = OnPath::between(&cluster.addresses);
+        cluster.known_by = Some(path.addresses.clone());
+        cluster.start_all_sealed();
+        (cluster, path)
+    }
+
+    #[track_caller]
+    fn start_all_sealed(&mut self) {
+        let key_file = self.file("key");
         quorate("", &["keygen", &key_file], b"").expect(0);
         for id in IDS {
-            fs::copy(&key_file, cluster.node_key_file(id)).expect("a key file can be copied");
+            fs::copy(&key_file, self.node_key_file(id)).expect("a key file can be copied");
         }
-        cluster.key_file = Some(key_file);
-        cluster.start_all();
-        cluster.wait_until_well();
-        cluster
+        self.key_file = Some(key_file);
+        self.start_all();
+        self.wait_until_well();
     }
 
     /// Starts every node, none of which is running.
@@ -91,7 +110,8 @@ impl Cluster {
 
     /// The list of peers that all have in common, as the flags give it.
     pub fn list(&self) -> Vec<String> {
-        IDS.iter().map(|id| format!("{id}={}", self.address(*id))).collect()
+        let known_by = self.known_by.as_ref().unwrap_or(&self.addresses);
+        IDS.iter().zip(known_by).map(|(id, address)| format!("{id}={address}")).collect()
     }
 
     /// Starts the node with this list of peers.

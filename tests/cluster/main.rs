@@ -1,6 +1,8 @@
 //! Three real processes on loopback, with real sockets and real disks: what is killed,
 //! wiped, contradicted and flooded. Clusters run one at a time.
 
+mod amplification;
+mod attacker;
 mod backup;
 mod cluster;
 mod copies;
@@ -9,6 +11,7 @@ mod lab;
 mod leaders;
 mod load;
 mod members;
+mod on_path;
 #[path = "../processes/mod.rs"]
 mod processes;
 mod readme;

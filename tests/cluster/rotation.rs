@@ -10,7 +10,7 @@ use crate::cluster::{Cluster, IDS};
 use crate::processes::{eventually, quorate};
 
 /// How many lines each load of the clients has.
-const LINES: usize = 100;
+pub const LINES: usize = 100;
 
 #[test]
 fn a_key_is_replaced_under_load_and_no_write_is_lost() {
@@ -97,7 +97,7 @@ fn expect_refusal(cluster: &Cluster, key_file: &str) {
 }
 
 /// Ends the load when it is dropped, also by a check that fails.
-struct EndOf<'a>(&'a AtomicBool);
+pub struct EndOf<'a>(pub &'a AtomicBool);
 
 impl Drop for EndOf<'_> {
     fn drop(&mut self) {
@@ -119,7 +119,7 @@ fn wait_until_all_use(cluster: &Cluster, key: u64) {
 }
 
 /// Loads new lines until it is over, and counts how often.
-fn load_until(is_over: &AtomicBool, loads: &AtomicUsize, servers: &str, key_file: &str) {
+pub fn load_until(is_over: &AtomicBool, loads: &AtomicUsize, servers: &str, key_file: &str) {
     while !is_over.load(Ordering::Relaxed) {
         let load = loads.load(Ordering::Relaxed);
         let lines = (0..LINES).map(|line| format!("{load}-{line}\tv\n"));
