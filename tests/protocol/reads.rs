@@ -1,13 +1,17 @@
 //! The pages of an answer come from one state.
 
-use quorate::types::{LogIndex, Term};
-use quorate::wire::{About, DeclineReason, Declined, Message, Read, ReadIndexReply};
+use std::time::Duration;
 
-use super::leader::heartbeat;
+use quorate::entry::Entry;
+use quorate::time::micros;
+use quorate::types::{LogIndex, Term};
+use quorate::wire::{About, DeclineReason, Declined, Heartbeat, Message, Read, ReadIndexReply};
+
+use super::leader::{heartbeat, heartbeat_that_commits, noop_after, replicate};
 use super::members::{SECOND, THIRD};
 use super::probe::Probe;
-use super::request::{get, pieces, put, session};
-use super::said::{pages, replies, to_peer};
+use super::request::{get, list_stale, pieces, put, session};
+use super::said::{Sent, pages, replies, to_peer};
 
 #[test]
 fn an_answer_begins_with_its_first_page() {
@@ -59,6 +63,49 @@ fn a_follower_heeds_the_index_of_its_leader_alone() {
     }
     probe.hear(SECOND, Message::ReadIndexReply(asked));
     assert_eq!(pages(&probe.sync()).len(), 1);
+}
+
+/// How old the state can be that a stale read shows, in microseconds, as the node says.
+fn age(probe: &mut Probe) -> Option<u64> {
+    probe.ask(1, Message::Read(list_stale()));
+    pages(&probe.sync()).first().expect("a stale read waits for nothing").age
+}
+
+#[test]
+fn a_leaders_state_is_as_old_as_the_newest_round_that_was_answered() {
+    assert_eq!(age(&mut Probe::leading(3)), None, "nothing of its term is committed");
+    let mut probe = Probe::serving(3);
+    let begins_round =
+        |said: &[Sent]| said.iter().any(|sent| matches!(sent.message, Message::Heartbeat(_)));
+    while !begins_round(&probe.wait_and_sync()) {}
+    let begun = probe.now;
+    probe.pass(Duration::from_millis(3));
+    probe.acknowledge(SECOND, LogIndex(2));
+    probe.sync();
+    assert_eq!(age(&mut probe), Some(3_000));
+    while !begins_round(&probe.wait_and_sync()) {}
+    assert_eq!(age(&mut probe), Some(micros(probe.now.since(begun))), "nobody answered that one");
+}
+
+#[test]
+fn a_followers_state_is_as_old_as_its_leader_says_once_it_has_committed_as_far() {
+    let mut probe = Probe::born(3);
+    let genesis = Entry::genesis(probe.state().configuration());
+    let entry = noop_after(&genesis, Term(1));
+    let tells = |commit, confirmed_age| {
+        let Message::Heartbeat(beat) = heartbeat_that_commits(Term(1), commit) else {
+            unreachable!("it is one")
+        };
+        Message::Heartbeat(Heartbeat { confirmed_age, ..beat })
+    };
+    probe.hear(SECOND, tells(LogIndex(1), Some(9_000)));
+    assert_eq!(age(&mut probe), None, "nobody knows when that was said");
+    probe.hear(SECOND, tells(LogIndex(2), Some(2_000)));
+    assert_eq!(age(&mut probe), None, "it lacks what is committed");
+    probe.pass(Duration::from_millis(3));
+    probe.hear(SECOND, replicate(Term(1), &genesis, &entry, LogIndex(2)));
+    probe.hear(SECOND, tells(LogIndex(2), None));
+    assert_eq!(age(&mut probe), Some(5_000));
 }
 
 /// A cluster of one, with a value of two pages under "key".
