@@ -26,6 +26,7 @@ mod background_thread;
 mod disk_use;
 mod scrubber;
 mod peer_list;
+mod privileges;
 mod notices;
 mod logging;
 
@@ -90,6 +91,7 @@ pub struct RunConfig {
 /// # Errors
 /// Why the node did not start, or had to stop.
 pub fn run(config: RunConfig) -> Result<(), RunError> {
+    privileges::give_up().map_err(|error| RunError::system("to give up rights", &error))?;
     let standard_error = StandardError::start(std::io::stderr())
         .map_err(|error| RunError::system("a thread", &error))?;
     standard_error.log_here();

@@ -1,6 +1,7 @@
 //! A cluster with a key, and somebody without it who hears what is sent to one of its nodes, and
 //! may send anything from that node's address.
 
+use std::fs;
 use std::net::UdpSocket;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -27,6 +28,7 @@ fn whoever_lacks_the_key_changes_nothing() {
     let status = cluster.status_of(1);
     assert_eq!((&status["sealed"], &status["peers"][0]["key"]), (&true.into(), &1.into()));
     is_denied_without_the_key(&cluster);
+    has_given_up_rights(&mut cluster);
 
     let victim = cluster.follower();
     cluster.kill(victim);
@@ -67,6 +69,18 @@ fn is_denied_without_the_key(cluster: &Cluster) {
     quorate(&cluster.servers(), &words, b"").expect(3);
     quorate(&cluster.servers(), &[&words[..], &["--key-file", &other]].concat(), b"").expect(3);
     assert_eq!(cluster.run(&words).expect(0).text(), "hello");
+}
+
+/// No thread of a node may start anything with more rights. That of the allocator is there before
+/// the program begins.
+fn has_given_up_rights(cluster: &mut Cluster) {
+    let path = format!("/proc/{}/task", cluster.node(1).child.id());
+    for thread in fs::read_dir(path).expect("the node runs") {
+        let path = thread.expect("its threads can be listed").path().join("status");
+        let status = fs::read_to_string(path).expect("the thread runs");
+        let is_allocator = status.starts_with("Name:\tjemalloc");
+        assert!(is_allocator || status.contains("NoNewPrivs:\t1"), "{status}");
+    }
 }
 
 /// It has the address and the key of a node, and another cluster's name: each side drops what the
