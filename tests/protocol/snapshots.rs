@@ -13,8 +13,14 @@ use super::said::{Sent, acknowledged, to_peer};
 
 /// A leader with some 40 entries, of which a snapshot is due, and a follower that has all.
 fn leader() -> Probe {
-    let limits = Configuration { snapshot_bytes: 10_000, ..configuration(3) };
-    let mut probe = Probe::born_with(limits);
+    lead(Probe::born_with(limits()))
+}
+
+fn limits() -> Configuration {
+    Configuration { snapshot_bytes: 10_000, ..configuration(3) }
+}
+
+fn lead(mut probe: Probe) -> Probe {
     probe.elect();
     probe.ask_to_put(40);
     let last = probe.state().log.last_index();
@@ -26,7 +32,10 @@ fn leader() -> Probe {
 
 /// The same, with the snapshot on its disk.
 fn leader_with_snapshot() -> Probe {
-    let mut probe = leader();
+    with_snapshot(leader())
+}
+
+fn with_snapshot(mut probe: Probe) -> Probe {
     probe.take_snapshot().expect("one is due");
     probe.snapshot_written();
     probe.sync();
@@ -91,7 +100,7 @@ fn exchange(fetching: &mut Probe, sending: &mut Probe, lose: impl Fn(usize) -> b
 
 /// A follower that has heard the offer of the leader.
 fn follower(offer: SnapshotOffer) -> Probe {
-    let mut probe = Probe::born_with(Configuration { snapshot_bytes: 10_000, ..configuration(3) });
+    let mut probe = Probe::born_with(limits());
     probe.hear(SECOND, heartbeat(offer.term));
     probe.sync();
     probe.hear(SECOND, Message::SnapshotOffer(offer));
@@ -270,4 +279,28 @@ fn no_snapshot_ends_between_the_parts_of_an_operation() {
     probe.sync();
     probe.finds_damage();
     assert_eq!(probe.take_snapshot().map(|snapshot| snapshot.index()), Some(last));
+}
+
+/// It led once, and wrote more than the snapshot covers, which nobody else has.
+#[test]
+fn a_longer_log_of_a_former_leader_gives_way_to_the_snapshot() {
+    let mut former = Probe::born_with(limits());
+    former.elect();
+    former.ask_to_put(90);
+    former.sync();
+    let mut leader = Probe::born_with(limits());
+    leader.hear(SECOND, heartbeat(former.state().term));
+    leader.sync();
+    let mut leader = with_snapshot(lead(leader));
+    let offer = offer_of(&mut leader);
+    assert!(former.state().log.last_index() > offer.snapshot.index);
+    former.hear(SECOND, heartbeat(offer.term));
+    former.sync();
+    former.hear(SECOND, Message::SnapshotOffer(offer));
+    fetch(&mut former, &mut leader, |_| false);
+    former.snapshot_written();
+    former.sync();
+    let log = &former.state().log;
+    assert_eq!((log.last_index(), log.last_term()), (offer.snapshot.index, offer.snapshot.term));
+    assert_eq!(former.state().commit, offer.snapshot.index);
 }
