@@ -61,7 +61,9 @@ pub struct Delivery {
     contended: Option<u64>,
     /// The share that was lost when the last round ended.
     lost: LossShare,
-    /// Frames waited on the way all through the last round.
+    /// The shortest round trip of the last round.
+    took: Duration,
+    /// Frames waited on the way all through it.
     is_queued: bool,
     /// What was measured since some time, and for a while before.
     measured: [Extremes; 2],
@@ -69,6 +71,8 @@ pub struct Delivery {
     /// What may be sent before the pace forbids more, in bytes; below zero: too much was.
     credit: i64,
     credited_at: Instant,
+    /// In this turn something was held back.
+    holds_back: bool,
 }
 
 /// A time in which what was sent at its beginning arrives.
@@ -118,11 +122,13 @@ impl Delivery {
             stage: Stage::START,
             contended: None,
             lost: LossShare(0),
+            took: Duration::ZERO,
             is_queued: false,
             measured: [Extremes::NONE; 2],
             measured_since: now,
             credit: BYTES_OF_START.cast_signed(),
             credited_at: now,
+            holds_back: false,
         }
     }
 
@@ -151,9 +157,16 @@ impl Delivery {
         self.reached = self.reached.max(self.sent_up_to[slot(packet)]);
         self.round.shortest = self.round.shortest.min(round_trip.latest());
         let took = at.since(self.round.began);
-        if self.reached >= self.round.upto && took >= ROUND_MIN.max(self.least_round_trip()) {
+        if self.reached >= self.round.upto && took >= self.round_min() {
             self.end_round(at, took, loss);
         }
+    }
+
+    /// A round takes at least a round trip, and one that drains a queue as long as that takes.
+    fn round_min(&self) -> Duration {
+        let least = ROUND_MIN.max(self.least_round_trip());
+        let drains = matches!(self.stage, Stage::Cruise(DRAINS)) && self.is_queued;
+        least + if drains { self.waited(self.took) * 4 / 3 } else { Duration::ZERO }
     }
 
     fn end_round(&mut self, at: Instant, took: Duration, loss: LossShare) {
@@ -169,6 +182,8 @@ impl Delivery {
         let carried = per_second(self.without_crowded_out(self.reached - reached, loss), took);
         // A pace that was not tried proves no more than that the way carries as much.
         self.measured[0].carried = self.measured[0].carried.max(carried);
+        self.is_queued = self.waited(shortest) > QUEUE_SEEN;
+        self.took = shortest;
         if !was_idle {
             self.go_on(shortest, loss);
         }
@@ -177,9 +192,7 @@ impl Delivery {
 
     /// A round in which as much was sent as is allowed has ended.
     fn go_on(&mut self, shortest: Duration, loss: LossShare) {
-        let waited = shortest.saturating_sub(self.least_round_trip());
-        self.is_queued = waited > QUEUE_SEEN;
-        let queued = waited > QUEUE;
+        let queued = self.waited(shortest) > QUEUE;
         if matches!(self.stage, Stage::Cruise(AFTER_DRAINING)) {
             // What was sent after this sender's own queue had drained is back now.
             self.contended = queued.then(|| self.contended.unwrap_or_else(|| self.window()));
@@ -191,6 +204,11 @@ impl Delivery {
             *window = changed.clamp(BYTES_MIN, most);
         }
         self.stage = self.stage.after_round(self.carries(), queued);
+    }
+
+    /// How long a frame waited on the way that took so long.
+    fn waited(&self, round_trip: Duration) -> Duration {
+        round_trip.saturating_sub(self.least_round_trip())
     }
 
     /// What of these bytes has arrived, or was lost by chance: what is lost at any pace is not
@@ -212,10 +230,12 @@ impl Delivery {
     }
 
     /// Whether more may be under way than so many frames of so many bytes in all.
-    pub fn has_room(&self, frames: usize, bytes: u64) -> bool {
+    pub fn has_room(&mut self, frames: usize, bytes: u64) -> bool {
         let window = self.window();
         let frames_max = FRAMES_MAX.max(window / FRAME_BYTES_MAX as u64);
-        bytes < window && (frames as u64) < frames_max
+        let has_room = bytes < window && (frames as u64) < frames_max;
+        self.holds_back |= !has_room;
+        has_room
     }
 
     /// How many bytes may be under way.
@@ -247,11 +267,15 @@ impl Delivery {
         let pace = self.pace();
         let gained = within(pace, now.since(self.credited_at));
         if gained > 0 {
-            let most = within(pace, QUEUE).max(BYTES_MIN);
+            let most = match self.stage {
+                Stage::Start { .. } => BYTES_OF_START,
+                Stage::Drain | Stage::Cruise(_) => within(pace, QUEUE).max(BYTES_MIN),
+            };
             let credit = self.credit.saturating_add_unsigned(gained);
             self.credit = credit.min(most.cast_signed());
             self.credited_at = now;
         }
+        self.holds_back |= self.credit <= 0;
         self.credit > 0
     }
 
@@ -267,9 +291,10 @@ impl Delivery {
         self.credit = self.credit.saturating_sub_unsigned(bytes);
     }
 
-    /// There is nothing to send, or for another reason than the way nothing is sent.
-    pub fn be_idle(&mut self) {
-        self.round.was_idle = true;
+    /// A turn ends. If nothing was held back in it, there was less to send than is allowed.
+    pub fn end_turn(&mut self) {
+        self.round.was_idle |= !self.holds_back;
+        self.holds_back = false;
     }
 
     /// Bytes a second.
@@ -277,12 +302,16 @@ impl Delivery {
         let carries = self.carries();
         let pace = match self.stage {
             Stage::Start { .. } => {
-                let least = self.least_round_trip().max(Duration::from_millis(1));
-                carries.max(per_second(BYTES_OF_START, least)) * PACE_OF_START / 16
+                let round_trip = self.took.max(Duration::from_millis(1));
+                let pace = if self.is_queued { PACE_OF_DRAINING } else { PACE_OF_START };
+                carries.max(per_second(BYTES_OF_START, round_trip)) * pace / 16
             }
             Stage::Drain => carries,
-            // The window alone bounds what is sent.
-            Stage::Cruise(round) if self.contended.is_some() && round != DRAINS => carries * 2,
+            // A little more than the window lets through in a round trip as long as they are now.
+            Stage::Cruise(round) if self.contended.is_some() && round != DRAINS => {
+                per_second(self.window(), self.took) * PACES[0] / 16
+            }
+            Stage::Cruise(DRAINS) if self.is_queued => carries / 4,
             Stage::Cruise(_) if self.is_queued => carries * PACE_OF_DRAINING / 16,
             Stage::Cruise(round) => carries * PACES[round] / 16,
         };
@@ -400,6 +429,7 @@ mod tests {
                 {
                     self.send(loss);
                 }
+                self.delivery.end_turn();
                 longest = longest.max(self.free_at.since(self.now));
             }
             (arrived, longest)
@@ -464,8 +494,8 @@ mod tests {
         way.pass(1_000, LossShare(0));
         let carries = way.delivery.carries();
         for _ in 0..200 {
-            way.delivery.be_idle();
             way.send(LossShare(0));
+            way.delivery.end_turn();
             way.now = way.now + Duration::from_millis(100);
             way.hear(LossShare(0));
         }

@@ -263,6 +263,7 @@ impl ReplicaNode {
         }
         let Self { state, effects: fx, .. } = self;
         self.snapshots.end_turn(state, fx);
+        state.peers.values_mut().for_each(|peer| peer.delivery.end_turn());
         state.end_turn(fx);
         state.forget_entries(self.kept_entries, self.snapshots.oldest_sent());
     }

@@ -11,7 +11,7 @@ use quorate::operation::Operation;
 use quorate::replica::{Batch, ListedNode, NodeConfig, ReplicaNode};
 use quorate::sim::{Loss, LossyWay, SimDirectory};
 use quorate::time::Instant;
-use quorate::types::{ClusterHash, DirectoryId, ServerId};
+use quorate::types::{ClusterHash, DirectoryId, LogIndex, ServerId};
 use quorate::wire::Role;
 
 use super::cubic::{Cubic, SEGMENT_BYTES};
@@ -45,6 +45,7 @@ pub struct Cluster {
     /// The host of this place is cut off.
     cut_off: Option<usize>,
     forged: bool,
+    takes_snapshots: bool,
     nodes: Vec<Member>,
     client: Client,
     client_wakes_at: Option<Instant>,
@@ -107,6 +108,7 @@ impl Cluster {
             rival: None,
             cut_off: None,
             forged: false,
+            takes_snapshots: false,
             nodes,
             client: Client::new(config, Instant(0), random.u64(..)),
             client_wakes_at: None,
@@ -147,6 +149,11 @@ impl Cluster {
         self.cut_off = place;
     }
 
+    /// The index before the first entry in the log of this node.
+    pub fn base(&self, place: usize) -> LogIndex {
+        self.nodes[place].node.state().log.base().index
+    }
+
     /// How many bytes of entries were ever written to the log of this node.
     pub fn written(&self, place: usize) -> u64 {
         self.nodes[place].node.state().log.written()
@@ -171,6 +178,11 @@ impl Cluster {
     /// From now on all that nodes send each other is said to be refused, and arrives.
     pub fn forge_refusals(&mut self) {
         self.forged = true;
+    }
+
+    /// From now on snapshots that are due are on the disk at once.
+    pub fn take_snapshots(&mut self) {
+        self.takes_snapshots = true;
     }
 
     /// Who leads, by its place.
@@ -201,12 +213,16 @@ impl Cluster {
         self.nodes.iter().any(|member| member.node.state().role == Role::Leader)
     }
 
-    /// The client writes once. Returns how long it took; none: it was not answered.
+    /// The client writes once, always the same key. Returns how long it took; none: it was not
+    /// answered.
     pub fn write(&mut self) -> Option<Duration> {
-        let put = Operation::Put {
-            key: Bytes::from_static(b"key"),
-            value: Bytes::from_static(&[b'v'; VALUE_BYTES]),
-        };
+        self.write_to(0, VALUE_BYTES)
+    }
+
+    /// The same, to the key of this number, so many bytes.
+    pub fn write_to(&mut self, key: u64, bytes: usize) -> Option<Duration> {
+        let put =
+            Operation::Put { key: format!("k{key:02}").into(), value: vec![b'v'; bytes].into() };
         let asked_at = self.now;
         self.client.ask(self.now, Ask::Execute(put));
         self.finish_client();
@@ -324,6 +340,9 @@ impl Cluster {
             }
             let member = &mut self.nodes[place];
             while member.node.take_retired().is_some() {}
+            while self.takes_snapshots && member.node.take_snapshot().is_some() {
+                member.node.on_snapshot_written(self.now);
+            }
             if member.syncing.is_some() {
                 break;
             }

@@ -13,6 +13,9 @@ const BYTES_PER_SECOND: u64 = 1_250_000;
 const QUEUE: Duration = Duration::from_millis(100);
 /// Between two writes of a light load.
 const PAUSE: Duration = Duration::from_millis(10);
+/// The state that is fetched as a snapshot.
+const KEYS: u64 = 12_000;
+const VALUE_BYTES: usize = 1_000;
 /// Beside a flow of TCP: how long it has the link for itself and both then share it, until
 /// their shares are measured, and how long those are.
 const SETTLED: Duration = Duration::from_secs(10);
@@ -61,6 +64,29 @@ fn p99(took: &mut [Duration]) -> Duration {
     took[took.len() * 99 / 100]
 }
 
+/// A follower comes back to which only a snapshot can tell what it lacks: so many keys.
+fn fetch_snapshot(round_trip: u64, loss: f64) -> Fetch {
+    let mut cluster = Cluster::start(Duration::from_millis(round_trip) / 2, round_trip);
+    cluster.take_snapshots();
+    let leader = cluster.leader().expect("a leader");
+    let away = (leader + 1) % 3;
+    cluster.cut_off(Some(away));
+    for nth in 0..4 * KEYS {
+        cluster.write_to(nth % KEYS, VALUE_BYTES).expect("each write is answered");
+    }
+    cluster.narrow(&Uplink::new(BYTES_PER_SECOND, QUEUE));
+    cluster.lose(Loss { share: loss, burst: None });
+    let mut idle: Vec<Duration> = (0..1_000).map(|_| write(&mut cluster)).collect();
+    cluster.cut_off(None);
+    let (begun, had) = (cluster.time(), cluster.base(away));
+    let mut busy = Vec::new();
+    while cluster.base(away) == had {
+        busy.push(write(&mut cluster));
+    }
+    let goodput = percent(KEYS * VALUE_BYTES as u64, cluster.time().saturating_sub(begun));
+    Fetch { goodput, idle: p99(&mut idle), busy: p99(&mut busy) }
+}
+
 /// A follower comes back while its leader's host also sends a flow of TCP over the same link,
 /// before which frames wait for so long. Returns how many percent of it
 /// each gets.
@@ -95,6 +121,20 @@ fn a_fetch_uses_a_lossy_link_and_does_not_hold_up_writes() {
                 let Fetch { goodput, idle, busy } = fetch(round_trip, 0.05);
                 println!("{round_trip} ms: goodput {goodput} %, p99 {idle:?}, then {busy:?}");
                 assert!(goodput >= 75, "at {round_trip} ms: {goodput} %");
+                assert!(busy <= 3 * idle, "at {round_trip} ms: {busy:?} instead of {idle:?}");
+            });
+        }
+    });
+}
+
+#[test]
+fn a_fetch_of_a_snapshot_keeps_the_pace_as_well() {
+    std::thread::scope(|scope| {
+        for round_trip in [2, 20, 100] {
+            scope.spawn(move || {
+                let Fetch { goodput, idle, busy } = fetch_snapshot(round_trip, 0.05);
+                println!("{round_trip} ms: snapshot {goodput} %, p99 {idle:?}, then {busy:?}");
+                assert!(goodput >= 60, "at {round_trip} ms: {goodput} %");
                 assert!(busy <= 3 * idle, "at {round_trip} ms: {busy:?} instead of {idle:?}");
             });
         }

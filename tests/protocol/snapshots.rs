@@ -1,5 +1,7 @@
 //! Snapshots: what they cover is forgotten, and who lacks that is brought up to date.
 
+use std::time::Duration;
+
 use quorate::configuration::Configuration;
 use quorate::replica::HEARTBEAT_INTERVAL;
 use quorate::types::{LogIndex, Term};
@@ -131,6 +133,8 @@ fn fetch(follower: &mut Probe, leader: &mut Probe, lose: impl Fn(usize) -> bool)
             return;
         }
         follower.wait();
+        // It keeps a pace.
+        leader.pass(Duration::from_millis(1));
     }
     panic!("{frames} frames do not bring the snapshot");
 }

@@ -146,10 +146,7 @@ impl ReplicationManager {
         fx: &mut Effects,
     ) -> Option<(LogIndex, LogIndex)> {
         let peer = state.peers.get_mut(&to)?;
-        let Some(next) = peer.progress.next_to_send(state.log.last_index()) else {
-            peer.delivery.be_idle();
-            return None;
-        };
+        let next = peer.progress.next_to_send(state.log.last_index())?;
         let in_flight = &peer.progress.in_flight;
         let is_full = if peer.progress.is_silent() {
             !in_flight.is_empty()

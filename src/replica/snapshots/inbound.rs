@@ -1,8 +1,8 @@
 //! A snapshot that this node fetches: which pieces are asked for, and what came.
 //!
-//! Block are asked for in groups of 64, several groups at a time. Loss is repaired by
-//! asking again for what is missing. How many groups are on the way at once follows the
-//! time that they take: when that grows, a queue does, and heartbeats stand in it as well.
+//! Blocks are asked for in groups of 64, several groups at a time. The other side sends them at
+//! the pace of the way, in the order in which they were asked for: so what is missing when
+//! something later has come is lost, and is asked for again. When nothing comes at all, all is.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,15 +16,15 @@ use crate::wire::{PIECE_BYTES, SnapshotName, SnapshotPiece, SnapshotRequest};
 
 /// How many pieces one request asks for at most.
 const GROUP: u32 = 64;
-/// How many blocks may be in pieces at once. It bounds memory, with [`LENGTH_MAX`].
-const BLOCKS_AHEAD: u32 = 4;
+/// How many blocks may be in pieces at once.
+const BLOCKS_AHEAD: u32 = 32;
+/// How long those may be in all, but for the next one.
+const BYTES_AHEAD: u64 = 16 << 20;
 /// The longest block: the longest item, a session with all of its answers or the longest
 /// key and value, with room.
 const LENGTH_MAX: u32 = 4 << 20;
 /// The most groups on the way at once.
-const WINDOW_MAX: usize = 8;
-/// How much longer than the shortest a group may take before a queue is suspected.
-const PATIENCE: Duration = Duration::from_millis(10);
+const WINDOW_MAX: usize = 32;
 
 /// A snapshot that is being fetched.
 #[derive(Debug)]
@@ -39,14 +39,25 @@ pub(super) struct Inbound {
     last: Option<u32>,
     /// Blocks in pieces, from `next` on.
     blocks: BTreeMap<u32, Block>,
-    /// Groups that were asked for, by block and first piece, and when.
-    asked: BTreeMap<(u32, u32), Instant>,
+    /// Groups that were asked for, by block and first piece.
+    asked: BTreeMap<Group, Asked>,
+    /// How many there may be.
     window: usize,
-    shortest: Option<Duration>,
     /// When the last piece that was missing came.
     pub(super) heard_at: Instant,
     /// How many bytes have come.
     pub(super) bytes: u64,
+}
+
+/// The block and the first piece of a group.
+type Group = (u32, u32);
+
+/// When a group was asked for.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    at: Instant,
+    /// When something came that is sent later than what is missing of it.
+    overtaken_at: Option<Instant>,
 }
 
 /// What came of it.
@@ -79,7 +90,6 @@ impl Inbound {
             blocks: BTreeMap::new(),
             asked: BTreeMap::new(),
             window: 1,
-            shortest: None,
             heard_at: now,
             bytes: 0,
         }
@@ -98,7 +108,7 @@ impl Inbound {
                 }
                 let wanted = self.missing(block, first);
                 if wanted != 0 && !self.asked.contains_key(&(block, first)) {
-                    self.asked.insert((block, first), now);
+                    self.asked.insert((block, first), Asked::at(now));
                     requests.push(SnapshotRequest { snapshot: self.name, block, first, wanted });
                 }
             }
@@ -106,27 +116,40 @@ impl Inbound {
         requests
     }
 
-    /// Requests for what was asked for before `time` and has not come. Silence as a whole
-    /// makes the window small.
-    pub(super) fn ask_again(&mut self, time: Instant, now: Instant) -> Vec<SnapshotRequest> {
-        if self.heard_at < time {
+    /// Requests for what is lost: it was overtaken before this time, or nothing has come since the
+    /// other. Silence makes the window small.
+    pub(super) fn ask_again(
+        &mut self,
+        overtaken_before: Instant,
+        silent_since: Instant,
+        now: Instant,
+    ) -> Vec<SnapshotRequest> {
+        let is_lost = |asked: &Asked| {
+            asked.overtaken_at.is_some_and(|at| at <= overtaken_before)
+                || asked.at.max(self.heard_at) <= silent_since
+        };
+        if self.heard_at <= silent_since {
             self.window = 1;
         }
-        let name = self.name;
-        let late: Vec<(u32, u32)> =
-            self.asked.iter().filter(|(_, at)| **at <= time).map(|(group, _)| *group).collect();
+        let lost = self.asked.iter().filter(|(_, asked)| is_lost(asked));
+        let lost: Vec<Group> = lost.map(|(group, _)| *group).take(self.window).collect();
         let mut requests = Vec::new();
-        for (block, first) in late.into_iter().take(self.window) {
-            self.asked.insert((block, first), now);
+        for (block, first) in lost {
+            self.asked.insert((block, first), Asked::at(now));
             let wanted = self.missing(block, first);
-            requests.push(SnapshotRequest { snapshot: name, block, first, wanted });
+            requests.push(SnapshotRequest { snapshot: self.name, block, first, wanted });
         }
         requests
     }
 
-    /// When the oldest request was sent that was not answered in full.
-    pub(super) fn oldest_asked(&self) -> Option<Instant> {
-        self.asked.values().min().copied()
+    /// When something will count as lost that has not come by then: how long it may take from
+    /// being overtaken, and from the last that was heard.
+    pub(super) fn lost_at(&self, reordering: Duration, timeout: Duration) -> Option<Instant> {
+        let of = |asked: &Asked| match asked.overtaken_at {
+            Some(at) => at + reordering,
+            None => asked.at.max(self.heard_at) + timeout,
+        };
+        self.asked.values().map(of).min()
     }
 
     /// Another node has the same snapshot, and sends the rest.
@@ -161,11 +184,25 @@ impl Inbound {
             return;
         }
         self.heard_at = now;
-        let first = number / GROUP * GROUP;
-        if self.missing(block, first) == 0
-            && let Some(asked_at) = self.asked.remove(&(block, first))
-        {
-            self.adapt(now.since(asked_at));
+        let group = (block, number / GROUP * GROUP);
+        let Some(asked) = self.asked.get(&group).copied() else { return };
+        let missing = self.missing(group.0, group.1);
+        if missing == 0 {
+            self.asked.remove(&group);
+            self.window = (self.window + 1).min(WINDOW_MAX);
+        } else if missing >> (number - group.1) == 0 {
+            self.overtake(group, now);
+        }
+        let earlier = self.asked.iter().filter(|(_, other)| other.at < asked.at);
+        let earlier: Vec<Group> = earlier.map(|(group, _)| *group).collect();
+        for group in earlier {
+            self.overtake(group, now);
+        }
+    }
+
+    fn overtake(&mut self, group: Group, now: Instant) {
+        if let Some(asked) = self.asked.get_mut(&group) {
+            asked.overtaken_at.get_or_insert(now);
         }
     }
 
@@ -178,6 +215,15 @@ impl Inbound {
         piece.snapshot == self.name
             && (self.next..self.next.saturating_add(BLOCKS_AHEAD)).contains(&piece.block)
             && (1..=LENGTH_MAX).contains(&piece.length)
+            && self.has_room(piece)
+    }
+
+    /// Whether the block of this piece fits beside the others.
+    fn has_room(&self, piece: &SnapshotPiece) -> bool {
+        let begun = self.blocks.values().map(|block| u64::from(block.length)).sum::<u64>();
+        piece.block == self.next
+            || self.blocks.contains_key(&piece.block)
+            || begun + u64::from(piece.length) <= BYTES_AHEAD
     }
 
     /// Returns whether the piece was missing.
@@ -191,17 +237,6 @@ impl Inbound {
         let added = self.blocks.entry(piece.block).or_insert_with(begin).add(piece);
         self.bytes += if added { piece.bytes.len() as u64 } else { 0 };
         added
-    }
-
-    /// Groups that take about as long as the shortest ever did leave room for more.
-    fn adapt(&mut self, took: Duration) {
-        let shortest = self.shortest.map_or(took, |shortest| shortest.min(took));
-        self.shortest = Some(shortest);
-        self.window = if took <= 2 * shortest + PATIENCE {
-            (self.window + 1).min(WINDOW_MAX)
-        } else {
-            (self.window / 2).max(1)
-        };
     }
 
     /// Hands the builder the next block, if that is whole. A turn does so once: it takes time.
@@ -224,6 +259,12 @@ impl Inbound {
         }
         self.next += 1;
         Fetched::Partly
+    }
+}
+
+impl Asked {
+    fn at(now: Instant) -> Self {
+        Self { at: now, overtaken_at: None }
     }
 }
 
@@ -288,9 +329,83 @@ mod tests {
         let mut inbound = Inbound::new(NAME, ServerId(2), now);
         inbound.window = WINDOW_MAX;
         let asked: Vec<u32> = inbound.ask(now).iter().map(|request| request.block).collect();
-        assert_eq!(asked, [0, 1, 2, 3]);
+        assert_eq!(asked, (0..BLOCKS_AHEAD).collect::<Vec<_>>());
         inbound.on_piece(&last_block(1), now);
         let waited_for: Vec<(u32, u32)> = inbound.asked.keys().copied().collect();
         assert_eq!(waited_for, [(0, 0)]);
+    }
+
+    /// Of two blocks of three pieces, so many pieces come, each a millisecond later.
+    fn hear(inbound: &mut Inbound, pieces: &[(u32, u32)]) {
+        let bytes = Bytes::from(vec![7; 3 * PIECE_BYTES]);
+        let length = u32::try_from(bytes.len()).expect("a short block");
+        let checksum = crc32fast::hash(&bytes);
+        for &(block, piece) in pieces {
+            let from = piece as usize * PIECE_BYTES;
+            let bytes = bytes.slice(from..from + PIECE_BYTES);
+            let last = false;
+            let piece =
+                SnapshotPiece { snapshot: NAME, block, last, length, checksum, piece, bytes };
+            inbound.on_piece(&piece, inbound.heard_at + MILLISECOND);
+        }
+    }
+
+    const MILLISECOND: Duration = Duration::from_millis(1);
+
+    /// Block 0 was asked for, and block 1 later.
+    fn asked_for_two() -> Inbound {
+        let now = Instant(1_000_000);
+        let mut inbound = Inbound::new(NAME, ServerId(2), now);
+        assert_eq!(inbound.ask(now).len(), 1);
+        inbound.window = 2;
+        assert_eq!(inbound.ask(now + MILLISECOND).len(), 1);
+        inbound
+    }
+
+    /// Which blocks are asked for again, with the bits, when all that was overtaken counts.
+    fn lost(inbound: &mut Inbound) -> Vec<(u32, u64)> {
+        let now = inbound.heard_at;
+        let requests = inbound.ask_again(now, now - 100 * MILLISECOND, now + MILLISECOND);
+        requests.iter().map(|request| (request.block, request.wanted)).collect()
+    }
+
+    #[test]
+    fn what_was_overtaken_is_asked_for_again_and_nothing_else() {
+        let mut inbound = asked_for_two();
+        hear(&mut inbound, &[(0, 0)]);
+        assert_eq!(lost(&mut inbound), [], "the others are on their way");
+        hear(&mut inbound, &[(0, 2)]);
+        assert_eq!(lost(&mut inbound), [(0, 0b010)], "by the last of the same group");
+        hear(&mut inbound, &[(1, 0)]);
+        assert_eq!(lost(&mut inbound), [], "it was asked for after the other group");
+        let mut inbound = asked_for_two();
+        hear(&mut inbound, &[(0, 1), (1, 0)]);
+        assert_eq!(lost(&mut inbound), [(0, 0b101)], "by a later group");
+    }
+
+    #[test]
+    fn when_nothing_comes_all_is_asked_for_again_one_by_one() {
+        let mut inbound = asked_for_two();
+        hear(&mut inbound, &[(0, 0)]);
+        let silent_since = inbound.heard_at;
+        let now = silent_since + 50 * MILLISECOND;
+        assert_eq!(inbound.lost_at(MILLISECOND, 50 * MILLISECOND), Some(now));
+        let requests = inbound.ask_again(now - MILLISECOND, silent_since, now);
+        assert_eq!(requests.len(), 1);
+        assert_eq!((requests[0].block, requests[0].wanted), (0, 0b110));
+    }
+
+    #[test]
+    fn long_blocks_ahead_of_the_next_one_find_no_room() {
+        let mut inbound = asked_for_two();
+        let begin = |block| {
+            let bytes = Bytes::from(vec![7; PIECE_BYTES]);
+            let (length, last) = (LENGTH_MAX, false);
+            SnapshotPiece { snapshot: NAME, block, last, length, checksum: 1, piece: 0, bytes }
+        };
+        (1..9).for_each(|block| inbound.on_piece(&begin(block), Instant(2_000_000)));
+        assert_eq!(inbound.blocks.len(), 4);
+        inbound.on_piece(&begin(0), Instant(2_000_000));
+        assert_eq!(inbound.blocks.len(), 5, "the next one always does");
     }
 }

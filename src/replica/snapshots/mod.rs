@@ -13,13 +13,14 @@ mod own;
 pub use outbound::name_of;
 pub use own::OwnSnapshots;
 
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::effects::{Destination, Effects, Timer};
 use super::state::ReplicaState;
 use crate::time::Instant;
 use crate::types::{LogIndex, ServerId};
-use crate::wire::{Message, SnapshotOffer, SnapshotPiece, SnapshotRequest};
+use crate::wire::{Message, PIECE_BYTES, SnapshotOffer, SnapshotPiece, SnapshotRequest};
 use inbound::{Fetched, Inbound};
 use outbound::Outbound;
 
@@ -27,8 +28,12 @@ use outbound::Outbound;
 const OUTBOUND_MAX: usize = 2;
 /// How long a snapshot that nobody asks for any more is kept for sending.
 const IDLE_MAX: Duration = Duration::from_secs(10);
-/// The most pieces of one turn. Who asked for more asks again.
+/// The most pieces of one turn.
 const PIECES_PER_TURN: usize = 256;
+/// The most requests of one node that wait. Who asked for more asks again.
+const REQUESTS_MAX: usize = 32;
+/// About how long a frame is that brings a piece.
+const PIECE_FRAME_BYTES: u64 = PIECE_BYTES as u64 + 128;
 /// How long the node that a snapshot is fetched from may be silent before another snapshot
 /// is fetched in its place.
 const SILENCE_MAX: Duration = Duration::from_secs(2);
@@ -38,8 +43,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(2);
 pub struct SnapshotManager {
     outbound: Vec<Outbound>,
     inbound: Option<Inbound>,
-    /// How many pieces this turn has sent.
-    pieces_sent: usize,
+    /// What others ask for and have not been sent, in the order in which they asked.
+    wanted: BTreeMap<ServerId, VecDeque<SnapshotRequest>>,
 }
 
 impl SnapshotManager {
@@ -74,15 +79,48 @@ impl SnapshotManager {
         if let Some(peer) = state.peers.get_mut(&from) {
             peer.progress.pace.on_request(request);
         }
-        let full = self.pieces_sent >= PIECES_PER_TURN;
         let Some(outbound) = self.find(request, state, fx.now) else {
             return Self::send_offer(from, state, fx);
         };
         outbound.asked_at = fx.now;
-        let pieces = if full { Vec::new() } else { outbound.pieces(request) };
-        self.pieces_sent += pieces.len();
-        for piece in pieces {
-            fx.send(Destination::Peer(from), Message::SnapshotPiece(piece));
+        let wanted = self.wanted.entry(from).or_default();
+        let group = |of: &SnapshotRequest| (of.snapshot, of.block, of.first);
+        match wanted.iter().position(|waiting| group(waiting) == group(request)) {
+            Some(place) => wanted[place].wanted = request.wanted,
+            None if wanted.len() < REQUESTS_MAX => wanted.push_back(*request),
+            None => {}
+        }
+    }
+
+    /// Sends what others ask for, as the pace of the way to each allows.
+    fn send_pieces(&mut self, state: &mut ReplicaState, fx: &mut Effects) {
+        let Self { outbound, wanted, .. } = self;
+        let mut left = PIECES_PER_TURN;
+        for (&to, requests) in wanted.iter_mut() {
+            let Some(peer) = state.peers.get_mut(&to) else {
+                requests.clear();
+                continue;
+            };
+            while left > 0
+                && let Some(request) = requests.front_mut()
+            {
+                if !peer.delivery.may_send(fx.now) {
+                    fx.arm(Timer::Pace(to), peer.delivery.may_send_at().since(fx.now));
+                    break;
+                }
+                let sent = outbound.iter_mut().find(|sent| sent.name() == request.snapshot);
+                let Some(piece) = sent.and_then(|sent| sent.take_piece(request)) else {
+                    requests.pop_front();
+                    continue;
+                };
+                left -= 1;
+                peer.delivery.spend(PIECE_FRAME_BYTES);
+                fx.send(Destination::Peer(to), Message::SnapshotPiece(piece));
+            }
+        }
+        wanted.retain(|_, requests| !requests.is_empty());
+        if left == 0 {
+            fx.go_on_in_next_turn();
         }
     }
 
@@ -119,8 +157,8 @@ impl SnapshotManager {
         }
         match &mut self.inbound {
             Some(inbound) if inbound.name == name => {
-                let patience = 8 * timeout(inbound.from, state);
-                let is_silent = fx.now.since(inbound.heard_at) >= patience;
+                let (_, timeout) = patience(inbound.from, state);
+                let is_silent = fx.now.since(inbound.heard_at) >= 8 * timeout;
                 let has_led = state.leader_id == Some(from) && inbound.from != from;
                 if inbound.from == from || !(is_silent || has_led) {
                     return;
@@ -185,12 +223,12 @@ impl SnapshotManager {
         let Some(inbound) = &mut self.inbound else { return fx.cancel(Timer::Fetch) };
         let requests = inbound.ask(fx.now);
         Self::send_requests(inbound.from, requests, fx);
-        let since = inbound.oldest_asked().unwrap_or(fx.now);
+        let (reordering, timeout) = patience(inbound.from, state);
         let deadline = if inbound.has_block() {
             // The next turn puts it together.
             fx.now + Duration::from_micros(1)
         } else {
-            since + timeout(inbound.from, state)
+            inbound.lost_at(reordering, timeout).unwrap_or(fx.now + timeout)
         };
         fx.arm(Timer::Fetch, deadline.since(fx.now));
     }
@@ -204,8 +242,8 @@ impl SnapshotManager {
     /// Pieces that were asked for have not come in time.
     pub fn on_silence(&mut self, state: &mut ReplicaState, fx: &mut Effects) {
         if let Some(inbound) = &mut self.inbound {
-            let late = fx.now - timeout(inbound.from, state);
-            let requests = inbound.ask_again(late, fx.now);
+            let (reordering, timeout) = patience(inbound.from, state);
+            let requests = inbound.ask_again(fx.now - reordering, fx.now - timeout, fx.now);
             Self::send_requests(inbound.from, requests, fx);
         }
         self.ask(state, fx);
@@ -217,7 +255,7 @@ impl SnapshotManager {
         if self.inbound.as_ref().is_some_and(Inbound::has_block) {
             self.build(state, fx);
         }
-        self.pieces_sent = 0;
+        self.send_pieces(state, fx);
         let now = fx.now;
         self.outbound.iter_mut().for_each(Outbound::end_turn);
         let idle = |outbound: &mut Outbound| now.since(outbound.asked_at) >= IDLE_MAX;
@@ -238,8 +276,12 @@ impl SnapshotManager {
     }
 }
 
-/// How long the answer of a node may take before it is asked again.
-fn timeout(node: ServerId, state: &ReplicaState) -> Duration {
-    let peer = state.peers.get(&node);
-    peer.map_or(state.heartbeat_interval, |peer| peer.link.round_trip().timeout())
+/// How much later than another a piece may arrive that was sent before it, and how long a node
+/// may be silent before it is asked again.
+fn patience(node: ServerId, state: &ReplicaState) -> (Duration, Duration) {
+    let Some(peer) = state.peers.get(&node) else {
+        return (state.heartbeat_interval, state.heartbeat_interval);
+    };
+    let round_trip = peer.link.round_trip();
+    (round_trip.reordering(), round_trip.timeout())
 }

@@ -9,7 +9,7 @@ use crate::time::Instant;
 use crate::wire::{PIECE_BYTES, SnapshotName, SnapshotPiece, SnapshotRequest};
 
 /// How many blocks are kept after they were made: those that are likely asked for again.
-const BLOCKS_KEPT: usize = 8;
+const BLOCKS_KEPT: usize = 40;
 /// The most blocks of one turn. Who asks for a block far ahead, because another node sent
 /// it those before, asks again until it is reached.
 const BLOCKS_PER_TURN: usize = 2;
@@ -23,11 +23,19 @@ pub(super) struct Outbound {
     /// The last block was made.
     ended: bool,
     /// The newest blocks that were made.
-    made: VecDeque<(u32, Bytes)>,
+    made: VecDeque<Made>,
     /// How many more may be made in this turn.
     budget: usize,
     /// When it was last asked for.
     pub(super) asked_at: Instant,
+}
+
+/// A block that was made.
+#[derive(Clone, Debug)]
+struct Made {
+    number: u32,
+    bytes: Bytes,
+    checksum: u32,
 }
 
 impl Outbound {
@@ -50,20 +58,19 @@ impl Outbound {
         self.snapshot.into_state()
     }
 
-    /// The pieces that are asked for; none while the block is not reached.
-    pub(super) fn pieces(&mut self, request: &SnapshotRequest) -> Vec<SnapshotPiece> {
-        let Some(block) = self.block(request.block) else { return Vec::new() };
+    /// The first of the pieces that are asked for, which then is no longer; none: the block has
+    /// none of them, or is not reached.
+    pub(super) fn take_piece(&mut self, request: &mut SnapshotRequest) -> Option<SnapshotPiece> {
+        let made = self.block(request.block)?;
         let last = self.ended && request.block as usize + 1 == self.places.len();
-        let checksum = crc32fast::hash(&block);
-        let length = u32::try_from(block.len()).unwrap_or(u32::MAX);
-        let wanted = (0..64).filter(|bit| request.wanted & 1 << bit != 0);
-        let pieces = wanted.filter_map(|bit| {
-            let piece = request.first.checked_add(bit)?;
-            let bytes = piece_of(&block, piece)?;
-            let SnapshotRequest { snapshot, block, .. } = *request;
-            Some(SnapshotPiece { snapshot, block, last, length, checksum, piece, bytes })
-        });
-        pieces.collect()
+        let length = u32::try_from(made.bytes.len()).unwrap_or(u32::MAX);
+        let bit = request.wanted.trailing_zeros();
+        request.wanted &= request.wanted.checked_sub(1)?;
+        let piece = request.first.checked_add(bit)?;
+        let bytes = piece_of(&made.bytes, piece)?;
+        let SnapshotRequest { snapshot, block, .. } = *request;
+        let checksum = made.checksum;
+        Some(SnapshotPiece { snapshot, block, last, length, checksum, piece, bytes })
     }
 
     /// Ends a turn: the next one may make as many blocks.
@@ -71,9 +78,9 @@ impl Outbound {
         self.budget = BLOCKS_PER_TURN;
     }
 
-    fn block(&mut self, number: u32) -> Option<Bytes> {
-        if let Some((_, block)) = self.made.iter().find(|(made, _)| *made == number) {
-            return Some(block.clone());
+    fn block(&mut self, number: u32) -> Option<Made> {
+        if let Some(made) = self.made.iter().find(|made| made.number == number) {
+            return Some(made.clone());
         }
         loop {
             let reached = u32::try_from(self.places.len() - 1).unwrap_or(u32::MAX);
@@ -87,9 +94,9 @@ impl Outbound {
         }
     }
 
-    fn make(&mut self, number: u32) -> Option<Bytes> {
+    fn make(&mut self, number: u32) -> Option<Made> {
         self.budget -= 1;
-        let (block, next) = self.snapshot.block(self.places.get(number as usize)?);
+        let (bytes, next) = self.snapshot.block(self.places.get(number as usize)?);
         if number as usize + 1 == self.places.len() {
             self.ended = next.is_none();
             self.places.extend(next);
@@ -97,8 +104,10 @@ impl Outbound {
         if self.made.len() == BLOCKS_KEPT {
             self.made.pop_front();
         }
-        self.made.push_back((number, block.clone()));
-        Some(block)
+        let checksum = crc32fast::hash(&bytes);
+        let made = Made { number, bytes, checksum };
+        self.made.push_back(made.clone());
+        Some(made)
     }
 }
 
