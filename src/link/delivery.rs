@@ -9,13 +9,11 @@
 
 use std::time::Duration;
 
-use super::RoundTrip;
+use super::{RoundTrip, SENT_TIMES, slot};
 use crate::time::Instant;
 use crate::types::{LossShare, PacketNumber};
 use crate::wire::FRAME_BYTES_MAX;
 
-/// For how many of the newest packets it is known how much was sent up to them.
-const PACKETS: usize = 4096;
 /// A shorter time measures how processes are scheduled, not what the way carries.
 const ROUND_MIN: Duration = Duration::from_millis(5);
 /// What was measured is remembered for so long, and at most twice that.
@@ -51,7 +49,7 @@ const PACE_OF_START: u64 = 46;
 pub struct Delivery {
     /// How many bytes were sent.
     sent: u64,
-    /// The same up to each of the newest packets, with it.
+    /// The same up to each of the newest packets, with it: as many as may be echoed.
     sent_up_to: Vec<u64>,
     /// How many of them were sent up to the newest packet that is known to have arrived.
     reached: u64,
@@ -116,7 +114,7 @@ impl Delivery {
     pub fn new(now: Instant) -> Self {
         Self {
             sent: 0,
-            sent_up_to: vec![0; PACKETS],
+            sent_up_to: vec![0; SENT_TIMES],
             reached: 0,
             round: Round::beginning(now, 0, 0),
             stage: Stage::START,
@@ -363,10 +361,6 @@ fn per_second(bytes: u64, time: Duration) -> u64 {
 fn within(per_second: u64, time: Duration) -> u64 {
     let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     per_second.saturating_mul(micros) / 1_000_000
-}
-
-fn slot(packet: PacketNumber) -> usize {
-    usize::try_from(packet.0 % PACKETS as u64).expect("less than PACKETS")
 }
 
 #[cfg(test)]
