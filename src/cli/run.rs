@@ -9,7 +9,7 @@ use super::args::{self, DEFAULT_ADDRESS, Words};
 use super::exit::{Exit, Failure, Outcome};
 use crate::configuration::SNAPSHOT_BYTES;
 use crate::daemon::{self, RunConfig};
-use crate::link::{Pinned, REDUNDANCY_MAX};
+use crate::link::{INTERVAL_LEAST, INTERVAL_MOST, Pinned, REDUNDANCY_MAX};
 use crate::replica::DISK_STALL;
 use crate::types::ServerId;
 
@@ -49,8 +49,8 @@ const SCRUB_RATE: u64 = 64 << 10;
 /// More copies than this help nobody.
 const REDUNDANCY_MOST: u8 = 9;
 
-/// What only heartbeats tell must not grow old.
-const HEARTBEAT_MOST: Duration = Duration::from_secs(1);
+/// A shorter one would not hold what it takes to be scheduled.
+const ELECTION_TIMEOUT_LEAST: Duration = Duration::from_millis(10);
 
 /// Runs `quorate run`.
 pub fn run(args: &[String]) -> Outcome {
@@ -151,8 +151,14 @@ fn pinned(words: &Words) -> Result<Pinned, Failure> {
                  into it",
             ))
         }
-        Pinned { interval: Some(interval), .. } if interval > HEARTBEAT_MOST => {
+        Pinned { interval: Some(interval), .. } if interval > INTERVAL_MOST => {
             Err(Failure::usage("--heartbeat is more than 1 s"))
+        }
+        Pinned { interval: Some(interval), .. } if interval < INTERVAL_LEAST => {
+            Err(Failure::usage("--heartbeat is less than 1 ms"))
+        }
+        Pinned { timeout: Some(timeout), .. } if timeout < ELECTION_TIMEOUT_LEAST => {
+            Err(Failure::usage("--election-timeout is less than 10 ms"))
         }
         pinned => Ok(pinned),
     }
@@ -230,6 +236,11 @@ mod tests {
             (format!("--id 1 --segment-size 65537 {rest}"), "a multiple of 512"),
             (format!("--id 1 --segment-size 512 {rest}"), "from 65536"),
             (format!("--id 1 --heartbeat 2 {rest}"), "--heartbeat is more than 1 s"),
+            (format!("--id 1 --heartbeat 0.0009 {rest}"), "--heartbeat is less than 1 ms"),
+            (
+                format!("--id 1 --election-timeout 0.009 {rest}"),
+                "--election-timeout is less than 10 ms",
+            ),
             (format!("--id 1 --heartbeat 0 {rest}"), "--heartbeat is 0; it must be a time"),
             (
                 format!("--id 1 --heartbeat 0.3 --election-timeout 0.5 {rest}"),

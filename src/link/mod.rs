@@ -11,7 +11,7 @@ pub use delivery::Delivery;
 pub use hearing::{Heard, Hearing};
 pub use redundancy::{Copies, REDUNDANCY_MAX, Redundancy};
 pub use round_trip::RoundTrip;
-pub use timing::{Measured, Pinned, Timing, formula};
+pub use timing::{INTERVAL_LEAST, INTERVAL_MOST, Measured, Pinned, Timing, formula};
 
 use std::time::Duration;
 

@@ -30,8 +30,10 @@ const SPREAD_ROUND_TRIPS: u32 = 6;
 const INTERVAL_MIN: Duration = Duration::from_millis(5);
 /// Nodes speak so often on the best of ways: what heartbeats tell must not be much older.
 const INTERVAL_MAX: Duration = Duration::from_millis(40);
-/// Who says that it speaks less often is not believed.
-const INTERVAL_MOST: Duration = Duration::from_secs(1);
+/// Who says that it speaks less often than this, or more often, is not believed. What is asked
+/// for after so many intervals would be asked for in an endless loop if one were nothing.
+pub const INTERVAL_MOST: Duration = Duration::from_secs(1);
+pub const INTERVAL_LEAST: Duration = Duration::from_millis(1);
 /// One follower takes a leader that lives for gone as rarely as this; to elect another takes
 /// two of them at once.
 const CHANCE: f64 = 1e-5;
@@ -185,7 +187,7 @@ impl Timing {
     /// The other side leads: it says that it speaks so often.
     pub fn listen(&mut self, interval: Duration, measured: &Measured) {
         self.lost = lost_in_a_row(measured.losses);
-        self.interval = interval.min(INTERVAL_MOST);
+        self.interval = interval.clamp(INTERVAL_LEAST, INTERVAL_MOST);
         self.bound_silence(measured);
     }
 
@@ -312,6 +314,16 @@ mod tests {
         let mut timing = Timing::new(Pinned { timeout: pin(60), interval: None }, UNMEASURED);
         timing.beat(&measured(Duration::from_millis(20), 0), Instant(0));
         assert_eq!((Some(timing.timeout()), Some(timing.interval())), (pin(60), pin(10)));
+    }
+
+    #[test]
+    fn what_is_said_is_believed_within_bounds() {
+        let mut timing = Timing::new(Pinned::default(), UNMEASURED);
+        for (said, believed) in [(0, 1), (1, 1), (7, 7), (1_000, 1_000), (60_000, 1_000)] {
+            let measured = measured(Duration::from_millis(1), 0);
+            timing.listen(Duration::from_millis(said), &measured);
+            assert_eq!(timing.interval(), Duration::from_millis(believed));
+        }
     }
 
     #[test]
