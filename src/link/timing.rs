@@ -33,6 +33,7 @@ const INTERVAL_MAX: Duration = Duration::from_millis(40);
 /// Who says that it speaks less often than this, or more often, is not believed. What is asked
 /// for after so many intervals would be asked for in an endless loop if one were nothing.
 pub const INTERVAL_MOST: Duration = Duration::from_secs(1);
+/// See [`INTERVAL_MOST`].
 pub const INTERVAL_LEAST: Duration = Duration::from_millis(1);
 /// One follower takes a leader that lives for gone as rarely as this; to elect another takes
 /// two of them at once.
