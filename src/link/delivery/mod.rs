@@ -7,17 +7,22 @@
 //! whatever else passes there is not held up. Where somebody else keeps a queue there, as TCP
 //! does, sending goes by loss as well, like TCP: who gives way to TCP gets nothing.
 
+mod best;
+mod credit;
+mod rounds;
+
 use std::time::Duration;
 
-use super::{RoundTrip, SENT_TIMES, slot};
+use super::RoundTrip;
 use crate::time::Instant;
 use crate::types::{LossShare, PacketNumber};
 use crate::wire::FRAME_BYTES_MAX;
+use best::Best;
+use credit::Credit;
+use rounds::{EndedRound, Rounds};
 
 /// A shorter time measures how processes are scheduled, not what the way carries.
 const ROUND_MIN: Duration = Duration::from_millis(5);
-/// What was measured is remembered for so long, and at most twice that.
-const MEMORY: Duration = Duration::from_secs(4);
 /// So many bytes are sent before anything was measured.
 const BYTES_OF_START: u64 = 16 * FRAME_BYTES_MAX as u64;
 /// So many may always be under way.
@@ -47,13 +52,8 @@ const PACE_OF_START: u64 = 46;
 /// What was measured of a way, and what it allows.
 #[derive(Debug)]
 pub struct Delivery {
-    /// How many bytes were sent.
-    sent: u64,
-    /// The same up to each of the newest packets, with it: as many as may be echoed.
-    sent_up_to: Vec<u64>,
-    /// How many of them were sent up to the newest packet that is known to have arrived.
-    reached: u64,
-    round: Round,
+    rounds: Rounds,
+    best: Best,
     stage: Stage,
     /// How many bytes may be under way while somebody else keeps a queue there.
     contended: Option<u64>,
@@ -63,39 +63,9 @@ pub struct Delivery {
     took: Duration,
     /// Frames waited on the way all through it.
     is_queued: bool,
-    /// What was measured since some time, and for a while before.
-    measured: [Extremes; 2],
-    measured_since: Instant,
-    /// What may be sent before the pace forbids more, in bytes; below zero: too much was.
-    credit: i64,
-    credited_at: Instant,
+    credit: Credit,
     /// In this turn something was held back.
     holds_back: bool,
-}
-
-/// A time in which what was sent at its beginning arrives.
-#[derive(Clone, Copy, Debug)]
-struct Round {
-    /// How many bytes were sent up to its end.
-    upto: u64,
-    /// How many had arrived at its beginning, and when that was.
-    reached: u64,
-    began: Instant,
-    /// The shortest round trip in it.
-    shortest: Duration,
-    /// There was less to send than the way would have carried.
-    was_idle: bool,
-}
-
-/// The best that was measured in a time.
-#[derive(Clone, Copy, Debug)]
-struct Extremes {
-    /// The most that was carried, in bytes a second.
-    carried: u64,
-    /// The shortest round trip.
-    round_trip: Duration,
-    /// The least share that was lost.
-    loss: LossShare,
 }
 
 /// How well the way is known.
@@ -113,19 +83,14 @@ impl Delivery {
     /// Nothing was sent yet.
     pub fn new(now: Instant) -> Self {
         Self {
-            sent: 0,
-            sent_up_to: vec![0; SENT_TIMES],
-            reached: 0,
-            round: Round::beginning(now, 0, 0),
+            rounds: Rounds::new(now),
+            best: Best::new(now),
             stage: Stage::START,
             contended: None,
             lost: LossShare(0),
             took: Duration::ZERO,
             is_queued: false,
-            measured: [Extremes::NONE; 2],
-            measured_since: now,
-            credit: BYTES_OF_START.cast_signed(),
-            credited_at: now,
+            credit: Credit::new(now, BYTES_OF_START),
             holds_back: false,
         }
     }
@@ -133,14 +98,13 @@ impl Delivery {
     /// The other side was silent: nothing is known of the way any more.
     pub fn start_over(&mut self) {
         (self.stage, self.contended) = (Stage::START, None);
-        self.measured = [Extremes::NONE; 2];
-        self.round.was_idle = true;
+        self.best.forget();
+        self.rounds.note_idle();
     }
 
     /// A frame of so many bytes leaves.
     pub fn on_sent(&mut self, packet: PacketNumber, bytes: usize) {
-        self.sent += bytes as u64;
-        self.sent_up_to[slot(packet)] = self.sent;
+        self.rounds.on_sent(packet, bytes);
     }
 
     /// The packet, one of the newest, has arrived at this time, while so much was lost on the
@@ -152,38 +116,25 @@ impl Delivery {
         loss: LossShare,
         round_trip: &RoundTrip,
     ) {
-        self.reached = self.reached.max(self.sent_up_to[slot(packet)]);
-        self.round.shortest = self.round.shortest.min(round_trip.latest());
-        let took = at.since(self.round.began);
-        if self.reached >= self.round.upto && took >= self.round_min() {
-            self.end_round(at, took, loss);
+        self.rounds.on_arrived(packet, round_trip.latest());
+        if let Some(round) = self.rounds.end(at, self.round_min()) {
+            self.on_round(&round, loss);
         }
     }
 
     /// A round takes at least a round trip, and one that drains a queue as long as that takes.
     fn round_min(&self) -> Duration {
-        let least = ROUND_MIN.max(self.least_round_trip());
+        let least = ROUND_MIN.max(self.best.round_trip());
         let drains = matches!(self.stage, Stage::Cruise(DRAINS)) && self.is_queued;
         least + if drains { self.waited(self.took) * 4 / 3 } else { Duration::ZERO }
     }
 
-    fn end_round(&mut self, at: Instant, took: Duration, loss: LossShare) {
-        let Round { reached, shortest, was_idle, .. } = self.round;
-        self.round = Round::beginning(at, self.sent, self.reached);
-        if at.since(self.measured_since) > MEMORY && !was_idle {
-            self.measured = [Extremes::NONE, self.measured[0]];
-            self.measured_since = at;
-        }
-        let [lately, _] = &mut self.measured;
-        lately.loss = lately.loss.min(loss);
-        lately.round_trip = lately.round_trip.min(shortest);
-        let carried = per_second(self.without_crowded_out(self.reached - reached, loss), took);
-        // A pace that was not tried proves no more than that the way carries as much.
-        self.measured[0].carried = self.measured[0].carried.max(carried);
-        self.is_queued = self.waited(shortest) > QUEUE_SEEN;
-        self.took = shortest;
-        if !was_idle {
-            self.go_on(shortest, loss);
+    fn on_round(&mut self, round: &EndedRound, loss: LossShare) {
+        self.best.note(round, loss);
+        self.is_queued = self.waited(round.round_trip) > QUEUE_SEEN;
+        self.took = round.round_trip;
+        if !round.was_idle {
+            self.go_on(round.round_trip, loss);
         }
         self.lost = loss;
     }
@@ -201,30 +152,12 @@ impl Delivery {
             let changed = if lost { *window * 7 / 10 } else { *window + CONTENDED_GROWTH };
             *window = changed.clamp(BYTES_MIN, most);
         }
-        self.stage = self.stage.after_round(self.carries(), queued);
+        self.stage = self.stage.after_round(self.best.carries(), queued);
     }
 
     /// How long a frame waited on the way that took so long.
     fn waited(&self, round_trip: Duration) -> Duration {
-        round_trip.saturating_sub(self.least_round_trip())
-    }
-
-    /// What of these bytes has arrived, or was lost by chance: what is lost at any pace is not
-    /// lost because of it.
-    fn without_crowded_out(&self, bytes: u64, loss: LossShare) -> u64 {
-        let by_chance = self.measured[0].loss.min(self.measured[1].loss);
-        bytes - bytes * u64::from(loss.0.saturating_sub(by_chance.0)) / 256
-    }
-
-    /// How many bytes a second the way carries, as far as is known.
-    pub fn carries(&self) -> u64 {
-        self.measured[0].carried.max(self.measured[1].carried)
-    }
-
-    /// How long a round trip takes when nothing waits on it.
-    fn least_round_trip(&self) -> Duration {
-        let least = self.measured[0].round_trip.min(self.measured[1].round_trip);
-        if least == Duration::MAX { Duration::ZERO } else { least }
+        round_trip.saturating_sub(self.best.round_trip())
     }
 
     /// Whether more may be under way than so many frames of so many bytes in all.
@@ -253,51 +186,46 @@ impl Delivery {
 
     /// How many bytes are under way at any time if there is no queue.
     fn of_way(&self) -> u64 {
-        within(self.carries(), self.least_round_trip())
+        within(self.best.carries(), self.best.round_trip())
     }
 
     fn of_queue(&self) -> u64 {
-        within(self.carries(), QUEUE)
+        within(self.best.carries(), QUEUE)
     }
 
     /// Whether the pace allows that something is sent now.
     pub fn may_send(&mut self, now: Instant) -> bool {
         let pace = self.pace();
-        let gained = within(pace, now.since(self.credited_at));
-        if gained > 0 {
-            let most = match self.stage {
-                Stage::Start { .. } => BYTES_OF_START,
-                Stage::Drain | Stage::Cruise(_) => within(pace, QUEUE).max(BYTES_MIN),
-            };
-            let credit = self.credit.saturating_add_unsigned(gained);
-            self.credit = credit.min(most.cast_signed());
-            self.credited_at = now;
-        }
-        self.holds_back |= self.credit <= 0;
-        self.credit > 0
+        let most = match self.stage {
+            Stage::Start { .. } => BYTES_OF_START,
+            Stage::Drain | Stage::Cruise(_) => within(pace, QUEUE).max(BYTES_MIN),
+        };
+        self.credit.gain(pace, most, now);
+        self.holds_back |= !self.credit.is_left();
+        self.credit.is_left()
     }
 
     /// When something may be sent again, if nothing may be now.
     pub fn may_send_at(&self) -> Instant {
-        let owed = self.credit.min(0).unsigned_abs() + 1;
-        let micros = owed.saturating_mul(1_000_000) / self.pace();
-        self.credited_at + Duration::from_micros(micros + 1)
+        self.credit.is_left_at(self.pace())
     }
 
     /// So many bytes that keep the pace will leave.
     pub fn spend(&mut self, bytes: u64) {
-        self.credit = self.credit.saturating_sub_unsigned(bytes);
+        self.credit.spend(bytes);
     }
 
     /// A turn ends. If nothing was held back in it, there was less to send than is allowed.
     pub fn end_turn(&mut self) {
-        self.round.was_idle |= !self.holds_back;
+        if !self.holds_back {
+            self.rounds.note_idle();
+        }
         self.holds_back = false;
     }
 
     /// Bytes a second.
     fn pace(&self) -> u64 {
-        let carries = self.carries();
+        let carries = self.best.carries();
         let pace = match self.stage {
             Stage::Start { .. } => {
                 let round_trip = self.took.max(Duration::from_millis(1));
@@ -315,17 +243,6 @@ impl Delivery {
         };
         pace.max(BYTES_MIN)
     }
-}
-
-impl Round {
-    fn beginning(now: Instant, upto: u64, reached: u64) -> Self {
-        Self { upto, reached, began: now, shortest: Duration::MAX, was_idle: upto == 0 }
-    }
-}
-
-impl Extremes {
-    /// Nothing was measured.
-    const NONE: Self = Self { carried: 0, round_trip: Duration::MAX, loss: LossShare(u8::MAX) };
 }
 
 impl Stage {
@@ -477,7 +394,7 @@ mod tests {
     fn what_is_lost_since_too_much_is_sent_was_not_carried() {
         let mut way = Way::new();
         way.pass(1_000, LossShare(0));
-        let bytes = |lost| way.delivery.without_crowded_out(1_024, LossShare(lost));
+        let bytes = |lost| way.delivery.best.without_crowded_out(1_024, LossShare(lost));
         assert_eq!([bytes(0), bytes(64)], [1_024, 768]);
     }
 
@@ -486,14 +403,14 @@ mod tests {
     fn little_that_is_sent_proves_nothing_but_that() {
         let mut way = Way::new();
         way.pass(1_000, LossShare(0));
-        let carries = way.delivery.carries();
+        let carries = way.delivery.best.carries();
         for _ in 0..200 {
             way.send(LossShare(0));
             way.delivery.end_turn();
             way.now = way.now + Duration::from_millis(100);
             way.hear(LossShare(0));
         }
-        assert_eq!(way.delivery.carries(), carries);
+        assert_eq!(way.delivery.best.carries(), carries);
     }
 
     #[test]

@@ -1,0 +1,92 @@
+//! What arrives of what is sent, a round trip at a time.
+
+use std::time::Duration;
+
+use super::super::{SENT_TIMES, slot};
+use crate::time::Instant;
+use crate::types::PacketNumber;
+
+/// Counts the bytes that are sent, and finds out how many of them were on the way in a round.
+#[derive(Debug)]
+pub struct Rounds {
+    /// How many bytes were sent.
+    sent: u64,
+    /// The same up to each of the newest packets, with it: as many as may be echoed.
+    sent_up_to: Vec<u64>,
+    /// How many of them were sent up to the newest packet that is known to have arrived.
+    reached: u64,
+    round: Round,
+}
+
+/// A time in which what was sent at its beginning arrives.
+#[derive(Clone, Copy, Debug)]
+struct Round {
+    /// How many bytes were sent up to its end.
+    upto: u64,
+    /// How many had arrived at its beginning, and when that was.
+    reached: u64,
+    began: Instant,
+    /// The shortest round trip in it.
+    shortest: Duration,
+    /// There was less to send than the way would have carried.
+    was_idle: bool,
+}
+
+/// What a round tells that has ended.
+#[derive(Clone, Copy, Debug)]
+pub struct EndedRound {
+    /// When it ended.
+    pub at: Instant,
+    /// How long it was.
+    pub took: Duration,
+    /// How many bytes arrived in it, or were lost.
+    pub bytes: u64,
+    /// The shortest round trip in it.
+    pub round_trip: Duration,
+    /// There was less to send than the way would have carried.
+    pub was_idle: bool,
+}
+
+impl Rounds {
+    /// Nothing was sent yet.
+    pub fn new(now: Instant) -> Self {
+        let (sent, reached) = (0, 0);
+        let round = Round::beginning(now, sent, reached);
+        Self { sent, sent_up_to: vec![0; SENT_TIMES], reached, round }
+    }
+
+    /// A frame of so many bytes leaves.
+    pub fn on_sent(&mut self, packet: PacketNumber, bytes: usize) {
+        self.sent += bytes as u64;
+        self.sent_up_to[slot(packet)] = self.sent;
+    }
+
+    /// There is less to send in this round than the way would carry.
+    pub fn note_idle(&mut self) {
+        self.round.was_idle = true;
+    }
+
+    /// The packet, one of the newest, has arrived, after such a round trip.
+    pub fn on_arrived(&mut self, packet: PacketNumber, round_trip: Duration) {
+        self.reached = self.reached.max(self.sent_up_to[slot(packet)]);
+        self.round.shortest = self.round.shortest.min(round_trip);
+    }
+
+    /// Ends the round if that has taken so long at least, and all has arrived that it was for.
+    pub fn end(&mut self, at: Instant, least: Duration) -> Option<EndedRound> {
+        let Round { upto, reached, began, shortest, was_idle } = self.round;
+        let took = at.since(began);
+        if self.reached < upto || took < least {
+            return None;
+        }
+        self.round = Round::beginning(at, self.sent, self.reached);
+        let bytes = self.reached - reached;
+        Some(EndedRound { at, took, bytes, round_trip: shortest, was_idle })
+    }
+}
+
+impl Round {
+    fn beginning(now: Instant, upto: u64, reached: u64) -> Self {
+        Self { upto, reached, began: now, shortest: Duration::MAX, was_idle: upto == 0 }
+    }
+}
