@@ -54,13 +54,14 @@ impl Ledger {
     }
 
     /// A batch of this directory was synced.
-    pub fn synced(&mut self, directory: DirectoryId, records: &[Record]) {
+    pub fn synced(&mut self, mut directory: DirectoryId, records: &[Record]) {
         for record in records {
             if let Record::Reborn(next) = record {
                 // What it holds stays where it is. No vote was given in the new name.
                 let mut reborn = self.of(directory).clone();
                 reborn.votes.clear();
                 self.directories.insert(*next, reborn);
+                directory = *next;
             } else {
                 self.of(directory).take_in(record);
             }
