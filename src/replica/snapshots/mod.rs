@@ -9,31 +9,20 @@
 mod inbound;
 mod outbound;
 mod own;
+mod sender;
 
 pub use outbound::name_of;
 pub use own::OwnSnapshots;
 
-use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::effects::{Destination, Effects, Timer};
 use super::state::ReplicaState;
-use crate::time::Instant;
 use crate::types::{LogIndex, ServerId};
-use crate::wire::{Message, PIECE_BYTES, SnapshotOffer, SnapshotPiece, SnapshotRequest};
+use crate::wire::{Message, SnapshotOffer, SnapshotPiece, SnapshotRequest};
 use inbound::{Fetched, Inbound};
-use outbound::Outbound;
+use sender::Sender;
 
-/// The most snapshots that are sent at once: the newest, and the one before it.
-const OUTBOUND_MAX: usize = 2;
-/// How long a snapshot that nobody asks for any more is kept for sending.
-const IDLE_MAX: Duration = Duration::from_secs(10);
-/// The most pieces of one turn.
-const PIECES_PER_TURN: usize = 256;
-/// The most requests of one node that wait. Who asked for more asks again.
-const REQUESTS_MAX: usize = 32;
-/// About how long a frame is that brings a piece.
-const PIECE_FRAME_BYTES: u64 = PIECE_BYTES as u64 + 128;
 /// How long the node that a snapshot is fetched from may be silent before another snapshot
 /// is fetched in its place.
 const SILENCE_MAX: Duration = Duration::from_secs(2);
@@ -41,10 +30,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(2);
 /// Sends snapshots to nodes that lack them, and fetches what this one lacks.
 #[derive(Debug, Default)]
 pub struct SnapshotManager {
-    outbound: Vec<Outbound>,
+    sender: Sender,
     inbound: Option<Inbound>,
-    /// What others ask for and have not been sent, in the order in which they asked.
-    wanted: BTreeMap<ServerId, VecDeque<SnapshotRequest>>,
 }
 
 impl SnapshotManager {
@@ -79,68 +66,9 @@ impl SnapshotManager {
         if let Some(peer) = state.peers.get_mut(&from) {
             peer.progress.pace.on_request(request);
         }
-        let Some(outbound) = self.find(request, state, fx.now) else {
-            return Self::send_offer(from, state, fx);
-        };
-        outbound.asked_at = fx.now;
-        let wanted = self.wanted.entry(from).or_default();
-        let group = |of: &SnapshotRequest| (of.snapshot, of.block, of.first);
-        match wanted.iter().position(|waiting| group(waiting) == group(request)) {
-            Some(place) => wanted[place].wanted = request.wanted,
-            None if wanted.len() < REQUESTS_MAX => wanted.push_back(*request),
-            None => {}
+        if !self.sender.take_request(from, request, state, fx.now) {
+            Self::send_offer(from, state, fx);
         }
-    }
-
-    /// Sends what others ask for, as the pace of the way to each allows.
-    fn send_pieces(&mut self, state: &mut ReplicaState, fx: &mut Effects) {
-        let Self { outbound, wanted, .. } = self;
-        let mut left = PIECES_PER_TURN;
-        for (&to, requests) in wanted.iter_mut() {
-            let Some(peer) = state.peers.get_mut(&to) else {
-                requests.clear();
-                continue;
-            };
-            while left > 0
-                && let Some(request) = requests.front_mut()
-            {
-                if !peer.delivery.may_send(fx.now) {
-                    fx.arm(Timer::Pace(to), peer.delivery.may_send_at().since(fx.now));
-                    break;
-                }
-                let sent = outbound.iter_mut().find(|sent| sent.name() == request.snapshot);
-                let Some(piece) = sent.and_then(|sent| sent.take_piece(request)) else {
-                    requests.pop_front();
-                    continue;
-                };
-                left -= 1;
-                peer.delivery.spend(PIECE_FRAME_BYTES);
-                fx.send(Destination::Peer(to), Message::SnapshotPiece(piece));
-            }
-        }
-        wanted.retain(|_, requests| !requests.is_empty());
-        if left == 0 {
-            fx.go_on_in_next_turn();
-        }
-    }
-
-    fn find(
-        &mut self,
-        request: &SnapshotRequest,
-        state: &mut ReplicaState,
-        now: Instant,
-    ) -> Option<&mut Outbound> {
-        let known = self.outbound.iter().position(|sent| sent.name() == request.snapshot);
-        if let Some(place) = known {
-            return self.outbound.get_mut(place);
-        }
-        let snapshot = state.snapshots.durable().filter(|own| name_of(own) == request.snapshot)?;
-        let snapshot = snapshot.clone();
-        if self.outbound.len() == OUTBOUND_MAX {
-            state.snapshots.retire_state(self.outbound.remove(0).into_state());
-        }
-        self.outbound.push(Outbound::new(snapshot, now));
-        self.outbound.last_mut()
     }
 
     /// The leader offers a snapshot.
@@ -255,19 +183,13 @@ impl SnapshotManager {
         if self.inbound.as_ref().is_some_and(Inbound::has_block) {
             self.build(state, fx);
         }
-        self.send_pieces(state, fx);
-        let now = fx.now;
-        self.outbound.iter_mut().for_each(Outbound::end_turn);
-        let idle = |outbound: &mut Outbound| now.since(outbound.asked_at) >= IDLE_MAX;
-        for outbound in self.outbound.extract_if(.., idle) {
-            state.snapshots.retire_state(outbound.into_state());
-        }
+        self.sender.end_turn(state, fx);
     }
 
     /// The index of the oldest snapshot that is being sent: who fetches it needs the entries
     /// behind it.
     pub fn oldest_sent(&self) -> Option<LogIndex> {
-        self.outbound.iter().map(|outbound| outbound.name().index).min()
+        self.sender.oldest()
     }
 
     /// The index of the snapshot that is being fetched, and how many bytes have come.
