@@ -13,10 +13,11 @@ use bytes::Bytes;
 use quorate::operation::{Operation, Outcome};
 use quorate::sim::{Checks, SimDirectory};
 use quorate::time::Instant;
-use quorate::types::{Digest, LogIndex, LogTime, Sequence, ServerId, SessionId};
+use quorate::types::{LogIndex, ServerId, SessionId};
 use quorate::wire::{self, Message, Request, Role};
 
 use super::choices::Choices;
+use super::clients;
 use super::frames::client_header;
 use super::life::{self, Life, SIZE_MAX, address_of, ids};
 
@@ -330,19 +331,7 @@ fn key(put: u64) -> Bytes {
 
 /// The only operation of a session of its own.
 fn put(number: u64) -> Request {
-    let mut bytes = Vec::new();
-    Operation::Put { key: key(number), value: vec![b'x'; 200].into() }.encode(&mut bytes);
-    Request {
-        session: SessionId { minted_at: LogIndex(1), random: number },
-        sequence: Sequence(1),
-        floor: Sequence(1),
-        not_after: LogTime(0),
-        hops: 0,
-        one_shot: true,
-        settle: false,
-        digest: Digest::of(&bytes),
-        length: u32::try_from(bytes.len()).expect("a short operation"),
-        piece: 0,
-        bytes: bytes.into(),
-    }
+    let session = SessionId { minted_at: LogIndex(1), random: number };
+    let operation = Operation::Put { key: key(number), value: vec![b'x'; 200].into() };
+    clients::one_shot(session, &operation)
 }

@@ -10,8 +10,8 @@ use quorate::operation::{Command, Expected, LoggedRequest, Operation};
 use quorate::replica::ReplicaNode;
 use quorate::store::{Snapshot, State};
 use quorate::types::{
-    ClusterHash, Digest, DirectoryId, GenesisId, Incarnation, LifeId, LogIndex, LogTime, LossShare,
-    ReadRound, Sequence, ServerId, SessionId, Term,
+    Digest, DirectoryId, GenesisId, Incarnation, LogIndex, LogTime, ReadRound, Sequence, ServerId,
+    SessionId, Term,
 };
 use quorate::wire::{
     self, Acknowledge, CatchUpReply, CatchUpRequest, HEADER_BYTES, Header, Heartbeat, Introduce,
@@ -22,6 +22,7 @@ use quorate::wire::{
 };
 
 use super::choices::Choices;
+use super::clients;
 use super::life::{CLUSTER, address_of, configuration, ids};
 
 /// A frame with this header and any body at all.
@@ -39,18 +40,7 @@ pub fn raw(header: &Header, choices: &mut Choices) -> Bytes {
 
 /// The header of a client's frame.
 pub fn client_header() -> Header {
-    Header {
-        cluster: ClusterHash::of(CLUSTER),
-        genesis: wire::GenesisHash::default(),
-        sender: ServerId::NONE,
-        destination: ServerId::NONE,
-        directory: DirectoryId(9),
-        incarnation: Incarnation(0),
-        life: LifeId(0),
-        packet: quorate::types::PacketNumber(1),
-        echo: None,
-        loss: LossShare(0),
-    }
+    clients::header(CLUSTER)
 }
 
 /// What another node might say.

@@ -18,3 +18,7 @@ pub mod recover_journal;
 #[allow(dead_code, reason = "tests/disk needs more of it")]
 #[path = "../../tests/disk/life.rs"]
 mod author;
+
+#[allow(dead_code, reason = "others need more of it")]
+#[path = "../../tests/clients/mod.rs"]
+mod clients;

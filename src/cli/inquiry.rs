@@ -10,10 +10,8 @@ use bytes::Bytes;
 use super::args::ClientFlags;
 use super::client_socket::ClientSocket;
 use crate::daemon::random_u64;
-use crate::types::{
-    ClusterHash, DirectoryId, Incarnation, LifeId, LossShare, PacketNumber, ServerId,
-};
-use crate::wire::{self, GenesisHash, Header, Message};
+use crate::types::{ClusterHash, DirectoryId, PacketNumber};
+use crate::wire::{self, Header, Message};
 
 /// How long a silent node is waited for.
 const PATIENCE: Duration = Duration::from_millis(800);
@@ -76,18 +74,7 @@ impl Inquiry {
     }
 
     fn send(&mut self, message: &Message, to: &[SocketAddr]) {
-        let header = Header {
-            cluster: self.cluster,
-            genesis: GenesisHash::default(),
-            sender: ServerId::NONE,
-            destination: ServerId::NONE,
-            directory: self.process,
-            incarnation: Incarnation(0),
-            life: LifeId(0),
-            packet: PacketNumber(random_u64() >> 2),
-            echo: None,
-            loss: LossShare(0),
-        };
+        let header = Header::of_client(self.cluster, self.process, PacketNumber(random_u64() >> 2));
         let mut frame = Vec::new();
         wire::encode(&header, message, &mut frame);
         for node in to {

@@ -12,10 +12,10 @@ use super::exit::Failure;
 use super::survey;
 use crate::access::Denial;
 use crate::daemon::random_u64;
-use crate::types::{DirectoryId, Incarnation, LifeId, LossShare, PacketNumber, ServerId};
+use crate::types::{DirectoryId, PacketNumber};
 use crate::wire::{
-    self, About, DeclineReason, Declined, GenesisHash, Header, MemberChange, MemberOutcome,
-    MemberReply, MemberRequest, Message,
+    self, About, DeclineReason, Declined, Header, MemberChange, MemberOutcome, MemberReply,
+    MemberRequest, Message,
 };
 
 /// How long an answer is waited for before another node is asked.
@@ -92,18 +92,11 @@ impl Call<'_> {
     }
 
     fn send_to(&mut self, asked: SocketAddr) {
-        let header = Header {
-            cluster: self.flags.cluster_hash(),
-            genesis: GenesisHash::default(),
-            sender: ServerId::NONE,
-            destination: ServerId::NONE,
-            directory: DirectoryId(self.request.nonce),
-            incarnation: Incarnation(0),
-            life: LifeId(0),
-            packet: PacketNumber(random_u64() >> 2),
-            echo: None,
-            loss: LossShare(0),
-        };
+        let header = Header::of_client(
+            self.flags.cluster_hash(),
+            DirectoryId(self.request.nonce),
+            PacketNumber(random_u64() >> 2),
+        );
         let mut frame = Vec::new();
         wire::encode(&header, &Message::MemberRequest(self.request), &mut frame);
         // What does not leave is like what is lost: another node is asked.

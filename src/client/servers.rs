@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::ClientConfig;
 use crate::link::{Copies, Link, Redundancy, RoundTrip};
 use crate::time::Instant;
-use crate::types::{ClusterHash, DirectoryId, Incarnation, LifeId, PacketNumber, ServerId};
+use crate::types::{ClusterHash, DirectoryId, Incarnation, PacketNumber, ServerId};
 use crate::wire::{DropCause, GenesisHash, Header};
 
 /// The most nodes that a client remembers: those given, and those learned.
@@ -168,16 +168,10 @@ impl Servers {
     pub fn header(&mut self, to: ServerIndex, now: Instant) -> (SocketAddr, Header) {
         let server = &mut self.known[to.0];
         let header = Header {
-            cluster: self.cluster,
             genesis: self.genesis,
-            sender: ServerId::NONE,
-            destination: ServerId::NONE,
-            directory: self.process,
-            incarnation: Incarnation(0),
-            life: LifeId(0),
-            packet: server.link.number(now),
             echo: server.link.echo(now),
             loss: server.link.losses()[1],
+            ..Header::of_client(self.cluster, self.process, server.link.number(now))
         };
         (server.address, header)
     }

@@ -94,22 +94,10 @@ impl Callers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{ClusterHash, Incarnation, LifeId, ServerId};
-    use crate::wire::GenesisHash;
+    use crate::types::ClusterHash;
 
     fn header(process: u64, packet: u64) -> Header {
-        Header {
-            cluster: ClusterHash::of("test"),
-            genesis: GenesisHash::default(),
-            sender: ServerId::NONE,
-            destination: ServerId::NONE,
-            directory: DirectoryId(process),
-            incarnation: Incarnation(0),
-            life: LifeId(0),
-            packet: PacketNumber(packet),
-            echo: None,
-            loss: LossShare(0),
-        }
+        Header::of_client(ClusterHash::of("test"), DirectoryId(process), PacketNumber(packet))
     }
 
     fn address(number: u16) -> SocketAddr {

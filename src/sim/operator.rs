@@ -7,10 +7,8 @@ use bytes::Bytes;
 use super::disk::CLUSTER;
 use super::network::Endpoint;
 use crate::time::Instant;
-use crate::types::{
-    ClusterHash, DirectoryId, Incarnation, LifeId, LossShare, PacketNumber, ServerId,
-};
-use crate::wire::{self, GenesisHash, Header, MemberChange, MemberOutcome, MemberRequest, Message};
+use crate::types::{ClusterHash, DirectoryId, PacketNumber, ServerId};
+use crate::wire::{self, Header, MemberChange, MemberOutcome, MemberRequest, Message};
 
 /// Where the operator is reached: no other client has this number.
 pub const NUMBER: u16 = u16::MAX;
@@ -67,18 +65,11 @@ impl Operator {
             return None;
         }
         self.acts_at = now + Duration::from_micros(self.random.u64(..PAUSE_MAX));
-        let header = Header {
-            cluster: ClusterHash::of(CLUSTER),
-            genesis: GenesisHash::default(),
-            sender: ServerId::NONE,
-            destination: ServerId::NONE,
-            directory: DirectoryId(1),
-            incarnation: Incarnation(0),
-            life: LifeId(0),
-            packet: PacketNumber(self.random.u64(1..1 << 62)),
-            echo: None,
-            loss: LossShare(0),
-        };
+        let header = Header::of_client(
+            ClusterHash::of(CLUSTER),
+            DirectoryId(1),
+            PacketNumber(self.random.u64(1..1 << 62)),
+        );
         let request = MemberRequest { nonce: self.nonce, change };
         let mut frame = Vec::new();
         wire::encode(&header, &Message::MemberRequest(request), &mut frame);

@@ -53,6 +53,25 @@ pub struct Header {
     pub loss: LossShare,
 }
 
+impl Header {
+    /// That of a client's frame to whoever receives it. It knows no more than the cluster's name
+    /// and has heard nothing yet.
+    pub fn of_client(cluster: ClusterHash, process: DirectoryId, packet: PacketNumber) -> Self {
+        Self {
+            cluster,
+            genesis: GenesisHash::default(),
+            sender: ServerId::NONE,
+            destination: ServerId::NONE,
+            directory: process,
+            incarnation: Incarnation(0),
+            life: LifeId(0),
+            packet,
+            echo: None,
+            loss: LossShare(0),
+        }
+    }
+}
+
 /// The newest frame heard from the other side, and how long ago.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Echo {

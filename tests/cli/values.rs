@@ -6,12 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate::operation::{Invalid, Operation};
 use quorate::types::{
-    ClusterHash, Digest, DirectoryId, Incarnation, LifeId, LogTime, LossShare, PacketNumber,
-    Sequence, ServerId, SessionId,
+    ClusterHash, Digest, DirectoryId, LogTime, PacketNumber, Sequence, SessionId,
 };
-use quorate::wire::{
-    self, DeclineReason, GenesisHash, Header, Message, OpenSession, PIECE_BYTES, Request,
-};
+use quorate::wire::{self, DeclineReason, Header, Message, OpenSession, PIECE_BYTES, Request};
 
 use crate::alone::Alone;
 use crate::processes::quorate;
@@ -168,18 +165,11 @@ impl RawClient {
     }
 
     fn send(&mut self, message: &Message) {
-        let header = Header {
-            cluster: ClusterHash::of("quorate"),
-            genesis: GenesisHash::default(),
-            sender: ServerId::NONE,
-            destination: ServerId::NONE,
-            directory: DirectoryId(5),
-            incarnation: Incarnation(0),
-            life: LifeId(0),
-            packet: PacketNumber(self.packet),
-            echo: None,
-            loss: LossShare(0),
-        };
+        let header = Header::of_client(
+            ClusterHash::of("quorate"),
+            DirectoryId(5),
+            PacketNumber(self.packet),
+        );
         self.packet += 1;
         let mut frame = Vec::new();
         wire::encode(&header, message, &mut frame);

@@ -10,11 +10,10 @@ use quorate::operation::Operation;
 use quorate::replica::{ListedNode, NodeConfig, ReplicaNode, ReplicaState};
 use quorate::sim::SimDirectory;
 use quorate::time::Instant;
-use quorate::types::{
-    ClusterHash, Digest, DirectoryId, Incarnation, LifeId, LogIndex, LogTime, LossShare,
-    PacketNumber, Sequence, ServerId, SessionId,
-};
-use quorate::wire::{self, GenesisHash, Header, Message, Request, Role};
+use quorate::types::{DirectoryId, LogIndex, ServerId, SessionId};
+use quorate::wire::{Message, Role};
+
+use crate::clients;
 
 const CLUSTER: &str = "c";
 const TICK: Duration = Duration::from_millis(1);
@@ -150,46 +149,17 @@ impl Cluster {
         let leader = self.serving().expect("a leader").server_id;
         let operation =
             Operation::Put { key: Bytes::copy_from_slice(key.as_bytes()), value: value.into() };
-        let mut bytes = Vec::new();
-        operation.encode(&mut bytes);
         self.requests += 1;
-        let request = Request {
-            session: SessionId { minted_at: LogIndex(1), random: self.requests },
-            sequence: Sequence(1),
-            floor: Sequence(0),
-            not_after: LogTime(0),
-            hops: 0,
-            one_shot: true,
-            settle: false,
-            digest: Digest::of(&bytes),
-            length: u32::try_from(bytes.len()).expect("a short operation"),
-            piece: 0,
-            bytes: bytes.into(),
-        };
-        let mut frame = Vec::new();
-        wire::encode(&client_header(), &Message::Request(request), &mut frame);
+        let session = SessionId { minted_at: LogIndex(1), random: self.requests };
+        let request = clients::one_shot(session, &operation);
+        let frame = clients::frame(CLUSTER, &Message::Request(request));
         let client = SocketAddr::from(([11, 0, 0, 1], 1));
-        self.on_the_way.push((client, address(leader), frame.into()));
+        self.on_the_way.push((client, address(leader), frame));
         let before = self.serving().expect("a leader").log.last_index();
         let committed =
             move |cluster: &Self| cluster.serving().is_some_and(|leader| leader.commit > before);
         assert!(self.run_until(Duration::from_secs(1), committed), "it is committed");
         before.next()
-    }
-}
-
-fn client_header() -> Header {
-    Header {
-        cluster: ClusterHash::of(CLUSTER),
-        genesis: GenesisHash::default(),
-        sender: ServerId::NONE,
-        destination: ServerId::NONE,
-        directory: DirectoryId(9),
-        incarnation: Incarnation(0),
-        life: LifeId(0),
-        packet: PacketNumber(1),
-        echo: None,
-        loss: LossShare(0),
     }
 }
 

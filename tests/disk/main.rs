@@ -1,6 +1,9 @@
 //! The data directory: what was synced is there again after every loss of power, and
 //! damage is never taken for one.
 
+#[allow(dead_code, reason = "others need more of it")]
+#[path = "../clients/mod.rs"]
+mod clients;
 mod cluster;
 mod crash;
 mod damage;

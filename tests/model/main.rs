@@ -3,6 +3,9 @@
 //! A model is a few nodes, what may happen to them, and how often; [`models`] has all of them.
 //! Each test prints how many states there are, and what holds in all of them.
 
+#[allow(dead_code, reason = "others need more of it")]
+#[path = "../clients/mod.rs"]
+mod clients;
 mod actions;
 mod client;
 mod cluster;

@@ -1,6 +1,9 @@
 //! Single nodes, and a few together, held against what the protocol promises: each test
 //! is a fact that must hold whatever frames come, in whatever order.
 
+#[allow(dead_code, reason = "others need more of it")]
+#[path = "../clients/mod.rs"]
+mod clients;
 mod members;
 mod client;
 mod probe;

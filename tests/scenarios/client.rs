@@ -4,12 +4,10 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use quorate::operation::{Expected, Operation};
-use quorate::types::{
-    ClusterHash, Digest, DirectoryId, Incarnation, LifeId, LogIndex, LogTime, LossShare,
-    PacketNumber, Sequence, ServerId, SessionId,
-};
-use quorate::wire::{self, GenesisHash, Header, Message, Query, Read, ReadId, Request};
+use quorate::types::{LogIndex, SessionId};
+use quorate::wire::{Message, Query, Read, ReadId};
 
+use super::clients;
 use super::member::CLUSTER;
 
 /// The name of a client is one letter; its address follows from that.
@@ -30,51 +28,16 @@ pub fn frame(client: char, nth: u64, words: &[&str]) -> Result<Bytes, String> {
         ["get", key] => Message::Read(read(session.random, bytes(key))),
         ["put", key, value] => {
             let (key, value) = (bytes(key), bytes(value));
-            Message::Request(request(session, &Operation::Put { key, value }))
+            Message::Request(clients::one_shot(session, &Operation::Put { key, value }))
         }
         ["swap", key, old, "for", new] => {
             let (key, expected) = (bytes(key), Expected::Value(bytes(old)));
             let operation = Operation::CompareAndSwap { key, expected, value: bytes(new) };
-            Message::Request(request(session, &operation))
+            Message::Request(clients::one_shot(session, &operation))
         }
         _ => return Err("a client puts, swaps or gets".into()),
     };
-    let mut frame = Vec::new();
-    wire::encode(&header(), &message, &mut frame);
-    Ok(frame.into())
-}
-
-fn header() -> Header {
-    Header {
-        cluster: ClusterHash::of(CLUSTER),
-        genesis: GenesisHash::default(),
-        sender: ServerId::NONE,
-        destination: ServerId::NONE,
-        directory: DirectoryId(9),
-        incarnation: Incarnation(0),
-        life: LifeId(0),
-        packet: PacketNumber(1),
-        echo: None,
-        loss: LossShare(0),
-    }
-}
-
-fn request(session: SessionId, operation: &Operation) -> Request {
-    let mut bytes = Vec::new();
-    operation.encode(&mut bytes);
-    Request {
-        session,
-        sequence: Sequence(1),
-        floor: Sequence(1),
-        not_after: LogTime(0),
-        hops: 0,
-        one_shot: true,
-        settle: false,
-        digest: Digest::of(&bytes),
-        length: u32::try_from(bytes.len()).expect("a short operation"),
-        piece: 0,
-        bytes: bytes.into(),
-    }
+    Ok(clients::frame(CLUSTER, &message))
 }
 
 fn read(client: u64, key: Bytes) -> Read {

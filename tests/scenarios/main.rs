@@ -4,6 +4,9 @@
 //! `BLESS=1 cargo test --test scenarios` writes what follows anew. Look at what changed: a
 //! message that changes is a protocol that does.
 
+#[allow(dead_code, reason = "others need more of it")]
+#[path = "../clients/mod.rs"]
+mod clients;
 mod script;
 mod difference;
 mod command;
