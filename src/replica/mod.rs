@@ -29,6 +29,7 @@ mod lives;
 mod log;
 mod membership;
 mod peer;
+mod peers;
 mod pace;
 mod pins;
 mod progress;

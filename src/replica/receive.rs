@@ -81,6 +81,9 @@ impl ReplicaNode {
                 if cause == DropCause::Incarnation {
                     self.meet_former_life(Life::of(&header), &message);
                 }
+                if cause == DropCause::Sender && matches!(message, Message::Introduce(_)) {
+                    self.state.be_introduced_to(&header, source, &mut self.effects);
+                }
                 Err(cause)
             }
         }

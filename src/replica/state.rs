@@ -19,7 +19,7 @@ use crate::access::Access;
 use crate::configuration::Configuration;
 use crate::disk::{GenesisState, Identity, LogEnd, Record, Recovered};
 use crate::entry::{Entry, EntryKind};
-use crate::link::{Pinned, Redundancy, Timing, age_micros};
+use crate::link::{Pinned, Redundancy, age_micros};
 use crate::operation::{LoggedRequest, Settled};
 use crate::store::{Snapshot, Store};
 use crate::time::Instant;
@@ -51,11 +51,11 @@ pub struct ReplicaState {
     /// Where the flags say that nodes are reached.
     pub listed: BTreeMap<ServerId, SocketAddr>,
     /// What the numbers of this life's packets are counted from.
-    first_packet: PacketNumber,
+    pub(super) first_packet: PacketNumber,
     /// Where others say that nodes are reached which this node's log may not tell of yet.
-    told: BTreeMap<ServerId, SocketAddr>,
+    pub(super) told: BTreeMap<ServerId, SocketAddr>,
     /// The configuration that the peers were last gathered from.
-    met: Arc<Configuration>,
+    pub(super) met: Arc<Configuration>,
     /// When, without a leader, this node stands for election.
     pub election_timer: Instant,
     /// Who has this node's vote in this term.
@@ -120,9 +120,6 @@ pub struct ReplicaState {
     pub dropped: BTreeMap<DropCause, u64>,
 }
 
-/// More than a node can send to another.
-const PACKETS_PER_MICROSECOND_MAX: u64 = 16;
-
 impl ReplicaState {
     /// The state that goes on from what a directory held.
     pub fn recovered(config: &NodeConfig, recovered: Recovered, fx: &mut Effects) -> Self {
@@ -177,57 +174,6 @@ impl ReplicaState {
         state.execute_recovered();
         state.gather_peers(fx);
         state
-    }
-
-    /// Those who came by the log are peers as long as it says so.
-    pub fn meet_peers(&mut self, fx: &mut Effects) {
-        if *self.met != *self.configuration() {
-            self.gather_peers(fx);
-        }
-    }
-
-    /// A node may go and come again in one life of this one, and its packets must not look
-    /// older to it than those before. No node sends so many in a microsecond.
-    fn first_packet_of_link(&self, now: Instant) -> PacketNumber {
-        PacketNumber(self.first_packet.0 + now.0 * PACKETS_PER_MICROSECOND_MAX)
-    }
-
-    /// Another node tells of those who came by the log.
-    pub fn be_told_of(&mut self, told: BTreeMap<ServerId, SocketAddr>, fx: &mut Effects) {
-        if self.told != told {
-            self.told = told;
-            self.gather_peers(fx);
-        }
-    }
-
-    fn gather_peers(&mut self, fx: &mut Effects) {
-        let configuration = self.store.tentative().shared_configuration();
-        let mut known = self.told.clone();
-        known.extend(&configuration.addresses);
-        for (id, address) in &self.listed {
-            let logged = configuration.addresses.get(id);
-            known.insert(*id, *address);
-            if logged.is_some_and(|logged| logged != address) {
-                log::warn!(
-                    "node {}: node {id} joined at another address than the flags give, {address}; \
-                     that of the flags is used",
-                    self.server_id
-                );
-            }
-        }
-        known.remove(&self.server_id);
-        for gone in self.peers.keys().filter(|id| !known.contains_key(id)) {
-            fx.cancel(Timer::Resend(*gone));
-        }
-        self.peers.retain(|id, peer| known.get(id) == Some(&peer.address));
-        let (next, first_packet) =
-            (self.log.last_index().next(), self.first_packet_of_link(fx.now));
-        let timing = Timing::new(self.pinned, self.election_timeout);
-        for (id, address) in known {
-            let peer = || Peer::new(address, first_packet, timing.clone(), next, fx.now);
-            self.peers.entry(id).or_insert_with(peer);
-        }
-        self.met = configuration;
     }
 
     fn execute_recovered(&mut self) {

@@ -3,8 +3,10 @@
 
 use quorate::disk::{Doubt, LogEnd, Record};
 use quorate::entry::{Entry, EntryKind};
-use quorate::types::{LogIndex, LogTime, Term};
-use quorate::wire::{Message, RepairReply, RepairRequest, VoteRequest};
+use quorate::types::{GenesisId, LogIndex, LogTime, Term};
+use quorate::wire::{
+    GenesisHash, Header, Introduce, Message, RepairReply, RepairRequest, Standing, VoteRequest,
+};
 
 use super::leader::{heartbeat_that_commits, noop_after};
 use super::members::{SECOND, THIRD, configuration};
@@ -50,6 +52,35 @@ fn stands_within_seconds(probe: &mut Probe) -> bool {
 fn it_does_not_stand() {
     assert!(!stands_within_seconds(&mut with_a_gap(3)));
     assert!(stands_within_seconds(&mut Probe::born(3)), "another one does");
+}
+
+/// The founder of a cluster that has grown since: who came by the log is lost with it.
+#[test]
+fn it_gets_to_know_whoever_introduces_itself() {
+    let upto = (Term(2), LogIndex(7));
+    let request = VoteRequest {
+        term: Term(9),
+        pre_vote: true,
+        transfer: false,
+        last_index: upto.1,
+        last_term: upto.0,
+    };
+    let introduce = Introduce { standing: Standing::Born(GenesisId(1)), list: Vec::new() };
+    let introduce = Message::Introduce(introduce);
+    let another_birth = |header: &mut Header| header.genesis = GenesisHash::default();
+    let mut probe = Probe::damaged(1, &[], &[], Some(upto));
+    let grants = |probe: &mut Probe| {
+        probe.wait();
+        probe.hear(SECOND, Message::VoteRequest(request));
+        let said = probe.sync();
+        let granted =
+            |message: &&Message| matches!(message, Message::VoteReply(vote) if vote.granted);
+        to_peer(&said, SECOND).iter().any(granted)
+    };
+    probe.hear_altered(SECOND, another_birth, introduce.clone());
+    assert!(!grants(&mut probe), "that may be another cluster's");
+    probe.hear(SECOND, introduce);
+    assert!(grants(&mut probe));
 }
 
 #[test]

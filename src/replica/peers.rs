@@ -1,0 +1,81 @@
+//! Whom a node knows: the nodes that its flags list, those that came by the log, and those that
+//! it was told of.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::{Effects, Peer, ReplicaState, Timer};
+use crate::disk::GenesisState;
+use crate::link::Timing;
+use crate::time::Instant;
+use crate::types::{NODES_MAX, PacketNumber, ServerId};
+use crate::wire::{GenesisHash, Header};
+
+/// More than a node can send to another.
+const PACKETS_PER_MICROSECOND_MAX: u64 = 16;
+
+impl ReplicaState {
+    /// Those who came by the log are peers as long as it says so.
+    pub fn meet_peers(&mut self, fx: &mut Effects) {
+        if *self.met != *self.configuration() {
+            self.gather_peers(fx);
+        }
+    }
+
+    /// A node may go and come again in one life of this one, and its packets must not look
+    /// older to it than those before. No node sends so many in a microsecond.
+    fn first_packet_of_link(&self, now: Instant) -> PacketNumber {
+        PacketNumber(self.first_packet.0 + now.0 * PACKETS_PER_MICROSECOND_MAX)
+    }
+
+    /// Another node tells of those who came by the log.
+    pub fn be_told_of(&mut self, told: BTreeMap<ServerId, SocketAddr>, fx: &mut Effects) {
+        if self.told != told {
+            self.told = told;
+            self.gather_peers(fx);
+        }
+    }
+
+    /// A node that is neither listed nor in the log introduces itself. Where the log may have lost
+    /// who came by it, this is believed to be one of them: else nobody could be asked for it.
+    pub fn be_introduced_to(&mut self, header: &Header, address: SocketAddr, fx: &mut Effects) {
+        let is_of_this_birth = matches!(&self.genesis, GenesisState::Complete(own)
+            if GenesisHash::of(own.genesis) == header.genesis);
+        let has_room = self.peers.len() < NODES_MAX;
+        if self.in_doubt.is_there() && is_of_this_birth && has_room {
+            let mut told = self.told.clone();
+            told.insert(header.sender, address);
+            self.be_told_of(told, fx);
+        }
+    }
+
+    pub(super) fn gather_peers(&mut self, fx: &mut Effects) {
+        let configuration = self.store.tentative().shared_configuration();
+        let mut known = self.told.clone();
+        known.extend(&configuration.addresses);
+        for (id, address) in &self.listed {
+            let logged = configuration.addresses.get(id);
+            known.insert(*id, *address);
+            if logged.is_some_and(|logged| logged != address) {
+                log::warn!(
+                    "node {}: node {id} joined at another address than the flags give, {address}; \
+                     that of the flags is used",
+                    self.server_id
+                );
+            }
+        }
+        known.remove(&self.server_id);
+        for gone in self.peers.keys().filter(|id| !known.contains_key(id)) {
+            fx.cancel(Timer::Resend(*gone));
+        }
+        self.peers.retain(|id, peer| known.get(id) == Some(&peer.address));
+        let (next, first_packet) =
+            (self.log.last_index().next(), self.first_packet_of_link(fx.now));
+        let timing = Timing::new(self.pinned, self.election_timeout);
+        for (id, address) in known {
+            let peer = || Peer::new(address, first_packet, timing.clone(), next, fx.now);
+            self.peers.entry(id).or_insert_with(peer);
+        }
+        self.met = configuration;
+    }
+}
