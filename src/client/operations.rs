@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::servers::ServerIndex;
+use super::servers::{ServerIndex, Servers};
 use super::{Answer, AskId, Client, SessionState, Timer};
 use crate::operation::{Operation, Outcome, Settled};
 use crate::time::Instant;
@@ -89,6 +89,22 @@ impl PendingOperation {
     fn send_to(&mut self, target: ServerIndex) {
         self.target = target;
         self.pieces = Pieces::default();
+    }
+
+    /// Whom to ask after this one. Who was given up is passed over once: those that answer will
+    /// soon know who leads.
+    fn next_after(&mut self, server: ServerIndex, servers: &Servers) -> ServerIndex {
+        let next = servers.after(server);
+        match self.given_up.take_if(|silent| *silent == next) {
+            Some(silent) => servers.after(silent),
+            None => next,
+        }
+    }
+
+    /// Whether the node that was asked, and then the next one, have been silent for so long that
+    /// every node is asked.
+    fn looks_for_leader(&self) -> bool {
+        self.attempts >= 3
     }
 
     fn length(&self) -> u32 {
@@ -186,13 +202,13 @@ impl Client {
         }
         if operation.settling {
             let settle = request(operation, 0, Bytes::new());
-            self.send_with_copies(id, target, Message::Request(settle));
+            self.send_whole(id, &Message::Request(settle));
         } else {
             let is_whole = operation.piece_count() == 1;
             for number in operation.due_pieces() {
                 let piece = Message::Request(request(operation, number, operation.piece(number)));
                 if is_whole {
-                    self.send_with_copies(id, target, piece);
+                    self.send_whole(id, &piece);
                     break;
                 }
                 // In pieces, what is lost shows in the answers to the others.
@@ -200,6 +216,18 @@ impl Client {
             }
         }
         self.timers.arm(Timer::Retry(id), retry_at);
+    }
+
+    /// Sends what fits into one frame; to all nodes, once the one that leads is believed to be
+    /// gone: whoever leads now takes it, and takes it once.
+    fn send_whole(&mut self, id: AskId, message: &Message) {
+        let Some(operation) = self.operations.get(&id) else { return };
+        let (target, looks_for_leader) = (operation.target, operation.looks_for_leader());
+        self.send_with_copies(id, target, message.clone());
+        if looks_for_leader {
+            let others = self.servers.others(target);
+            self.sends.extend(others.map(|other| (other, message.clone())));
+        }
     }
 
     pub(super) fn on_progress(&mut self, from: ServerIndex, progress: RequestProgress) {
@@ -261,7 +289,10 @@ impl Client {
         let id = AskId(sequence.0);
         let pause = self.pause();
         let Some(operation) = self.operations.get_mut(&id) else { return };
-        if operation.session != Some(session) || operation.target != from {
+        // Of the others it matters only that they know another leader.
+        let names_another = leader.is_some() && leader != operation.given_up;
+        let is_asked = operation.target == from || operation.looks_for_leader() && names_another;
+        if operation.session != Some(session) || !is_asked {
             return;
         }
         operation.redirects += 1;
@@ -294,10 +325,12 @@ impl Client {
             }
             (DeclineReason::Busy, _) => {
                 operation.pieces = Pieces::default();
+                // It is there, so nobody else is looked for.
+                operation.attempts = 0;
                 self.timers.arm(Timer::Retry(id), self.now + pause);
             }
             (_, leader) => {
-                let next = leader.unwrap_or_else(|| self.servers.after(from));
+                let next = leader.unwrap_or_else(|| operation.next_after(from, &self.servers));
                 operation.send_to(next);
                 // That node was not silent: it was not asked yet.
                 operation.attempts = 0;

@@ -11,6 +11,8 @@ use crate::wire::{DropCause, GenesisHash, Header};
 
 /// The most nodes that a client remembers: those given, and those learned.
 const SERVERS_MAX: usize = 64;
+/// The most nodes that are asked at once, beside another.
+const OTHERS_MAX: usize = 8;
 /// The longest wait for an answer before another node is asked.
 const PATIENCE_MAX: Duration = Duration::from_millis(400);
 /// The shortest, unless the measured latency calls for more.
@@ -82,6 +84,12 @@ impl Servers {
     /// The one after this one.
     pub fn after(&self, server: ServerIndex) -> ServerIndex {
         ServerIndex((server.0 + 1) % self.known.len())
+    }
+
+    /// All but this one, up to so many.
+    pub fn others(&self, server: ServerIndex) -> impl Iterator<Item = ServerIndex> {
+        let all = (0..self.known.len()).map(ServerIndex);
+        all.filter(move |other| *other != server).take(OTHERS_MAX)
     }
 
     /// This one leads, as far as is known.

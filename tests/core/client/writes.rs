@@ -67,16 +67,17 @@ fn what_breaks_a_limit_is_refused_before_anything_is_sent() {
 #[test]
 fn the_same_request_is_sent_again_until_it_is_answered() {
     let (mut stage, first_server, first) = asked(2);
-    let mut servers = vec![first_server];
+    let mut servers = vec![vec![first_server]];
     let mut waits = Vec::new();
     for _ in 0..6 {
         let (sent, waited) = stage.wait();
-        assert_eq!(sent.len(), 1);
-        assert_eq!(sent[0].message, Message::Request(first.clone()));
-        servers.push(sent[0].server);
+        let request = Message::Request(first.clone());
+        assert!(sent.iter().all(|sent| sent.message == request), "{sent:?}");
+        servers.push(sent.iter().map(|sent| sent.server).collect());
         waits.push(waited);
     }
-    assert_eq!(servers, [0, 0, 1, 1, 0, 0, 1], "each server is tried twice in turn");
+    let expected: [&[usize]; 7] = [&[0], &[0], &[1], &[1, 0], &[0, 1], &[0, 1], &[1, 0]];
+    assert_eq!(servers, expected, "one is tried twice, and another, then all are asked");
     assert!(waits.is_sorted() && waits[5] >= waits[0] * 3, "not more and more patient: {waits:?}");
     stage.settle(1, SESSION, first.sequence, Outcome::Written);
     assert!(settled(stage.end()).is_some());
@@ -142,6 +143,19 @@ fn a_redirection_by_a_node_that_was_not_asked_moves_nothing() {
     assert_eq!(stage.sent(), []);
     let (sent, _) = stage.wait();
     assert_eq!(sent, [Sent { server: 0, message: Message::Request(request) }]);
+}
+
+/// When all are asked since one was silent, any of them may know who leads now.
+#[test]
+fn a_node_that_was_asked_beside_another_may_name_the_leader() {
+    let (mut stage, _, request) = asked(4);
+    let asked_beside: Vec<usize> =
+        (0..3).flat_map(|_| stage.wait().0).map(|sent| sent.server).collect();
+    assert_eq!(asked_beside, [0, 1, 1, 0, 2, 3]);
+    stage.decline(2, about(&request), DeclineReason::NotLeader, Some(0));
+    assert_eq!(stage.sent(), [], "that one was asked in vain");
+    stage.decline(2, about(&request), DeclineReason::NotLeader, Some(3));
+    assert_eq!(stage.sent(), [Sent { server: 3, message: Message::Request(request) }]);
 }
 
 #[test]
@@ -426,7 +440,11 @@ fn after_two_nodes_in_vain_the_next_operation_begins_with_a_third() {
         stage.execute(put(value));
         let first = stage.sent()[0].server;
         assert_eq!(first, next);
-        let last = stage.wait_to_the_end().last().expect("it was asked for again").server;
+        let mut last = first;
+        while stage.client.outstanding() > 0 {
+            // Whoever is asked beside it comes behind.
+            last = stage.wait().0.first().map_or(last, |sent| sent.server);
+        }
         assert_ne!(last, first, "there was time for two");
         assert!(matches!(stage.end(), Some((_, Answer::Unknown(_)))));
         next = (last + 1) % 4;
