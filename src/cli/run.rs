@@ -32,10 +32,10 @@ Usage: quorate run --id N --data-dir DIR [flags] --key-file FILE
   --election-timeout S, --heartbeat S  seconds [what is measured calls for]
   --key-file FILE       the keys, or QUORATE_KEY_FILE; SIGHUP: read them again
   --insecure-no-key     frames are not sealed: who reaches the port may speak
+  --user NAME           started as root, it becomes this user once it listens
 
 SIGINT and SIGTERM end a node; a leader hands over first. Exit codes: 0 by a
 signal, 2 wrong line, 4 the directory is another's or in use, 5 a disk error.
-
 Example: quorate run --id 1 --data-dir data --listen 10.0.0.1:9717 \\
   --peer 2=10.0.0.2:9717 --peer 3=10.0.0.3:9717 --key-file key
 ";
@@ -74,6 +74,7 @@ fn parse(args: &[String]) -> Result<RunConfig, Failure> {
     let scrub_rate = scrub_rate(&words)?;
     let redundancy_max = redundancy_max(&words)?;
     let pinned = pinned(&words)?;
+    let user = words.value("user");
     Ok(RunConfig {
         id,
         data_dir,
@@ -81,6 +82,7 @@ fn parse(args: &[String]) -> Result<RunConfig, Failure> {
         peers,
         cluster,
         key_file,
+        user,
         segment_size,
         disk_max,
         snapshot_bytes,
@@ -108,6 +110,7 @@ fn options() -> Options {
     options.optopt("", "heartbeat", "", "");
     options.optopt("", "key-file", "", "");
     options.optflag("", "insecure-no-key", "");
+    options.optopt("", "user", "", "");
     options
 }
 
@@ -191,6 +194,7 @@ mod tests {
             peers: Vec::new(),
             cluster: "quorate".into(),
             key_file: None,
+            user: None,
             segment_size: None,
             disk_max: DISK_MAX,
             snapshot_bytes: SNAPSHOT_BYTES,
@@ -203,7 +207,7 @@ mod tests {
 
         let line = "--peer 1=a:1 --id=2 --cluster c --peer 2=b:2 --listen [::1]:5 --data-dir=d \
                     --insecure-no-key --segment-size 65536 --scrub-rate 0 --redundancy-max 1 \
-                    --election-timeout 0.5 --heartbeat 0.1";
+                    --election-timeout 0.5 --heartbeat 0.1 --user q";
         let config = parse_line(line).unwrap();
         let peers = vec![(ServerId(1), "a:1".into()), (ServerId(2), "b:2".into())];
         let (listen, cluster) = ("[::1]:5".into(), "c".into());
@@ -213,7 +217,7 @@ mod tests {
             interval: Some(Duration::from_millis(100)),
         };
         let expected = RunConfig { scrub_rate: 0, segment_size, pinned, ..expected };
-        let expected = RunConfig { redundancy_max: 1, ..expected };
+        let expected = RunConfig { redundancy_max: 1, user: Some("q".into()), ..expected };
         assert_eq!(config, RunConfig { listen, peers, cluster, ..expected });
     }
 

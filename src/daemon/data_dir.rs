@@ -57,7 +57,7 @@ impl DataDir {
         segment_size: Option<SegmentSize>,
         most: u64,
     ) -> Result<Self, RunError> {
-        make(path).map_err(|error| failed(path, "made", &error))?;
+        make(path)?;
         let lock = lock(path)?;
         let mut files = FileDirectory::at(path);
         if !disk::is_born(&files).map_err(|error| unusable(path, &error))? {
@@ -88,7 +88,7 @@ impl DataDir {
 /// # Errors
 /// Refused when it holds anything, or when another process uses it; otherwise the disk's.
 pub fn lock_empty(path: &Path) -> Result<File, RunError> {
-    make(path).map_err(|error| failed(path, "made", &error))?;
+    make(path)?;
     let lock = lock(path)?;
     if disk::is_born(&FileDirectory::at(path)) != Ok(false) {
         return Err(RunError::refused(format!(
@@ -123,7 +123,15 @@ fn tell_of_segments(path: &Path, asked: Option<SegmentSize>, own: SegmentSize) {
     }
 }
 
-fn make(path: &Path) -> io::Result<()> {
+/// Makes the directory when it is missing.
+///
+/// # Errors
+/// The disk's.
+pub fn make(path: &Path) -> Result<(), RunError> {
+    make_durably(path).map_err(|error| failed(path, "made", &error))
+}
+
+fn make_durably(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }

@@ -74,7 +74,9 @@ pub struct EventLoop {
 #[derive(Debug)]
 pub struct Ground {
     poll: Poll,
-    port: SealedPort,
+    port: UdpPort,
+    /// None: frames are not sealed.
+    sealer: Option<Sealer>,
     wake_up: WakeUp,
     signals: Signals,
     key_watch: KeyWatch,
@@ -82,28 +84,28 @@ pub struct Ground {
 }
 
 impl Ground {
-    /// Takes the address, and whatever else the loop needs of the system. The keys of the sealer
-    /// are in the file.
+    /// Takes the address, and whatever else the loop needs of the system. The keys, if there are
+    /// any, are in the file.
     ///
     /// # Errors
     /// A usage error when the address is in use or not one of this machine.
-    pub fn prepare(
-        listen: SocketAddr,
-        sealer: Option<Sealer>,
-        key_file: Option<PathBuf>,
-    ) -> Result<Self, RunError> {
+    pub fn prepare(listen: SocketAddr, key_file: Option<PathBuf>) -> Result<Self, RunError> {
         let denied = |error| RunError::system("what an event loop needs", &error);
         let poll = Poll::new().map_err(denied)?;
         let port = UdpPort::bind(listen, poll.registry(), SOCKET)
             .map_err(|error| cannot_listen(listen, &error))?;
-        let port = SealedPort::new(port, sealer);
         let wake_up = WakeUp::register(poll.registry(), WAKE_UP).map_err(denied)?;
         let signals = Signals::to_end(poll.registry(), SIGNAL).map_err(denied)?;
         let waker = Arc::new(Waker::new(poll.registry(), SYNCED).map_err(denied)?);
         let to_wake = Arc::clone(&waker);
         let key_watch =
             KeyWatch::register(key_file, poll.registry(), HANG_UP, to_wake).map_err(denied)?;
-        Ok(Self { poll, port, wake_up, signals, key_watch, waker })
+        Ok(Self { poll, port, sealer: None, wake_up, signals, key_watch, waker })
+    }
+
+    /// Frames are sealed, by the keys of the file.
+    pub fn seal_by(&mut self, sealer: Sealer) {
+        self.sealer = Some(sealer);
     }
 
     /// The address that was taken: with a port even where none was asked for.
@@ -137,7 +139,8 @@ impl EventLoop {
         scrub_rate: u64,
         notices: Notices,
     ) -> Result<Self, RunError> {
-        let Ground { poll, port, wake_up, signals, key_watch, waker } = ground;
+        let Ground { poll, port, sealer, wake_up, signals, key_watch, waker } = ground;
+        let port = SealedPort::new(port, sealer);
         let DataDir { lock, files, journal, recovered, path, disk_use, scrub } = directory;
         let ledger = Arc::<ScrubLedger>::default();
         let for_background = Arc::clone(&disk_use);

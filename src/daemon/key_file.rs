@@ -1,8 +1,8 @@
 //! Files of keys: who may read them is looked at before they are read.
 
 use std::env;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -46,7 +46,12 @@ pub fn parse(path: &Path, text: &str) -> Result<KeyRing, RunError> {
 pub fn read_text(path: &Path) -> Result<Zeroizing<String>, RunError> {
     let shown = path.display();
     let failed = |error: io::Error| {
-        RunError::usage(format!("key file {shown}: {error}; `quorate keygen` makes one"))
+        let hint = match error.kind() {
+            ErrorKind::NotFound => "; `quorate keygen` makes one",
+            ErrorKind::PermissionDenied => "; it must be the file of the user that this runs as",
+            _ => "",
+        };
+        RunError::usage(format!("key file {shown}: {error}{hint}"))
     };
     let mut file = File::open(path).map_err(failed)?;
     let about = file.metadata().map_err(failed)?;
@@ -80,8 +85,13 @@ pub fn node_keys(path: &Path) -> Result<Arc<KeyRing>, RunError> {
     Err(RunError::usage(format!("key file {shown}: it holds no key of nodes, only of clients")))
 }
 
+/// Whether the file itself is there, and not only a link or a path that leads by.
 fn is_credential(path: &Path) -> bool {
-    env::var_os(CREDENTIALS_VARIABLE).is_some_and(|directory| path.starts_with(directory))
+    let Some(directory) = env::var_os(CREDENTIALS_VARIABLE) else { return false };
+    match (fs::canonicalize(path), fs::canonicalize(directory)) {
+        (Ok(path), Ok(directory)) => path.starts_with(directory),
+        _ => false,
+    }
 }
 
 /// Writes a file that only its owner can read, and nobody has made before.
@@ -130,7 +140,7 @@ fn has_aes() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs::{self, Permissions};
+    use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt;
 
     #[test]

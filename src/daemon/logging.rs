@@ -13,6 +13,8 @@ use std::time::Duration;
 use log::LevelFilter;
 use simplelog::{ConfigBuilder, WriteLogger};
 
+use super::privileges::drop_capabilities;
+
 const LINES_MAX: usize = 1_024;
 
 /// The way to standard error.
@@ -26,6 +28,7 @@ pub struct StandardError {
 enum Item {
     Line(Vec<u8>),
     Flush(SyncSender<()>),
+    GiveUp,
 }
 
 impl StandardError {
@@ -59,6 +62,13 @@ impl StandardError {
     /// Says one line to the person who started the process.
     pub fn say(&self, sentence: &str) {
         self.queue_line(format!("quorate: {sentence}\n").into_bytes());
+    }
+
+    /// The thread needs no capabilities any more. To become another user takes them from all
+    /// threads alike, so they must have them until then.
+    pub fn give_up_capabilities(&self) {
+        // With a queue so full it goes on with what it was given.
+        self.queue.try_send(Item::GiveUp).ok();
     }
 
     /// Waits until all lines so far are written, but not for long.
@@ -97,6 +107,7 @@ fn write_lines(items: &Receiver<Item>, dropped: &AtomicU64, mut output: impl Wri
         match item {
             Item::Line(line) => output.write_all(&line).ok(),
             Item::Flush(done) => done.try_send(()).ok(),
+            Item::GiveUp => drop_capabilities().ok(),
         };
         let count = dropped.swap(0, Ordering::Relaxed);
         if count > 0 {

@@ -39,7 +39,7 @@ pub use key_change::KeyChange;
 pub use key_file::{fastest_cipher, life_secret, random_secret, read_keys, write_secret};
 pub use signals::Signals;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use data_dir::DataDir;
@@ -47,6 +47,7 @@ use event_loop::{EventLoop, Ground};
 use key_file::node_keys;
 use logging::StandardError;
 use notices::Notices;
+use privileges::Account;
 
 use crate::disk::SegmentSize;
 use crate::link::Pinned;
@@ -69,6 +70,8 @@ pub struct RunConfig {
     pub cluster: String,
     /// The file with the keys that seal the frames; none: they are not sealed.
     pub key_file: Option<PathBuf>,
+    /// Who a node that root has started becomes once it has its socket; none: it stays who it is.
+    pub user: Option<String>,
     /// How long the journal's segments are to be, if the directory is made now.
     pub segment_size: Option<SegmentSize>,
     /// The most bytes that the directory may take.
@@ -101,20 +104,26 @@ pub fn run(config: RunConfig) -> Result<(), RunError> {
 }
 
 fn run_node(config: RunConfig, standard_error: StandardError) -> Result<(), RunError> {
-    let RunConfig { id, data_dir, listen, peers, cluster, .. } = config;
-    let keys = config.key_file.as_deref().map(node_keys).transpose()?;
-    let access = keys.as_ref().map(|keys| keys.access()).unwrap_or_default();
-    let sealer = keys.map(|keys| {
-        let config = SealerConfig { own: id, cluster: cluster.clone(), cipher: fastest_cipher() };
-        Sealer::new(config, keys, life_secret())
-    });
+    let RunConfig { id, data_dir, listen, peers, cluster, key_file, .. } = config;
     let listen = peer_list::resolve_listen(&listen)?;
-    let ground = Ground::prepare(listen, sealer, config.key_file)?;
+    let account = config.user.as_deref().map(Account::find).transpose()?;
+    let mut ground = Ground::prepare(listen, key_file.clone())?;
+    become_ordinary(account.as_ref(), &data_dir)?;
+    standard_error.give_up_capabilities();
+    let keys = key_file.as_deref().map(node_keys).transpose()?;
+    let access = keys.as_ref().map(|keys| keys.access()).unwrap_or_default();
+    if let Some(keys) = keys {
+        let config = SealerConfig { own: id, cluster: cluster.clone(), cipher: fastest_cipher() };
+        ground.seal_by(Sealer::new(config, keys, life_secret()));
+    }
     let listen = ground.local_address()?;
     let nodes = peer_list::resolve_peers(id, listen, &peers)?;
     let directory = DataDir::open(&data_dir, id, &cluster, config.segment_size, config.disk_max)?;
     if let Some((_, configuration)) = directory.recovered.configuration() {
         peer_list::check_members(&nodes, &configuration)?;
+    }
+    if privileges::is_root() {
+        log::warn!("the node runs as root; --user NAME lets it be another user");
     }
     let name = format!("node {id} of cluster {cluster}");
     let notices = Notices::new(standard_error, name, listen, access.is_sealed());
@@ -122,6 +131,17 @@ fn run_node(config: RunConfig, standard_error: StandardError) -> Result<(), RunE
     let told = NodeConfig::new(nodes);
     let config = NodeConfig { pinned, disk_stall, snapshot_bytes, redundancy_max, access, ..told };
     EventLoop::new(ground, directory, &config, scrub_rate, notices)?.run()
+}
+
+/// The socket is there: no more rights are needed than to the node's own files. They are opened as
+/// who uses them later, so that what cannot work then does not work now.
+fn become_ordinary(account: Option<&Account>, data_dir: &Path) -> Result<(), RunError> {
+    if let Some(account) = account {
+        account.provide(data_dir, || data_dir::make(data_dir))?;
+        account.step_into()?;
+    }
+    let denied = |error| RunError::system("to give up capabilities", &error);
+    privileges::drop_capabilities().map_err(denied)
 }
 
 /// Random bits of the system.

@@ -1,7 +1,6 @@
 //! The socket with what seals and opens: the node behind it knows plain frames only.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,14 +48,6 @@ impl SealedPort {
     pub fn new(port: UdpPort, sealer: Option<Sealer>) -> Self {
         let sealer = sealer.map(Box::new);
         Self { port, sealer, complained_at: BTreeMap::new(), strangers: BTreeMap::new() }
-    }
-
-    /// The address that the socket has.
-    ///
-    /// # Errors
-    /// The system does not tell.
-    pub fn local_address(&self) -> io::Result<SocketAddr> {
-        self.port.local_address()
     }
 
     /// What came of datagrams at the socket.

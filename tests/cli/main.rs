@@ -15,4 +15,5 @@ mod processes;
 mod rescue;
 mod status;
 mod timeouts;
+mod user;
 mod values;
