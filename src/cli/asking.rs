@@ -58,6 +58,9 @@ fn ask(
         }
         let until = driver.now() + flags.timeout;
         driver.turn(until)?;
+        if let Some(failure) = driver.strangers().failure() {
+            return Err(failure);
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use super::args::ClientFlags;
+use super::strangers::Strangers;
 use crate::daemon::Clock;
 use crate::seal::Sealer;
 
@@ -16,6 +17,7 @@ const DATAGRAM_BYTES_MAX: usize = 65_536;
 pub struct ClientSocket {
     socket: UdpSocket,
     sealer: Option<Sealer>,
+    strangers: Strangers,
     clock: Clock,
     buffer: Vec<u8>,
 }
@@ -27,6 +29,7 @@ impl ClientSocket {
         Ok(Self {
             socket: UdpSocket::bind(any)?,
             sealer: flags.sealer(),
+            strangers: Strangers::new(flags),
             clock: Clock::new(),
             buffer: vec![0; DATAGRAM_BYTES_MAX],
         })
@@ -47,12 +50,18 @@ impl ClientSocket {
         self.socket.set_read_timeout(Some(wait.max(Duration::from_millis(1))))?;
         let (mut length, from) = self.socket.recv_from(&mut self.buffer)?;
         if let Some(sealer) = &mut self.sealer {
-            // What is not a node's answer is ignored: nobody here counts it.
+            // What is not a node's answer is ignored, but for who says that it is another's.
             let opened = sealer.open(self.clock.now(), from, &mut self.buffer[..length]);
+            self.strangers.note(sealer);
             length = opened.ok().flatten().map_or(0, |opened| opened.length);
             self.send_handshakes();
         }
         Ok((length > 0).then(|| (from, &self.buffer[..length])))
+    }
+
+    /// The nodes of other clusters that have told who they are.
+    pub fn strangers(&self) -> &Strangers {
+        &self.strangers
     }
 
     fn send_handshakes(&mut self) {

@@ -10,6 +10,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::args::ClientFlags;
 use super::exit::Failure;
+use super::strangers::Strangers;
 use crate::client::{Client, ClientConfig, Event};
 use crate::daemon::{Clock, Signals, WakeUp, random_u64};
 use crate::seal::Sealer;
@@ -36,6 +37,7 @@ pub struct Driver {
     touched: Vec<usize>,
     /// When each client must be called again, with its place.
     deadlines: BTreeSet<(Instant, usize)>,
+    strangers: Strangers,
     frame: Vec<u8>,
     buffer: Vec<u8>,
 }
@@ -51,11 +53,18 @@ struct Member {
 }
 
 impl Member {
-    fn take_in(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
+    fn take_in(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        datagram: &mut [u8],
+        strangers: &mut Strangers,
+    ) {
         let length = match &mut self.sealer {
             None => datagram.len(),
             Some(sealer) => {
                 let opened = sealer.open(now, from, datagram);
+                strangers.note(sealer);
                 self.send_handshakes();
                 // What is not a node's answer is ignored: nobody here counts it.
                 let Ok(Some(opened)) = opened else { return };
@@ -94,6 +103,7 @@ impl Driver {
             touched: Vec::new(),
             deadlines: BTreeSet::new(),
             members: Vec::with_capacity(count),
+            strangers: Strangers::new(flags),
             frame: Vec::new(),
             buffer: vec![0; DATAGRAM_BYTES_MAX],
         };
@@ -155,6 +165,11 @@ impl Driver {
     /// The next event of the client at the place.
     pub fn poll_event(&mut self, place: usize) -> Option<Event> {
         self.members[place].client.poll_event()
+    }
+
+    /// The nodes of other clusters that have told who they are.
+    pub fn strangers(&self) -> &Strangers {
+        &self.strangers
     }
 
     /// Sends what the clients want sent, waits for something to happen until `until` at
@@ -228,11 +243,12 @@ impl Driver {
 
     fn receive_all(&mut self, place: usize) {
         self.touch(place);
-        let member = &mut self.members[place];
+        let Self { members, clock, strangers, buffer, .. } = self;
+        let member = &mut members[place];
         loop {
-            match member.socket.recv_from(&mut self.buffer) {
+            match member.socket.recv_from(buffer) {
                 Ok((length, from)) => {
-                    member.take_in(self.clock.now(), from, &mut self.buffer[..length]);
+                    member.take_in(clock.now(), from, &mut buffer[..length], strangers);
                 }
                 // A port that nobody listens on is told of here; others may answer.
                 Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}

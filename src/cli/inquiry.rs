@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::args::ClientFlags;
 use super::client_socket::ClientSocket;
+use super::strangers::Strangers;
 use crate::daemon::random_u64;
 use crate::types::{ClusterHash, DirectoryId, PacketNumber};
 use crate::wire::{self, Header, Message};
@@ -73,6 +74,11 @@ impl Inquiry {
         }
     }
 
+    /// The nodes of other clusters that have told who they are.
+    pub fn strangers(&self) -> &Strangers {
+        self.socket.strangers()
+    }
+
     fn send(&mut self, message: &Message, to: &[SocketAddr]) {
         let header = Header::of_client(self.cluster, self.process, PacketNumber(random_u64() >> 2));
         let mut frame = Vec::new();
@@ -96,7 +102,7 @@ impl Question<'_> {
     /// The next that a node says, while these are silent and not given up. It may be the answer
     /// to a question before.
     pub fn next_answer(&mut self, silent: &[SocketAddr]) -> Option<(SocketAddr, Message)> {
-        while !silent.is_empty() && Instant::now() < self.until {
+        while Instant::now() < self.until && self.may_answer(silent) {
             let now = Instant::now();
             if now >= self.next_round {
                 self.inquiry.send(&self.message, silent);
@@ -110,6 +116,12 @@ impl Question<'_> {
             }
         }
         None
+    }
+
+    /// Whether one of these is not known to be of another cluster.
+    fn may_answer(&self, silent: &[SocketAddr]) -> bool {
+        let strangers = self.inquiry.strangers();
+        silent.iter().any(|node| strangers.cluster_at(*node).is_none())
     }
 
     /// There are others to be asked.

@@ -34,11 +34,13 @@ pub fn change_members(flags: &ClientFlags, change: MemberChange) -> Result<Membe
     match call.run().map_err(denied)? {
         Some(Ok(reply)) => Ok(reply),
         Some(Err(denial)) => Err(Failure::refused(denial.to_string())),
-        None => Err(Failure::no_answer(format!(
-            "no leader answered within {} s; {}",
-            flags.timeout.as_secs_f64(),
-            survey::take(flags).sentence()
-        ))),
+        None => Err(call.socket.strangers().failure().unwrap_or_else(|| {
+            Failure::no_answer(format!(
+                "no leader answered within {} s; {}",
+                flags.timeout.as_secs_f64(),
+                survey::take(flags).sentence()
+            ))
+        })),
     }
 }
 
@@ -63,7 +65,7 @@ impl Call<'_> {
         let mut others = self.flags.servers.iter().cycle().copied();
         let mut asked = self.flags.servers[0];
         let (mut redirects, mut pending) = (0, None);
-        while Instant::now() < self.give_up_at {
+        while Instant::now() < self.give_up_at && self.socket.strangers().failure().is_none() {
             self.send_to(asked);
             match self.hear_from(asked)? {
                 Heard::Answer(reply) if reply.outcome == MemberOutcome::Pending => {

@@ -145,6 +145,9 @@ impl Load {
             let until = self.driver.now() + LOOK_INTERVAL;
             self.driver.turn(until)?;
             self.take_events()?;
+            if let Some(failure) = self.driver.strangers().failure() {
+                return Err(self.broken_off(failure.exit, &failure.sentence));
+            }
             if self.driver.take_signals() > 0 {
                 self.interrupted = true;
                 return Err(self.broken_off(Exit::NoAnswer, "it was interrupted"));

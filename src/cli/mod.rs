@@ -26,6 +26,7 @@ mod revoke;
 mod run;
 mod simulate;
 mod status;
+mod strangers;
 mod survey;
 mod survivor;
 mod timeouts;

@@ -147,6 +147,9 @@ fn ask(key: KeyId, flags: &ClientFlags) -> Result<Asked, Failure> {
     let survey = survey::take_by(&mut inquiry, flags);
     let nonce = random_u64();
     let request = Message::KeyRequest(KeyRequest { nonce, key: key.0 });
+    if let Some(failure) = survey.strangers.failure() {
+        return Err(failure);
+    }
     let answers = inquiry.ask_each(&survey.answering(), request, |message| match message {
         Message::KeyStanding(standing) if standing.nonce == nonce => Some(standing),
         _ => None,

@@ -137,7 +137,9 @@ fn print_nodes(survey: &Survey) -> Result<(), Failure> {
             Some(status) => row(*address, status, last),
             None => {
                 let id = node.id.map_or("?".to_owned(), |id| id.to_string());
-                vec![id, address.to_string(), "silent".to_owned()]
+                let of_another = survey.strangers.cluster_at(*address);
+                let standing = of_another.map_or("silent".to_owned(), |name| format!("of {name}"));
+                vec![id, address.to_string(), standing]
             }
         });
     }
@@ -251,19 +253,23 @@ fn role(status: &NodeStatus) -> &'static str {
 }
 
 fn to_json(survey: &Survey, counted: &Counted, health: Health) -> Value {
-    let node = |(address, node): (&SocketAddr, &Surveyed)| node_to_json(*address, node, counted);
+    let node = |(address, node): (&SocketAddr, &Surveyed)| match &node.status {
+        Some(status) => node_to_json(*address, status, counted),
+        None => silent_to_json(*address, node, survey),
+    };
     let nodes: Vec<Value> = survey.nodes.iter().map(node).collect();
     json!({ "nodes": nodes, "health": health.word(), "summary": survey.sentence() })
 }
 
-fn node_to_json(address: SocketAddr, node: &Surveyed, counted: &Counted) -> Value {
-    let Some(status) = &node.status else {
-        return json!({
-            "id": node.id.map(|id| id.0),
-            "address": address.to_string(),
-            "error": "no answer within a second",
-        });
+fn silent_to_json(address: SocketAddr, node: &Surveyed, survey: &Survey) -> Value {
+    let error = match survey.strangers.cluster_at(address) {
+        Some(cluster) => format!("it is a node of cluster {cluster}"),
+        None => "no answer within a second".to_owned(),
     };
+    json!({ "id": node.id.map(|id| id.0), "address": address.to_string(), "error": error })
+}
+
+fn node_to_json(address: SocketAddr, status: &NodeStatus, counted: &Counted) -> Value {
     let peer = |peer| peer_to_json(peer, &traffic::ways_to_json(counted, status.id, peer.id));
     let peers: Vec<Value> = status.peers.iter().map(peer).collect();
     json!({

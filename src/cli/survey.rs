@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use super::args::ClientFlags;
 use super::inquiry::Inquiry;
+use super::strangers::Strangers;
 use crate::daemon::random_u64;
 use crate::types::ServerId;
 use crate::wire::{Message, NodeStatus, Role, StatusRequest};
@@ -14,6 +15,8 @@ use crate::wire::{Message, NodeStatus, Role, StatusRequest};
 pub struct Survey {
     /// Every node that was given or named, by its address.
     pub nodes: BTreeMap<SocketAddr, Surveyed>,
+    /// Those among them that are of other clusters, as they say.
+    pub strangers: Strangers,
 }
 
 /// One node.
@@ -46,6 +49,7 @@ pub fn take_by(inquiry: &mut Inquiry, flags: &ClientFlags) -> Survey {
             question.ask_at_once();
         }
     }
+    survey.strangers = inquiry.strangers().clone();
     survey
 }
 
@@ -53,7 +57,7 @@ impl Survey {
     /// The servers that are given, none of which has answered.
     fn of_given(flags: &ClientFlags) -> Self {
         let nodes = flags.servers.iter().map(|server| (*server, Surveyed::default()));
-        Self { nodes: nodes.collect() }
+        Self { nodes: nodes.collect(), strangers: Strangers::default() }
     }
 
     fn silent(&self) -> Vec<SocketAddr> {
@@ -107,6 +111,7 @@ impl Survey {
             .nodes
             .iter()
             .filter(|(_, node)| node.status.is_none())
+            .filter(|(address, _)| self.strangers.cluster_at(**address).is_none())
             .map(|(address, node)| node.id.map_or(address.to_string(), |id| format!("node {id}")))
             .collect();
         let missing = match silent.as_slice() {
@@ -114,6 +119,9 @@ impl Survey {
             [one] => format!(": {one} is silent"),
             [others @ .., last] => format!(": {} and {last} are silent", others.join(", ")),
         };
+        if let Some(strangers) = self.strangers.sentence() {
+            return format!("{answered} of {total} nodes answered{missing}; {strangers}");
+        }
         if answered == 0 {
             return format!(
                 "0 of {total} nodes answered{missing}; see that they run, and check --server and \

@@ -59,7 +59,8 @@ pub fn run(words: &[String]) -> Outcome {
         _ => None,
     });
     if answers.is_empty() {
-        return Err(Failure::no_answer(survey.sentence()));
+        let misled = survey.strangers.failure();
+        return Err(misled.unwrap_or_else(|| Failure::no_answer(survey.sentence())));
     }
     if flags.json {
         print_line(&to_json(&answers).to_string())?;

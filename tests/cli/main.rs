@@ -2,6 +2,7 @@
 //! cluster, or with a cluster of one.
 
 mod alone;
+mod another_cluster;
 mod backup;
 mod command_line;
 mod disk_max;
