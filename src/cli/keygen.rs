@@ -78,6 +78,12 @@ pub fn write_node_key(path: &Path) -> Result<(), Failure> {
 fn add_client(holder: Holder, id: Option<KeyId>, into: &Path, out: &Path) -> Outcome {
     check_absent(out)?;
     let mut adding = KeyChange::begin(into)?;
+    if !adding.keys().is_for_nodes() {
+        return Err(Failure::refused(format!(
+            "{} holds no key of nodes, so it is a client's; --into names the file of the nodes",
+            into.display()
+        )));
+    }
     let free = || adding.keys().free_id().ok_or(Failure::refused("all numbers are taken"));
     let id = id.map_or_else(free, Ok)?;
     let key = Key::new(id, holder, random_secret());

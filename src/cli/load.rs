@@ -150,7 +150,7 @@ impl Load {
             }
             if self.driver.take_signals() > 0 {
                 self.interrupted = true;
-                return Err(self.broken_off(Exit::NoAnswer, "it was interrupted"));
+                return Err(self.broken_off(Exit::NoAnswer, "it was interrupted; run it again"));
             }
         }
     }
@@ -192,7 +192,7 @@ impl Load {
 
     fn broken_off(&self, exit: Exit, why: &str) -> Failure {
         let sentence = format!(
-            "{} of the first {} lines acknowledged, then {why}; run it again",
+            "{} of the first {} lines acknowledged, then {why}",
             self.acknowledged, self.lines_read
         );
         Failure { exit, sentence }
@@ -203,8 +203,10 @@ impl Load {
             let Event::Done(_, answer) = event else { continue };
             match answer {
                 Answer::Settled(_) | Answer::Read { .. } => self.acknowledged += 1,
+                // What is refused once is refused again: the reason says what to do.
                 Answer::Refused(why) => return Err(self.broken_off(Exit::Refused, &why)),
                 Answer::Unknown(why) | Answer::NoAnswer(why) => {
+                    let why = format!("{why}; run it again");
                     return Err(self.broken_off(Exit::NoAnswer, &why));
                 }
             }

@@ -7,11 +7,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use getopts::Options;
+use serde_json::{Value, json};
 
 use super::args::{self, ClientFlags};
 use super::exit::{Exit, Failure, Outcome};
 use super::inquiry::Inquiry;
-use super::output::note;
+use super::output::{note, print_line};
 use super::survey;
 use crate::access::Holder;
 use crate::daemon::{KeyChange, random_u64};
@@ -29,7 +30,8 @@ The first removes the key's line from FILE. A key of nodes must be in use no
 more: each node has answered, and none has a session with another by it. With
 --force nobody is asked. Then give the nodes the new FILE, and a SIGHUP.
 The second asks the nodes given, and every peer that these name, until each has
-confirmed that it takes the key no more, or --timeout has passed.
+confirmed that it takes the key no more, or --timeout has passed. With --json an
+object says it of each node.
 
 Ask with a key that stays. docs/security.md tells how to replace a key.
 
@@ -78,11 +80,21 @@ fn remove(id: KeyId, file: &Path, is_forced: bool, flags: &ClientFlags) -> Outco
     }
     change.remove(id)?;
     change.finish()?;
-    note(&format!(
-        "quorate: {shown} has no key {id} any more; give it to all nodes with a SIGHUP, and \
-         'quorate revoke {id}' says when each takes it no more"
-    ));
+    let sentence = format!(
+        "{shown} has no key {id} any more; give it to all nodes with a SIGHUP, and 'quorate revoke \
+         {id}' says when each takes it no more"
+    );
+    say(flags, &sentence, || json!({ "key": id.0, "removed_from": file }))?;
     Ok(Exit::Done)
+}
+
+/// Says what came of it: a sentence for people, or an object.
+fn say(flags: &ClientFlags, sentence: &str, object: impl Fn() -> Value) -> Result<(), Failure> {
+    if flags.json {
+        return print_line(&object().to_string());
+    }
+    note(&format!("quorate: {sentence}"));
+    Ok(())
 }
 
 /// A client's key may be taken back while it is in use, but without that of their session two
@@ -114,26 +126,16 @@ fn uses(node: &KeyStanding, key: KeyId) -> bool {
 /// Asks until all nodes have confirmed that the key is gone.
 fn confirm(id: KeyId, flags: &ClientFlags) -> Outcome {
     let give_up_at = Instant::now() + flags.timeout;
-    loop {
+    let (asked, exit) = loop {
         let asked = ask(id, flags)?;
-        let takers = asked.nodes_where(|node| node.taken);
-        if takers.is_empty() && asked.silent.is_empty() {
-            let all = asked.nodes_where(|_| true).join(", ");
-            note(&format!("quorate: done: key {id} is taken no more, as each confirms: {all}"));
-            return Ok(Exit::Done);
+        let exit = asked.exit();
+        if exit == Exit::Done || Instant::now() >= give_up_at {
+            break (asked, exit);
         }
-        if Instant::now() < give_up_at {
-            thread::sleep(PAUSE);
-        } else if takers.is_empty() {
-            return Err(asked.failure("so it may still take the key"));
-        } else {
-            let sentence = format!(
-                "key {id} is still taken, by {}; give it the new file and a SIGHUP",
-                takers.join(" and ")
-            );
-            return Err(Failure { exit: Exit::Negative, sentence });
-        }
-    }
+        thread::sleep(PAUSE);
+    };
+    say(flags, &asked.sentence(id), || asked.to_json(id))?;
+    Ok(exit)
 }
 
 /// What the nodes say, and who says nothing.
@@ -145,11 +147,11 @@ struct Asked {
 fn ask(key: KeyId, flags: &ClientFlags) -> Result<Asked, Failure> {
     let mut inquiry = Inquiry::open(flags).map_err(|error| Failure::system("a socket", &error))?;
     let survey = survey::take_by(&mut inquiry, flags);
-    let nonce = random_u64();
-    let request = Message::KeyRequest(KeyRequest { nonce, key: key.0 });
     if let Some(failure) = survey.strangers.failure() {
         return Err(failure);
     }
+    let nonce = random_u64();
+    let request = Message::KeyRequest(KeyRequest { nonce, key: key.0 });
     let answers = inquiry.ask_each(&survey.answering(), request, |message| match message {
         Message::KeyStanding(standing) if standing.nonce == nonce => Some(standing),
         _ => None,
@@ -161,16 +163,65 @@ fn ask(key: KeyId, flags: &ClientFlags) -> Result<Asked, Failure> {
 
 impl Asked {
     fn nodes_where(&self, is_meant: impl Fn(&KeyStanding) -> bool) -> Vec<String> {
-        let meant = self.answers.values().filter(|node| is_meant(node));
+        let meant = self.by_id().into_iter().filter(|node| is_meant(node));
         meant.map(|node| format!("node {}", node.id)).collect()
     }
 
+    fn by_id(&self) -> Vec<&KeyStanding> {
+        let mut all: Vec<&KeyStanding> = self.answers.values().collect();
+        all.sort_by_key(|node| node.id);
+        all
+    }
+
+    fn takers(&self) -> Vec<String> {
+        self.nodes_where(|node| node.taken)
+    }
+
+    fn exit(&self) -> Exit {
+        if !self.takers().is_empty() {
+            Exit::Negative
+        } else if !self.silent.is_empty() {
+            Exit::NoAnswer
+        } else {
+            Exit::Done
+        }
+    }
+
+    /// Whether the key is taken, as a sentence.
+    fn sentence(&self, id: KeyId) -> String {
+        match self.exit() {
+            Exit::Done => {
+                let all = self.nodes_where(|_| true).join(", ");
+                format!("done: key {id} is taken no more, as each confirms: {all}")
+            }
+            Exit::Negative => format!(
+                "key {id} is still taken, by {}; give it the new file and a SIGHUP",
+                self.takers().join(" and ")
+            ),
+            _ => format!("{}, so it may still take the key", self.silence()),
+        }
+    }
+
+    fn to_json(&self, id: KeyId) -> Value {
+        let node = |node: &KeyStanding| json!({ "id": node.id.0, "taken": node.taken });
+        let nodes: Vec<Value> = self.by_id().into_iter().map(node).collect();
+        let done = self.exit() == Exit::Done;
+        json!({ "key": id.0, "done": done, "nodes": nodes, "silent": self.silent_names() })
+    }
+
     fn failure(&self, consequence: &str) -> Failure {
+        Failure::no_answer(format!("{}, {consequence}", self.silence()))
+    }
+
+    fn silence(&self) -> String {
+        format!("{} does not answer", self.silent_names().join(" and "))
+    }
+
+    fn silent_names(&self) -> Vec<String> {
         let name = |(address, id): &(SocketAddr, Option<ServerId>)| match id {
             Some(id) => format!("node {id}"),
             None => address.to_string(),
         };
-        let silent: Vec<String> = self.silent.iter().map(name).collect();
-        Failure::no_answer(format!("{} does not answer, {consequence}", silent.join(" and ")))
+        self.silent.iter().map(name).collect()
     }
 }

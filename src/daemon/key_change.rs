@@ -6,6 +6,8 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use zeroize::Zeroizing;
 
 use super::error::RunError;
@@ -29,6 +31,9 @@ pub struct KeyChange {
 struct Beside {
     path: PathBuf,
     file: File,
+    /// The directory, locked for as long as the file has not its name: the system takes the lock
+    /// back from whoever is killed, so what that left behind is in nobody's way.
+    _lock: File,
 }
 
 impl KeyChange {
@@ -113,21 +118,39 @@ impl KeyChange {
 
 impl Beside {
     fn create(path: &Path) -> Result<Self, RunError> {
+        let lock = lock_above(path)?;
         let mut name = path.as_os_str().to_owned();
         name.push(".new");
         let beside = PathBuf::from(name);
-        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside);
-        match opened {
-            Ok(file) => Ok(Self { path: beside, file }),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                let shown = beside.display();
-                Err(RunError::refused(format!(
-                    "{shown} is there: somebody else changes the keys, or was broken off; if \
-                     nobody does, remove it"
-                )))
-            }
+        // Who holds the lock finds only what somebody has left who was killed. It is removed and
+        // not written to, for it may be open elsewhere, or be a link.
+        let created = remove_left(&beside).and_then(|()| {
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)
+        });
+        match created {
+            Ok(file) => Ok(Self { path: beside, file, _lock: lock }),
             Err(error) => Err(failed(&beside, &error)),
         }
+    }
+}
+
+fn lock_above(path: &Path) -> Result<File, RunError> {
+    let above = path.parent().unwrap_or(Path::new("/"));
+    let directory = File::open(above).map_err(|error| failed(path, &error))?;
+    match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(directory),
+        Err(Errno::WOULDBLOCK) => Err(RunError::refused(format!(
+            "somebody else changes the keys in {} at this moment; try again",
+            above.display()
+        ))),
+        Err(error) => Err(failed(path, &error.into())),
+    }
+}
+
+fn remove_left(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -163,7 +186,7 @@ mod tests {
 
         let mut adding = KeyChange::begin(&path).unwrap();
         let sentence = KeyChange::begin(&path).unwrap_err().to_string();
-        assert!(sentence.contains("key.new is there"), "{sentence}");
+        assert!(sentence.contains("somebody else changes the keys"), "{sentence}");
         let ann = client("ann", 2);
         adding.add(&ann).unwrap();
         for (taken, expected) in [(client("ann", 3), "client ann"), (client("bob", 1), "key id 1")]
@@ -185,6 +208,23 @@ mod tests {
         assert!(sentence.contains("it holds no key"), "{sentence}");
         change.finish().unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), format!("{former}\n"));
+    }
+
+    /// Whoever is killed leaves the new file behind, of which nobody knows how far it was written.
+    #[test]
+    fn what_somebody_has_left_is_in_nobodys_way() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, left) = (directory.path().join("key"), directory.path().join("key.new"));
+        write_secret(&path, &format!("node 1 {}\n", "7".repeat(64))).unwrap();
+        fs::write(&left, "node 1 77").unwrap();
+        let mut reader = File::open(&left).unwrap();
+        let mut adding = KeyChange::begin(&path).unwrap();
+        adding.add(&client("ann", 2)).unwrap();
+        adding.finish().unwrap();
+        assert_eq!(read_keys(&path).unwrap().iter().count(), 2);
+        assert!(!left.exists());
+        let seen = io::read_to_string(&mut reader).unwrap();
+        assert_eq!(seen, "node 1 77", "who has the former one open sees no key");
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod exit_codes;
 mod help;
 mod inspect;
 mod json;
+mod keys;
 mod lines;
 #[path = "../processes/mod.rs"]
 mod processes;

@@ -60,6 +60,7 @@ fn a_missing_right_ends_in_four() {
             let words = [*words, &["--server", cluster.address(id)]].concat();
             let ran = cluster.run_as(&cluster.file(name), &words).expect(4);
             assert!(ran.err.contains(expected), "{name} {words:?}: {}", ran.err);
+            assert!(!ran.err.contains("run it again"), "{name} {words:?}: {}", ran.err);
         }
     }
     assert_eq!(cluster.run(&["dump"]).expect(0).text(), "app/x\t1\nother\t2\n");

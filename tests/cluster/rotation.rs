@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, IDS};
 use crate::processes::{eventually, quorate};
@@ -56,8 +56,12 @@ fn a_key_is_replaced_under_load_and_no_write_is_lost() {
                 // What the command leaves is what the nodes are given next.
                 cluster.run(&["revoke", "1", "--from", &key]).expect(0);
                 assert_eq!(read(&key), steps[2]);
-                let said = cluster.run(&["revoke", "1", "--timeout", "0.1"]).expect(1).err;
+                let words = ["revoke", "1", "--timeout", "0.1"];
+                let said = cluster.run(&words).expect(1).err;
                 assert!(said.contains("still taken, by node"), "{said}");
+                let told = cluster.run(&[&words[..], &["--json"]].concat()).expect(1).json();
+                let taken = IDS.map(|id| json!({ "id": id, "taken": true }));
+                assert_eq!((&told["done"], &told["nodes"]), (&false.into(), &json!(taken)));
             }
         }
     });
@@ -72,6 +76,9 @@ fn a_key_is_replaced_under_load_and_no_write_is_lost() {
     cluster.run_as(&without_it, &["get", "k", "--timeout", "1"]).expect(3);
     let said = cluster.run(&["revoke", "1"]).expect(0).err;
     assert!(IDS.iter().all(|id| said.contains(&format!("node {id}"))), "{said}");
+    let told = cluster.run(&["revoke", "1", "--json"]).expect(0).json();
+    let taken = IDS.map(|id| json!({ "id": id, "taken": false }));
+    assert_eq!(told, json!({ "key": 1, "done": true, "nodes": taken, "silent": [] }));
     let restarted = cluster.follower();
     cluster.kill(restarted);
     let said = cluster.run(&["revoke", "1", "--timeout", "1"]).expect(3).err;

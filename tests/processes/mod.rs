@@ -81,6 +81,11 @@ impl Node {
             .stderr(File::create(log).expect("the log can be written"))
             .spawn()
             .expect("the program starts");
+        Self::of(child, log)
+    }
+
+    /// A node that was started in another way.
+    pub fn of(child: Child, log: &Path) -> Self {
         Self { child, log: log.to_owned() }
     }
 
