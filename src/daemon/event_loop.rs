@@ -14,6 +14,7 @@ use super::data_dir::DataDir;
 use super::disk_use::DiskUse;
 use super::error::RunError;
 use super::journal_thread::JournalThread;
+use super::key_file::random_secret;
 use super::key_watch::KeyWatch;
 use super::notices::Notices;
 use super::random_u64;
@@ -152,7 +153,8 @@ impl EventLoop {
         let (files, told) = (Box::new(files), Arc::clone(&ledger));
         let journal = JournalThread::start(files, journal, lock, told, waker).map_err(no_thread)?;
         let clock = Clock::new();
-        let node = ReplicaNode::new(config, recovered, clock.now(), random_u64());
+        let mut node = ReplicaNode::new(config, recovered, clock.now(), random_u64());
+        node.set_secret(&random_secret());
         let (events, frame, leave_by) = (Events::with_capacity(16), Vec::new(), None);
         Ok(Self {
             poll,

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::retired::Retired;
+use super::unguessable::Unguessable;
 use crate::disk::Record;
 use crate::store::State;
 use crate::time::Instant;
@@ -28,6 +29,8 @@ pub struct Effects {
     pub now: Instant,
     /// The node's own source of randomness, seeded at its start.
     pub random: fastrand::Rng,
+    /// What makes the numbers that nobody may guess; none: they follow from the seed too.
+    pub unguessable: Option<Unguessable>,
     timers: TimerWheel<Timer>,
     /// Heartbeats, votes, acknowledgments and the like, which nothing else may delay.
     urgent: VecDeque<Outgoing>,
@@ -142,6 +145,7 @@ impl Effects {
         Self {
             now,
             random: fastrand::Rng::with_seed(seed),
+            unguessable: None,
             timers: TimerWheel::new(now),
             urgent: VecDeque::new(),
             bulk: VecDeque::new(),
@@ -150,6 +154,14 @@ impl Effects {
             promises: Vec::new(),
             batches_taken: 0,
             retired: Vec::new(),
+        }
+    }
+
+    /// A number that nobody may guess.
+    pub fn unguessable(&mut self) -> u64 {
+        match &mut self.unguessable {
+            Some(unguessable) => unguessable.draw(),
+            None => self.random.u64(..),
         }
     }
 

@@ -50,6 +50,7 @@ mod state;
 mod status;
 mod timeouts;
 mod timers;
+mod unguessable;
 
 pub use config::{
     DISK_STALL, ELECTION_TIMEOUT, HEARTBEAT_INTERVAL, KEPT_ENTRIES, ListedNode, NodeConfig,

@@ -71,7 +71,8 @@ impl Pins {
         if self.by_read.len() >= PINS_MAX {
             return Err(DeclineReason::Busy);
         }
-        let number = fx.random.u64(1..);
+        // No pin has the number zero.
+        let number = fx.unguessable().max(1);
         let mut pin = Pin { number, asker: client.key, answer, index, age, touched: fx.now };
         pin.send_pages(read, client, &mut self.pages_sent, fx);
         self.by_read.insert(read.read, pin);

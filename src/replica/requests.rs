@@ -58,7 +58,7 @@ impl RequestManager {
         let committed = state.store.committed();
         let opened = SessionOpened {
             nonce: open.nonce,
-            session: SessionId { minted_at: state.commit, random: fx.random.u64(..) },
+            session: SessionId { minted_at: state.commit, random: fx.unguessable() },
             window: committed.configuration().session_window,
             time: committed.time(),
         };
