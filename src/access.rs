@@ -58,6 +58,37 @@ impl fmt::Display for Denial {
     }
 }
 
+/// What was denied for want of rights since the node was started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Denials {
+    /// To write, by who may only read.
+    pub read_only: u64,
+    /// Keys, to who has no right to them.
+    pub other_keys: u64,
+    /// To change the members, by clients.
+    pub clients_key: u64,
+    /// By which key the last was asked, and what was missing.
+    pub last: Option<(u16, Denial)>,
+}
+
+impl Denials {
+    /// Who holds the key was denied something.
+    pub fn count(&mut self, holder_of: u16, denial: Denial) {
+        let count = match denial {
+            Denial::ReadOnly => &mut self.read_only,
+            Denial::OtherKeys => &mut self.other_keys,
+            Denial::ClientsKey => &mut self.clients_key,
+        };
+        *count += 1;
+        self.last = Some((holder_of, denial));
+    }
+
+    /// How many these are.
+    pub fn total(&self) -> u64 {
+        self.read_only + self.other_keys + self.clients_key
+    }
+}
+
 /// Who holds which key, by the keys' numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access {
@@ -79,6 +110,14 @@ impl Access {
     /// Whether anybody holds a key of this number.
     pub fn holds(&self, key: u16) -> bool {
         self.holders.as_ref().is_some_and(|holders| holders.contains_key(&key))
+    }
+
+    /// The client whose key it is, by its name.
+    pub fn client(&self, holder_of: u16) -> Option<&str> {
+        match self.holders.as_ref()?.get(&holder_of)? {
+            Holder::Node => None,
+            Holder::Client(name, _) => Some(name),
+        }
     }
 
     /// Whether who holds the key may read all keys that begin with this.

@@ -55,6 +55,7 @@ pub fn run(words: &[String]) -> Outcome {
         print_line(&to_json(&survey, &counted, health).to_string())?;
     } else {
         print_nodes(&survey)?;
+        traffic::print_denials(&counted)?;
         traffic::print(&counted, &survey)?;
         turns_line(&survey).map_or(Ok(()), |line| print_line(&line))?;
         note(&format!("quorate: {}: {}", health.word(), survey.sentence()));
@@ -293,6 +294,7 @@ fn node_to_json(address: SocketAddr, status: &NodeStatus, counted: &Counted) -> 
         "longest_turn_us": u32::from(status.longest_turn.wall) * 100,
         "longest_turn_cpu_us": u32::from(status.longest_turn.cpu) * 100,
         "dropped": dropped_to_json(status),
+        "denied": traffic::denied_to_json(counted, status.id),
         "socket": traffic::socket_to_json(counted, status.id),
         "disk": disk_to_json(&status.disk),
         "peers": peers,

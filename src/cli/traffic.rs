@@ -13,7 +13,9 @@ use super::output::{print_line, print_table};
 use super::survey::Survey;
 use crate::daemon::random_u64;
 use crate::types::{LossShare, ServerId};
-use crate::wire::{Message, NodeStatus, PeerTraffic, PortStatus, Traffic, TrafficRequest};
+use crate::wire::{
+    DenialCounts, Message, NodeStatus, PeerTraffic, PortStatus, Traffic, TrafficRequest,
+};
 
 /// What nodes have counted, by their ids.
 #[derive(Debug)]
@@ -149,6 +151,28 @@ pub fn socket_to_json(counted: &Counted, node: ServerId) -> Value {
         "receive_buffer": traffic.port.receive_buffer,
         "send_buffer": traffic.port.send_buffer,
     })
+}
+
+/// What the node has denied clients, by the right that was missing.
+pub fn denied_to_json(counted: &Counted, node: ServerId) -> Value {
+    let Some(traffic) = counted.0.get(&node) else { return Value::Null };
+    let DenialCounts { read_only, other_keys, clients_key } = traffic.denied;
+    json!({ "read_only": read_only, "other_keys": other_keys, "clients_key": clients_key })
+}
+
+/// The same as a line, for each node that has denied anything.
+pub fn print_denials(counted: &Counted) -> Result<(), Failure> {
+    for (node, traffic) in &counted.0 {
+        let DenialCounts { read_only, other_keys, clients_key } = traffic.denied;
+        let counts =
+            [(read_only, "read only"), (other_keys, "other keys"), (clients_key, "client's key")];
+        let denied = counts.iter().filter(|(count, _)| *count > 0);
+        let denied: Vec<String> = denied.map(|(count, why)| format!("{count} {why}")).collect();
+        if !denied.is_empty() {
+            print_line(&format!("node {node} denied for want of rights: {}", denied.join(", ")))?;
+        }
+    }
+    Ok(())
 }
 
 /// What came of the frames on the way to a peer, and of those on the way from it.

@@ -11,6 +11,7 @@ use mio::{Events, Poll, Token, Waker};
 use super::background_thread::{BackgroundThread, Report};
 use super::clock::{Clock, WakeUp, thread_time};
 use super::data_dir::DataDir;
+use super::denial_log::DenialLog;
 use super::disk_use::DiskUse;
 use super::error::RunError;
 use super::journal_thread::JournalThread;
@@ -63,6 +64,7 @@ pub struct EventLoop {
     clock: Clock,
     turn_watch: TurnWatch,
     notices: Notices,
+    denial_log: DenialLog,
     node: ReplicaNode,
     frame: Vec<u8>,
     /// What of the journal is given up once the next batch is written.
@@ -170,6 +172,7 @@ impl EventLoop {
             clock,
             turn_watch: TurnWatch::default(),
             notices,
+            denial_log: DenialLog::default(),
             node,
             frame,
             cut_after_batch: None,
@@ -333,6 +336,7 @@ impl EventLoop {
         let state = self.node.state();
         let waiting_for = self.node.waiting_for();
         self.notices.update(now, waiting_for.as_deref(), state.leader_id, state.term);
+        self.denial_log.update(now, &self.node.denials(), &state.access);
         Ok(())
     }
 

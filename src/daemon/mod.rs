@@ -28,6 +28,7 @@ mod scrubber;
 mod peer_list;
 mod privileges;
 mod notices;
+mod denial_log;
 mod logging;
 
 pub use backup_file::{check_absent, read_backup, write_backup};

@@ -15,6 +15,9 @@ pub fn decline(
     state: &ReplicaState,
     fx: &mut Effects,
 ) {
+    if let DeclineReason::Denied(denial) = reason {
+        fx.denials.count(client.key, denial);
+    }
     let declined = Declined { about, reason, leader: leader_address(state) };
     fx.send(Destination::Client(client), Message::Declined(declined));
 }

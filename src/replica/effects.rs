@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::retired::Retired;
 use super::unguessable::Unguessable;
+use crate::access::Denials;
 use crate::disk::Record;
 use crate::store::State;
 use crate::time::Instant;
@@ -31,6 +32,8 @@ pub struct Effects {
     pub random: fastrand::Rng,
     /// What makes the numbers that nobody may guess; none: they follow from the seed too.
     pub unguessable: Option<Unguessable>,
+    /// What clients were denied.
+    pub denials: Denials,
     timers: TimerWheel<Timer>,
     /// Heartbeats, votes, acknowledgments and the like, which nothing else may delay.
     urgent: VecDeque<Outgoing>,
@@ -146,6 +149,7 @@ impl Effects {
             now,
             random: fastrand::Rng::with_seed(seed),
             unguessable: None,
+            denials: Denials::default(),
             timers: TimerWheel::new(now),
             urgent: VecDeque::new(),
             bulk: VecDeque::new(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::ReplicaNode;
 use super::peer::Peer;
 use super::state::ReplicaState;
+use crate::access::Denials;
 use crate::disk::GenesisState;
 use crate::link::{Heard, Link};
 use crate::time::{Instant, micros, short_micros};
@@ -51,6 +52,11 @@ impl ReplicaNode {
         }
     }
 
+    /// What clients were denied.
+    pub fn denials(&self) -> Denials {
+        self.effects.denials
+    }
+
     /// What has come of the frames between this node and the others.
     pub fn traffic(&self, nonce: u64) -> Traffic {
         let peers = self.state.peers.iter().take(NODES_MAX);
@@ -59,6 +65,7 @@ impl ReplicaNode {
             id: self.state.server_id,
             port: self.port,
             repeated_answers: self.later_answers.repeated(),
+            denied: self.denials().into(),
             peers: peers.map(|(id, peer)| peer_traffic(*id, &peer.link)).collect(),
         }
     }

@@ -39,7 +39,7 @@ pub use status_message::{
     DiskStatus, NodeStatus, PeerStatus, Role, ScrubStatus, StatusRequest, TurnTimes,
 };
 pub use timeouts_codec::{Judgment, PeerTimeouts, TimeoutBasis, Timeouts, TimeoutsRequest};
-pub use traffic_codec::{PeerTraffic, PortStatus, Traffic, TrafficRequest};
+pub use traffic_codec::{DenialCounts, PeerTraffic, PortStatus, Traffic, TrafficRequest};
 
 macro_rules! drop_causes {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $text:literal;)*) => {

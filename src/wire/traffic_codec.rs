@@ -4,6 +4,7 @@ use bytes::BufMut;
 
 use super::fields::{put_count, put_option, take_list, take_option};
 use super::kind::Body;
+use crate::access::Denials;
 use crate::codec::{Malformed, Reader};
 use crate::types::{LossShare, NODES_MAX, ServerId};
 
@@ -25,8 +26,28 @@ pub struct Traffic {
     pub port: PortStatus,
     /// How often it has sent an answer to a client again, unasked.
     pub repeated_answers: u64,
+    /// What it has denied clients.
+    pub denied: DenialCounts,
     /// The ways to and from the other nodes.
     pub peers: Vec<PeerTraffic>,
+}
+
+/// How many requests of clients a node has denied, by the right that was missing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DenialCounts {
+    /// To write, by who may only read.
+    pub read_only: u64,
+    /// Keys, to who has no right to them.
+    pub other_keys: u64,
+    /// To change the members, by clients.
+    pub clients_key: u64,
+}
+
+impl From<Denials> for DenialCounts {
+    fn from(denials: Denials) -> Self {
+        let Denials { read_only, other_keys, clients_key, .. } = denials;
+        Self { read_only, other_keys, clients_key }
+    }
 }
 
 /// What came of datagrams at a node's own socket.
@@ -84,6 +105,7 @@ impl Body for Traffic {
         out.put_u16_le(self.id.0);
         self.port.put(out);
         out.put_u64_le(self.repeated_answers);
+        self.denied.put(out);
         put_count(out, self.peers.len());
         for peer in &self.peers {
             put_peer(out, peer);
@@ -96,8 +118,22 @@ impl Body for Traffic {
             id: ServerId(reader.u16()?),
             port: PortStatus::take(reader)?,
             repeated_answers: reader.u64()?,
+            denied: DenialCounts::take(reader)?,
             peers: take_list(reader, NODES_MAX, take_peer)?,
         })
+    }
+}
+
+impl DenialCounts {
+    fn put(self, out: &mut Vec<u8>) {
+        out.put_u64_le(self.read_only);
+        out.put_u64_le(self.other_keys);
+        out.put_u64_le(self.clients_key);
+    }
+
+    fn take(reader: &mut Reader) -> Result<Self, Malformed> {
+        let (read_only, other_keys) = (reader.u64()?, reader.u64()?);
+        Ok(Self { read_only, other_keys, clients_key: reader.u64()? })
     }
 }
 

@@ -66,6 +66,7 @@ fn one_object_for_machines() {
         "longest_turn_us",
         "longest_turn_cpu_us",
         "dropped",
+        "denied",
         "socket",
         "disk",
         "peers",

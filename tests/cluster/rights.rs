@@ -63,6 +63,7 @@ fn a_missing_right_ends_in_four() {
             assert!(!ran.err.contains("run it again"), "{name} {words:?}: {}", ran.err);
         }
     }
+    denials_are_counted_and_logged(&cluster);
     assert_eq!(cluster.run(&["dump"]).expect(0).text(), "app/x\t1\nother\t2\n");
 
     let cases: &[(&str, &[&str])] = &[
@@ -81,6 +82,24 @@ fn a_missing_right_ends_in_four() {
         cluster.run_as(&cluster.file(name), words).expect(0);
     }
     assert_eq!(cluster.run(&["get", "app/x"]).expect(0).text(), "4");
+}
+
+/// Each of the cases was denied, by some node.
+fn denials_are_counted_and_logged(cluster: &Cluster) {
+    let denied = IDS.map(|id| cluster.status_of(id)["denied"].take());
+    for (right, expected) in [("read_only", 18), ("other_keys", 30), ("clients_key", 6)] {
+        let counts = denied.iter().map(|node| node[right].as_u64().expect("it is counted"));
+        // One whose answer is late is asked again.
+        assert!(counts.sum::<u64>() >= expected, "{right}: {denied:?}");
+    }
+    assert!(cluster.run(&["status"]).expect(0).text().contains("denied for want of rights: "));
+    for id in IDS {
+        let said = cluster.said(id);
+        let lines: Vec<&str> = said.lines().filter(|line| line.contains("denied")).collect();
+        // All that takes a minute or two on a machine that is busy.
+        assert!((1..=3).contains(&lines.len()), "{said}");
+        assert!(lines[0].contains("the last was of client "), "{said}");
+    }
 }
 
 /// A key that is taken back opens nothing from then on, not even in a session that it began.

@@ -5,8 +5,8 @@ use quorate::access::{Access, Denial, Holder, Rights};
 use quorate::operation::Operation;
 use quorate::types::{LogIndex, ServerId};
 use quorate::wire::{
-    DeclineReason, KeyRequest, KeyStanding, MemberChange, MemberRequest, Message, OpenSession,
-    Query, Read, Request, StatusRequest,
+    DeclineReason, DenialCounts, KeyRequest, KeyStanding, MemberChange, MemberRequest, Message,
+    OpenSession, Query, Read, Request, StatusRequest, TrafficRequest,
 };
 
 use super::client;
@@ -221,6 +221,31 @@ fn sessions_and_status_are_for_whoever_has_a_key() {
         let status = Message::StatusRequest(StatusRequest { nonce: 1 });
         assert_eq!(ask(&mut probe, key, &status), Ok(()));
     }
+}
+
+/// Each is counted once, by the right that was missing.
+#[test]
+fn what_is_denied_is_counted() {
+    let mut probe = with_rights(Probe::serving(1));
+    let mut number = 0;
+    let mut put_by = |probe: &mut Probe, key, of| {
+        ask(probe, key, &Message::Request(fresh(&mut number, &put(of, "v")))).is_err()
+    };
+    assert!(put_by(&mut probe, READER, "app/x") && put_by(&mut probe, READER, "other"));
+    assert!(put_by(&mut probe, OF_APP, "other") && !put_by(&mut probe, OF_APP, "app/x"));
+    assert!(ask(&mut probe, OF_APP, &Message::Read(get("other"))).is_err());
+    let change = MemberChange::Remove { node: ServerId(4) };
+    let remove = Message::MemberRequest(MemberRequest { nonce: 1, change });
+    for _ in 0..4 {
+        assert!(ask(&mut probe, WRITER, &remove).is_err());
+    }
+    probe.ask_by_key(1, READER, &Message::TrafficRequest(TrafficRequest { nonce: 1 }));
+    let said = probe.sync();
+    let Some(Message::Traffic(traffic)) = said.last().map(|sent| &sent.message) else {
+        panic!("it is answered: {said:?}");
+    };
+    let expected = DenialCounts { read_only: 2, other_keys: 2, clients_key: 4 };
+    assert_eq!(traffic.denied, expected);
 }
 
 /// A node tells which keys it takes, and by which its sessions are.

@@ -2,8 +2,8 @@
 
 use quorate::types::{Incarnation, LogIndex, LossShare, ServerId};
 use quorate::wire::{
-    DiskStatus, DropCause, Judgment, NodeStatus, PeerStatus, PeerTimeouts, PeerTraffic, PortStatus,
-    Role, ScrubStatus, TimeoutBasis, Timeouts, Traffic, TurnTimes,
+    DenialCounts, DiskStatus, DropCause, Judgment, NodeStatus, PeerStatus, PeerTimeouts,
+    PeerTraffic, PortStatus, Role, ScrubStatus, TimeoutBasis, Timeouts, Traffic, TurnTimes,
 };
 
 use super::samples::{GENESIS, TERM, address, directory};
@@ -121,6 +121,7 @@ pub fn traffic() -> Traffic {
             send_buffer: 212_992,
         },
         repeated_answers: 2_051,
+        denied: DenialCounts { read_only: 5, other_keys: 2, clients_key: 1 },
         peers: vec![lossy, PeerTraffic { id: ServerId(3), ..lossy }],
     }
 }

@@ -4,8 +4,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use quorate::types::{Incarnation, LogIndex, LossShare, NODES_MAX, ServerId, Term};
 use quorate::wire::{
-    DiskStatus, Judgment, KeyRequest, KeyStanding, NodeStatus, PeerStatus, PeerTimeouts,
-    PeerTraffic, PortStatus, Role, ScrubStatus, TimeoutBasis, Timeouts, Traffic, TurnTimes,
+    DenialCounts, DiskStatus, Judgment, KeyRequest, KeyStanding, NodeStatus, PeerStatus,
+    PeerTimeouts, PeerTraffic, PortStatus, Role, ScrubStatus, TimeoutBasis, Timeouts, Traffic,
+    TurnTimes,
 };
 
 use super::strategies::{address, directory, genesis, index, node};
@@ -159,13 +160,10 @@ pub fn traffic() -> impl Strategy<Value = Traffic> {
         receive_buffer: buffers[1],
         send_buffer: buffers[2],
     });
-    (any::<[u64; 2]>(), node(), port, vec(peer_traffic(), 0..=NODES_MAX)).prop_map(
-        |([nonce, repeated_answers], id, port, peers)| Traffic {
-            nonce,
-            id,
-            port,
-            repeated_answers,
-            peers,
+    (any::<[u64; 5]>(), node(), port, vec(peer_traffic(), 0..=NODES_MAX)).prop_map(
+        |([nonce, repeated_answers, read_only, other_keys, clients_key], id, port, peers)| {
+            let denied = DenialCounts { read_only, other_keys, clients_key };
+            Traffic { nonce, id, port, repeated_answers, denied, peers }
         },
     )
 }
