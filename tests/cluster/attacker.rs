@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -21,6 +22,8 @@ use crate::sealed::{forged, forged_messages};
 
 /// How many of the newest datagrams are repeated as they are.
 const REPEATED: usize = 600;
+/// Where a sealed frame names its session.
+const SESSION: Range<usize> = 56..60;
 /// How many of each way are changed, byte by byte.
 const CHANGED: usize = 4;
 
@@ -94,8 +97,16 @@ impl Attack<'_> {
     fn changes_nothing(&mut self, cluster: &Cluster) {
         let before = self.loads.load(Ordering::Relaxed);
         let standing = standing(cluster);
-        self.recorded.extend(self.path.take_kept());
-        self.repeat();
+        self.listen();
+        let dropped = IDS.map(|id| replays(cluster, id));
+        let repeated = self.repeat();
+        for (place, id) in IDS.into_iter().enumerate() {
+            // The window takes none of these: were it broken, the protocol behind it would drop
+            // them, as duplicates. Some are lost for want of room.
+            let (more, least) = (replays(cluster, id) - dropped[place], repeated[place] / 2);
+            assert!(more >= least, "node {id} dropped {more} of {least} or more");
+        }
+        assert!(repeated.iter().sum::<u64>() > 50, "too few were of sessions that live");
         self.change();
         self.invent();
         assert_eq!(self::standing(cluster), standing, "the attack changed who leads");
@@ -107,16 +118,37 @@ impl Attack<'_> {
         self.recorded.drain(REPEATED.min(excess)..excess.max(REPEATED.min(excess)));
     }
 
-    fn repeat(&self) {
+    /// Hears so much that there is something to repeat.
+    fn listen(&mut self) {
+        let before = self.recorded.len();
+        eventually("enough was said", || {
+            self.recorded.extend(self.path.take_kept());
+            (self.recorded.len() >= before + REPEATED / 2).then_some(())
+        });
+    }
+
+    /// Returns how many frames of sessions that live were sent again to each node.
+    fn repeat(&self) -> [u64; 3] {
+        let mut repeated = [0; 3];
+        let present: BTreeMap<(usize, usize), &[u8]> = self
+            .recorded
+            .iter()
+            .filter(|passed| passed.bytes[3] < Step::Hello as u8)
+            .map(|passed| ((passed.from, passed.to), &passed.bytes[SESSION]))
+            .collect();
         let (old, new) = (self.recorded.iter().take(REPEATED), self.recorded.iter().rev());
         for (at, passed) in old.chain(new.take(REPEATED)).enumerate() {
             self.path.send(passed.from, passed.to, &passed.bytes);
+            let session = passed.bytes.get(SESSION);
+            let lives = session == present.get(&(passed.from, passed.to)).copied();
+            repeated[passed.to] += u64::from(lives && passed.bytes[3] < Step::Hello as u8);
             // And back to who has sent it.
             self.path.send(passed.to, passed.from, &passed.bytes);
             let third = 3 - passed.from - passed.to;
             self.path.send(passed.from, third, &passed.bytes);
             breathe(at);
         }
+        repeated
     }
 
     /// The last datagrams of each way, with each byte of the header changed, cut and grown.
@@ -200,6 +232,11 @@ fn breathe(at: usize) {
     if at.is_multiple_of(32) {
         thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// How many datagrams the node has dropped since they came before.
+fn replays(cluster: &Cluster, id: usize) -> u64 {
+    cluster.status_of(id)["dropped"]["replay"].as_u64().expect("it is counted")
 }
 
 /// Whom each node follows, and in which term.
