@@ -13,6 +13,7 @@ use super::clock::{Clock, WakeUp, thread_time};
 use super::data_dir::DataDir;
 use super::denial_log::DenialLog;
 use super::disk_use::DiskUse;
+use super::doubles::Doubles;
 use super::error::RunError;
 use super::journal_thread::JournalThread;
 use super::key_file::random_secret;
@@ -65,6 +66,7 @@ pub struct EventLoop {
     turn_watch: TurnWatch,
     notices: Notices,
     denial_log: DenialLog,
+    doubles: Doubles,
     node: ReplicaNode,
     frame: Vec<u8>,
     /// What of the journal is given up once the next batch is written.
@@ -173,6 +175,7 @@ impl EventLoop {
             turn_watch: TurnWatch::default(),
             notices,
             denial_log: DenialLog::default(),
+            doubles: Doubles::default(),
             node,
             frame,
             cut_after_batch: None,
@@ -231,13 +234,19 @@ impl EventLoop {
                 }
                 Some(Arrival::Dropped(source, cause)) => self.node.on_dropped(source, cause),
                 Some(Arrival::Handshake(begun)) => {
-                    if let Some(Begun { peer, address, key }) = begun {
-                        self.node.on_session(address, peer, key.0);
+                    if let Some(begun) = begun {
+                        self.on_session(now, &begun);
                     }
                 }
             }
             taken += 1;
         }
+    }
+
+    fn on_session(&mut self, now: Instant, begun: &Begun) {
+        let known_at = self.node.state().peers.get(&begun.peer).map(|peer| peer.address);
+        self.doubles.on_session(now, begun, known_at);
+        self.node.on_session(begun.address, begun.peer, begun.key.0);
     }
 
     /// Of many at once some are enough: each says the same.

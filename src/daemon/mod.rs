@@ -29,6 +29,7 @@ mod peer_list;
 mod privileges;
 mod notices;
 mod denial_log;
+mod doubles;
 mod logging;
 
 pub use backup_file::{check_absent, read_backup, write_backup};

@@ -157,6 +157,29 @@ fn who_is_there_instead_of_a_node_is_named_by_both() {
     cluster.wait_until_well();
 }
 
+/// A second process has the number of a node that runs, at an address of its own.
+#[test]
+fn a_number_that_two_have_is_told_and_changes_nothing() {
+    let mut cluster = Cluster::start_sealed();
+    let (leader, doubled) = (cluster.leader(), cluster.follower());
+    let (id, data, key) = (doubled.to_string(), cluster.file("double"), cluster.file("key"));
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("there is a free port");
+    let address = socket.local_addr().expect("it is bound").to_string();
+    drop(socket);
+    let list = cluster.list();
+    let mut flags = vec!["--id", &id, "--data-dir", &data, "--listen", &address];
+    flags.extend(["--key-file", &key]);
+    flags.extend(list.iter().flat_map(|peer| ["--peer", peer]));
+    let double = Node::start(&flags, &cluster.directory.path().join("log-double"));
+    let listed = cluster.address(doubled).to_owned();
+    let named = format!("{address} says that it is node {doubled}, which is at {listed}");
+    expect_said_once(&named, || cluster.said(leader));
+    assert!(cluster.status_of(leader)["dropped"]["address"].as_u64() > Some(0));
+    cluster.wait_until_well();
+    drop(double);
+    assert_eq!(cluster.node(doubled).child.try_wait().expect("it is a child"), None);
+}
+
 /// It is said within a while, and not again when the same goes on.
 #[track_caller]
 fn expect_said_once(sentence: &str, said: impl Fn() -> String) {
