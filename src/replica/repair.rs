@@ -195,10 +195,11 @@ impl RepairManager {
     /// The members are known only as far as the log is. So the log, with what is held for
     /// the gap, must reach the new bound; no change of the members may be open there; and so
     /// many must lack what lies above that no majority of a configuration which differs by
-    /// one voter can have committed it either: then none was changed further.
+    /// one voter can have committed it either: then none was changed further. A majority of
+    /// the members is as many: it shares one with each majority of one voter more or less.
     fn lower_bound(&self, state: &mut ReplicaState, fx: &mut Effects) {
         let members = state.configuration();
-        let needed = lacking_needed(members.members.len());
+        let needed = members.majority();
         let counted = self.ends.iter().filter(|((node, directory), _)| {
             *node != state.server_id && members.is_voter(*node, *directory)
         });
@@ -223,16 +224,6 @@ impl RepairManager {
         state.configuration_index() <= state.commit
             && (state.log.end() >= bound || self.held.values().any(reaches))
     }
-}
-
-/// How many of so many voters must lack an entry, so that no majority of them, or of them
-/// with one more or one less, can have committed it.
-fn lacking_needed(voters: usize) -> usize {
-    let majority = |voters: usize| voters / 2 + 1;
-    let same = voters - majority(voters) + 1;
-    let one_more = voters + 2 - majority(voters + 1);
-    let one_less = voters + 1 - majority(voters.saturating_sub(1));
-    same.max(one_more).max(one_less)
 }
 
 fn goes_on(entry: &Entry, last: LogIndex, chain: u32) -> bool {
