@@ -225,6 +225,22 @@ fn a_leader_that_has_committed_in_its_term_ends_any_doubt() {
     assert!(probe.state().in_doubt.is_there(), "entries of earlier terms prove nothing");
     probe.hear(SECOND, heartbeat_that_commits(Term(4), LogIndex(4)));
     assert!(!probe.state().in_doubt.is_there());
+    assert_eq!(probe.state().term, Term(4), "a later term than that of the damage is kept");
+}
+
+/// It led when the directory was whole: what that acknowledged then may lie further on.
+#[test]
+fn a_leader_of_the_term_of_the_damage_does_not_end_a_doubt_that_has_a_bound() {
+    let log = log();
+    let led = noop_after(&log[1], Term(3));
+    for (bound, stays) in [(Some((Term(3), LogIndex(6))), true), (None, false)] {
+        let mut probe = Probe::damaged(3, &log[..2], &[], bound);
+        probe.hear(SECOND, super::leader::replicate(Term(3), &log[1], &led, LogIndex(3)));
+        probe.sync();
+        probe.hear(SECOND, heartbeat_that_commits(Term(3), LogIndex(4)));
+        assert_eq!(probe.state().in_doubt.is_there(), stays, "{bound:?}");
+        assert_eq!(probe.state().term == Term(3), stays, "the term of the damage is left");
+    }
 }
 
 #[test]

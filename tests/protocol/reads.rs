@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use quorate::entry::Entry;
+use quorate::replica::ELECTION_TIMEOUT;
 use quorate::time::micros;
 use quorate::types::{LogIndex, Term};
 use quorate::wire::{About, DeclineReason, Declined, Heartbeat, Message, Read, ReadIndexReply};
@@ -63,6 +64,98 @@ fn a_follower_heeds_the_index_of_its_leader_alone() {
     }
     probe.hear(SECOND, Message::ReadIndexReply(asked));
     assert_eq!(pages(&probe.sync()).len(), 1);
+}
+
+/// The batch that the leader was last asked for.
+fn asked(said: &[Sent]) -> Option<(Term, u64)> {
+    to_peer(said, SECOND).into_iter().rev().find_map(|message| match message {
+        Message::ReadIndexRequest(request) => Some((request.term, request.batch)),
+        _ => None,
+    })
+}
+
+/// A follower in the first term, with a read that it has asked its leader about, and the batch.
+fn asking() -> (Probe, u64) {
+    let mut probe = Probe::born(3);
+    probe.hear(SECOND, heartbeat(Term(1)));
+    probe.sync();
+    probe.ask(1, Message::Read(get("key")));
+    let (_, batch) = asked(&probe.sync()).expect("the leader is asked");
+    (probe, batch)
+}
+
+fn reply(batch: u64) -> Message {
+    Message::ReadIndexReply(ReadIndexReply { term: Term(1), batch, index: LogIndex(1) })
+}
+
+#[test]
+fn each_batch_of_reads_has_a_number_of_its_own_that_no_former_life_used() {
+    let (mut probe, first) = asking();
+    assert!(first > 1, "{first}");
+    probe.hear(SECOND, reply(first));
+    probe.sync();
+    probe.ask(1, Message::Read(get("key")));
+    assert_eq!(asked(&probe.sync()), Some((Term(1), first + 1)));
+}
+
+#[test]
+fn the_leader_is_asked_again_until_it_answers() {
+    let (mut probe, batch) = asking();
+    let again = |probe: &mut Probe| {
+        let until = probe.now + ELECTION_TIMEOUT / 2;
+        let mut times = 0;
+        while probe.now < until {
+            probe.hear(SECOND, heartbeat(Term(1)));
+            times += usize::from(asked(&probe.wait_and_sync()) == Some((Term(1), batch)));
+        }
+        times
+    };
+    assert!(again(&mut probe) > 0);
+    probe.hear(SECOND, reply(batch));
+    assert_eq!(pages(&probe.sync()).len(), 1);
+    assert_eq!(again(&mut probe), 0);
+}
+
+#[test]
+fn a_read_that_waits_at_a_leader_goes_on_when_it_follows() {
+    let mut probe = Probe::serving(3);
+    probe.ask(1, Message::Read(get("key")));
+    assert_eq!(pages(&probe.sync()).len(), 0);
+    probe.hear(SECOND, heartbeat(Term(2)));
+    let said = probe.sync();
+    assert!(matches!(asked(&said), Some((Term(2), _))), "{said:?}");
+}
+
+/// Its client asks again long before, and nobody else bounds what waits for a silent leader.
+#[test]
+fn a_read_is_dropped_that_its_leader_does_not_answer() {
+    for (seconds, is_kept) in [(4, true), (7, false)] {
+        let (mut probe, batch) = asking();
+        let until = probe.now + Duration::from_secs(seconds);
+        while probe.now < until {
+            probe.hear(SECOND, heartbeat(Term(1)));
+            probe.wait_and_sync();
+        }
+        probe.hear(SECOND, reply(batch));
+        assert_eq!(pages(&probe.sync()).len() == 1, is_kept, "after {seconds} s");
+    }
+}
+
+#[test]
+fn reads_that_were_answered_make_room_for_others() {
+    let mut alone = Probe::serving(1);
+    let mut without_leader = Probe::born(3);
+    let refused = |sent: &Sent| match &sent.message {
+        Message::Declined(declined) => declined.reason != DeclineReason::Busy,
+        _ => false,
+    };
+    for _ in 0..66_000 {
+        for probe in [&mut alone, &mut without_leader] {
+            probe.ask(1, Message::Read(get("key")));
+        }
+        assert_eq!(pages(&alone.turn()).len(), 1);
+        assert!(without_leader.turn().iter().any(refused));
+    }
 }
 
 /// How old the state can be that a stale read shows, in microseconds, as the node says.
