@@ -4,8 +4,8 @@
 use quorate::entry::Entry;
 use quorate::types::{LogIndex, Term};
 use quorate::wire::{
-    CatchUpReply, DropCause, Message, RepairReply, RepairRequest, SnapshotName, SnapshotOffer,
-    VoteReply, VoteRequest,
+    CatchUpReply, DropCause, Message, RepairReply, RepairRequest, Resume, SnapshotName,
+    SnapshotOffer, VoteReply, VoteRequest,
 };
 
 use super::leader::{heartbeat, noop_after, replicate};
@@ -82,6 +82,15 @@ fn what_is_sent_for_a_repair_is_dropped_with_an_absurd_term() {
         probe.hear(SECOND, Message::RepairReply(reply));
         assert_eq!(dropped(&probe), 1);
         assert_eq!(probe.state().log.last_index(), LogIndex(1));
+    }
+}
+
+#[test]
+fn a_directory_that_was_in_an_absurd_term_is_not_heeded() {
+    for (term, is_absurd) in [(TERM_MAX, false), (TERM_MAX.next(), true), (LAST_TERM, true)] {
+        let mut probe = Probe::born(3);
+        probe.hear(SECOND, Message::Resume(Resume { term, voted: false, end: None }));
+        assert_eq!(dropped(&probe) == 1, is_absurd, "{term}");
     }
 }
 

@@ -53,6 +53,7 @@ fn only_a_later_start_brings_a_former_directory_back() {
         (own, 2, true),
         (DirectoryId(999), 1, false),
         (DirectoryId(999), 2, true),
+        (own, 1, false),
     ];
     for (directory, incarnation, is_present) in lives {
         let before = dropped_as_past(&probe);

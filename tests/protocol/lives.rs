@@ -1,11 +1,14 @@
 //! Directories that were rolled back or cloned: whose votes and acknowledgments count, and
 //! what a node does whose own directory others know better.
 
+use std::collections::BTreeMap;
+
 use quorate::disk::{Doubt, GenesisState, LogEnd, Record, Recovered};
 use quorate::entry::Entry;
 use quorate::types::{DirectoryId, Incarnation, LifeId, LogIndex, ServerId, Term};
 use quorate::wire::{
-    Introduce, Message, Resume, Role, Sighted, Standing, Verdict, VoteReply, VoteRequest,
+    Header, Introduce, Message, RepairReply, Resume, Role, Sighted, Standing, Verdict, VoteReply,
+    VoteRequest,
 };
 
 use super::leader::{heartbeat, noop_after, replicate};
@@ -72,6 +75,98 @@ fn a_candidate_has_voted_for_itself() {
     probe.hear(SECOND, Message::VoteRequest(request));
     probe.sync();
     assert_eq!(verdict(&mut probe, SECOND_START, held(5, false, END)), Verdict::Lost);
+}
+
+/// It promises nothing.
+#[test]
+fn who_would_vote_has_not_voted() {
+    let mut probe = Probe::born(3);
+    let (term, last_term, last_index) = (Term(5), Term(0), LogIndex(1));
+    let request = VoteRequest { term, pre_vote: true, transfer: false, last_term, last_index };
+    probe.hear(SECOND, Message::VoteRequest(request));
+    let (pre_vote, granted, voter_term, lacks) = (true, true, Term(0), false);
+    let vote = VoteReply { term, pre_vote, granted, voter_term, lacks };
+    probe.hear(SECOND, Message::VoteReply(vote));
+    probe.sync();
+    assert_eq!(verdict(&mut probe, SECOND_START, held(0, false, END)), Verdict::Whole);
+}
+
+/// Who says where its log ends has promised the term that it says so in, and only then.
+#[test]
+fn a_term_is_promised_with_the_end_of_a_log() {
+    for (end, expected) in [(Some(END), Verdict::Lost), (None, Verdict::Whole)] {
+        let mut probe = Probe::born(3);
+        let (term, first, entries) = (Term(5), LogIndex(2), Vec::new());
+        let reply = RepairReply { term, end, first, entries };
+        probe.hear(SECOND, Message::RepairReply(reply));
+        assert_eq!(verdict(&mut probe, SECOND_START, held(4, false, END)), expected);
+    }
+}
+
+/// Entries of earlier terms may give way to those of another leader.
+#[test]
+fn an_acknowledgment_shows_only_what_is_of_its_term() {
+    let mut probe = Probe::leading(3);
+    probe.acknowledge(SECOND, LogIndex(1));
+    probe.sync();
+    assert_eq!(verdict(&mut probe, SECOND_START, held(1, true, END)), Verdict::Whole);
+}
+
+#[test]
+fn who_says_what_it_holds_is_answered_once() {
+    let mut probe = serving();
+    let all = held(1, true, (Term(1), LogIndex(2)));
+    probe.hear_from((SECOND, directory_of(SECOND), SECOND_START), Message::Resume(all));
+    probe.sync();
+    assert_eq!(verdicts(&mut probe), [Verdict::Whole]);
+    assert_eq!(probe.state().dropped, BTreeMap::new());
+}
+
+/// The first frame of the next start has nothing that it could echo, and none of the past is
+/// like it.
+#[test]
+fn the_next_start_is_known_by_its_first_frame() {
+    let mut probe = serving();
+    let all = held(1, true, (Term(1), LogIndex(2)));
+    let next = |header: &mut Header| {
+        (header.incarnation, header.life) = SECOND_START;
+        header.echo = None;
+    };
+    probe.hear_altered(SECOND, next, Message::Resume(all));
+    probe.sync();
+    assert_eq!(verdicts(&mut probe), [Verdict::Whole]);
+}
+
+/// Else both would answer each other without end.
+#[test]
+fn two_that_have_seen_each_other_lose_fall_silent() {
+    let mut probe = serving();
+    lose_second(&mut probe);
+    probe.said_of_lives();
+    let own = probe.state().life();
+    let told = Sighted {
+        directory: own.directory,
+        incarnation: Incarnation(9),
+        life: own.id,
+        verdict: Verdict::Lost,
+        seen_incarnation: own.incarnation,
+        seen_term: Term(1),
+        seen_vote: true,
+        seen_index: LogIndex(0),
+    };
+    probe.hear(SECOND, Message::Sighted(told));
+    probe.sync();
+    assert_eq!(verdicts(&mut probe), []);
+}
+
+/// What the second one was told of its lives since this was last asked.
+fn verdicts(probe: &mut Probe) -> Vec<Verdict> {
+    let said = probe.said_of_lives();
+    let verdict = |message: &Message| match message {
+        Message::Sighted(sighted) => Some(sighted.verdict),
+        _ => None,
+    };
+    to_peer(&said, SECOND).into_iter().filter_map(verdict).collect()
 }
 
 #[test]
