@@ -390,3 +390,58 @@ fn show(list: &[(ServerId, String)]) -> String {
     };
     list.iter().map(show_one).collect::<Vec<_>>().join(" ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Instant;
+
+    fn list(typed: [&str; 3]) -> Vec<(ServerId, String)> {
+        (1..).map(ServerId).zip(typed.map(String::from)).collect()
+    }
+
+    /// The first of three, which has heard the second and the third so long ago, each with
+    /// this list where it contradicts.
+    fn genesis(heard: [(Duration, Option<[&str; 3]>); 2]) -> (Genesis, Instant) {
+        let now = Instant(10_000_000);
+        let mut genesis = Genesis::new(&NodeConfig::new(BTreeMap::new()));
+        genesis.list = list(["a:1", "", ""]);
+        for (id, (age, contradiction)) in (2..).map(ServerId).zip(heard) {
+            let contradiction = contradiction.map(list);
+            let (directory, standing) = (DirectoryId(1), Standing::Blank);
+            let heard = Heard { at: now - age, directory, standing, contradiction };
+            genesis.heard.insert(id, heard);
+        }
+        (genesis, now)
+    }
+
+    #[test]
+    fn addresses_are_compared_as_far_as_both_were_typed() {
+        let ours = list(["a:1", "", "c:3"]);
+        assert!(agree(&ours, &list(["a:1", "b:2", ""])));
+        assert!(!agree(&ours, &list(["a:1", "b:2", "c:4"])));
+        assert!(!agree(&ours, &ours[..2]));
+    }
+
+    #[test]
+    fn a_node_gives_up_when_more_contradict_it_than_agree() {
+        let (now, other) = (Duration::ZERO, Some(["a:9", "", "c:3"]));
+        let gives_up = |heard| {
+            let (genesis, now) = genesis(heard);
+            genesis.contradicted(now).is_some()
+        };
+        assert!(gives_up([(now, other), (now, other)]));
+        assert!(!gives_up([(now, other), (now, None)]));
+        assert!(!gives_up([(now, other), (FRESH, other)]), "one against one");
+        assert!(!gives_up([(FRESH, None), (FRESH, other)]));
+    }
+
+    #[test]
+    fn both_lists_are_shown() {
+        let (genesis, now) =
+            genesis([(Duration::ZERO, Some(["a:9", "", "c:3"])), (Duration::ZERO, None)]);
+        let expected = "node 2 lists other nodes than this one: it has 1=a:9 2 3=c:3, and here \
+                        stands 1=a:1 2 3; start all nodes with the same --peer list";
+        assert_eq!(genesis.contradiction(now).as_deref(), Some(expected));
+    }
+}

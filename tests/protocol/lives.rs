@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use quorate::disk::{Doubt, GenesisState, LogEnd, Record, Recovered};
+use quorate::disk::{Doubt, GenesisState, LogEnd, Record, Recovered, Sighting};
 use quorate::entry::Entry;
 use quorate::types::{DirectoryId, Incarnation, LifeId, LogIndex, ServerId, Term};
 use quorate::wire::{
@@ -196,6 +196,37 @@ fn two_lives_of_one_start_are_a_loss() {
         matches!(message, Message::Sighted(Sighted { life: LifeId(1), verdict: Verdict::Lost, .. }))
     };
     assert!(to_peer(&said, SECOND).iter().any(told), "{said:?}");
+}
+
+/// The node itself has started anew, and knows the other from its disk alone.
+#[test]
+fn two_lives_of_one_start_are_a_loss_also_to_who_was_away() {
+    let configuration = configuration(3);
+    let seen = Sighting { incarnation: Incarnation(1), life: LifeId(1), ..Sighting::default() };
+    let recovered = Recovered {
+        genesis: GenesisState::Complete(configuration.clone()),
+        commit: LogIndex(1),
+        entries: vec![Entry::genesis(&configuration)],
+        sightings: [((SECOND, directory_of(SECOND)), seen)].into(),
+        ..blank(FIRST)
+    };
+    let mut probe = Probe::started_unheard(recovered, configuration);
+    let twin = (SECOND, directory_of(SECOND), (Incarnation(1), LifeId(99)));
+    probe.hear_from(twin, heartbeat(Term(1)));
+    assert!(probe.state().sightings.is_lost(SECOND, directory_of(SECOND)));
+}
+
+/// Only the last entry of a term bounds what the next life must hold in that term.
+#[test]
+fn entries_of_earlier_terms_may_be_gone_at_the_next_start() {
+    let third = (Incarnation(3), LifeId(33));
+    for (term, expected) in [(1, Verdict::Whole), (3, Verdict::Lost)] {
+        let mut probe = serving();
+        let longer = held(3, true, (Term(term), LogIndex(5)));
+        assert_eq!(verdict(&mut probe, SECOND_START, longer), Verdict::Whole);
+        let shorter = held(3, true, (Term(term), LogIndex(3)));
+        assert_eq!(verdict(&mut probe, third, shorter), expected);
+    }
 }
 
 /// A frame of a former life says nothing of the present, and no life is lost for it.

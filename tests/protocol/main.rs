@@ -12,6 +12,7 @@ mod leader;
 mod request;
 mod net;
 
+mod births;
 mod elections;
 mod contact;
 mod catch_up;

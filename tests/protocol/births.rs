@@ -1,0 +1,236 @@
+//! The birth of a cluster: what each node must have said, and what none takes up.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use quorate::configuration::Configuration;
+use quorate::disk::GenesisState;
+use quorate::types::{DirectoryId, GenesisId, ServerId};
+use quorate::wire::{Header, Introduce, Message, Standing};
+
+use super::members::{FIRST, SECOND, THIRD, configuration, directory_of, ids};
+use super::probe::Probe;
+use super::said::{Sent, to_peer};
+
+const OTHER: DirectoryId = DirectoryId(999);
+
+/// The configuration, but for the directory of one node.
+fn with_directory(node: ServerId, directory: DirectoryId) -> Configuration {
+    let mut configuration = configuration(3);
+    configuration.members.insert(node, directory);
+    configuration
+}
+
+fn other_genesis() -> Configuration {
+    Configuration { genesis: GenesisId(43), ..configuration(3) }
+}
+
+fn not_fresh(header: &mut Header) {
+    header.echo = None;
+}
+
+fn accepted(probe: &Probe) -> Option<GenesisId> {
+    match &probe.state().genesis {
+        GenesisState::Accepted(configuration) => Some(configuration.genesis),
+        _ => None,
+    }
+}
+
+/// A blank node of three, which has introduced itself.
+fn blank(id: ServerId) -> Probe {
+    let mut probe = Probe::blank(id, 3);
+    probe.wait_and_sync();
+    probe
+}
+
+#[test]
+fn a_node_accepts_only_what_its_coordinator_proposes_to_this_very_directory() {
+    let proposed = Message::GenesisPropose;
+    let refuses = |from, configuration| {
+        let mut probe = blank(SECOND);
+        probe.hear(from, proposed(configuration));
+        assert_eq!(accepted(&probe), None);
+    };
+    refuses(THIRD, configuration(3));
+    refuses(FIRST, configuration(2));
+    refuses(FIRST, configuration(4));
+    refuses(FIRST, with_directory(FIRST, OTHER));
+    refuses(FIRST, with_directory(SECOND, OTHER));
+
+    let mut probe = blank(SECOND);
+    probe.hear_altered(FIRST, not_fresh, proposed(configuration(3)));
+    assert_eq!(accepted(&probe), None, "it may be a proposal of the past");
+    probe.hear(FIRST, proposed(configuration(3)));
+    assert_eq!(accepted(&probe), Some(GenesisId(42)));
+    let said = probe.sync();
+    assert!(to_peer(&said, FIRST).contains(&&Message::GenesisAccept(GenesisId(42))));
+}
+
+#[test]
+fn another_genesis_takes_the_place_of_one_only_before_that_is_complete() {
+    let mut probe = blank(SECOND);
+    probe.hear(FIRST, Message::GenesisPropose(other_genesis()));
+    probe.hear(FIRST, Message::GenesisPropose(configuration(3)));
+    assert_eq!(accepted(&probe), Some(GenesisId(42)));
+    probe.sync();
+    probe.hear(FIRST, Message::GenesisComplete(configuration(3)));
+    probe.hear(FIRST, Message::GenesisPropose(other_genesis()));
+    assert_eq!(accepted(&probe), Some(GenesisId(42)), "that it is complete is on its way");
+    probe.sync();
+    probe.hear(FIRST, Message::GenesisPropose(other_genesis()));
+    assert!(probe.state().is_born());
+    assert_eq!(probe.state().configuration().genesis, GenesisId(42));
+}
+
+#[test]
+fn a_member_is_born_only_of_what_it_has_accepted() {
+    let born = |configuration: Configuration, alter: fn(&mut Header)| {
+        let mut probe = blank(SECOND);
+        probe.hear_altered(FIRST, alter, Message::GenesisComplete(configuration));
+        probe.sync();
+        probe.state().is_born()
+    };
+    assert!(!born(configuration(3), |_| {}));
+    assert!(born(with_directory(SECOND, OTHER), |_| {}), "who is no member learns");
+    assert!(!born(with_directory(SECOND, OTHER), not_fresh));
+}
+
+/// What the second and the third node say of themselves to the coordinator.
+fn introduce(probe: &mut Probe, standing: Standing, list: Vec<(ServerId, String)>) {
+    probe.hear(SECOND, introduction(Standing::Blank, list_of(3)));
+    probe.hear(THIRD, introduction(standing, list));
+}
+
+fn introduction(standing: Standing, list: Vec<(ServerId, String)>) -> Message {
+    Message::Introduce(Introduce { standing, list })
+}
+
+fn list_of(nodes: usize) -> Vec<(ServerId, String)> {
+    ids(nodes).map(|id| (id, String::new())).collect()
+}
+
+fn proposal(said: &[Sent]) -> Option<Configuration> {
+    to_peer(said, SECOND).into_iter().find_map(|message| match message {
+        Message::GenesisPropose(configuration) => Some(configuration.clone()),
+        _ => None,
+    })
+}
+
+#[test]
+fn nothing_is_proposed_unless_all_are_unborn_and_have_the_same_list() {
+    let proposes = |standing, list, pause: Duration| {
+        let mut probe = blank(FIRST);
+        introduce(&mut probe, standing, list);
+        probe.pass(pause);
+        proposal(&probe.wait_and_sync()).is_some()
+    };
+    let (now, late) = (Duration::ZERO, Duration::from_secs(2));
+    let born = Standing::Born(GenesisId(1));
+    let mut contrary = list_of(3);
+    contrary[2].0 = ServerId(4);
+    assert!(!proposes(born, list_of(3), now));
+    assert!(!proposes(Standing::Blank, list_of(2), now));
+    assert!(!proposes(Standing::Blank, contrary, now));
+    assert!(!proposes(Standing::Blank, list_of(3), late), "they may be others by now");
+    assert!(proposes(Standing::Blank, list_of(3), now));
+    assert!(proposes(Standing::Accepted(GenesisId(1)), list_of(3), now));
+}
+
+#[test]
+fn a_genesis_is_proposed_until_one_of_the_directories_is_another() {
+    let mut probe = blank(FIRST);
+    introduce(&mut probe, Standing::Blank, list_of(3));
+    let first = proposal(&probe.wait_and_sync()).expect("all have been heard");
+    assert_eq!(proposal(&probe.wait_and_sync()).as_ref(), Some(&first));
+
+    let wiped = |header: &mut Header| header.directory = OTHER;
+    probe.hear_altered(SECOND, wiped, introduction(Standing::Blank, list_of(3)));
+    let next = proposal(&probe.wait_and_sync()).expect("all are heard");
+    assert_ne!(next.genesis, first.genesis);
+    assert_eq!(next.members[&SECOND], OTHER);
+}
+
+#[test]
+fn only_the_coordinator_draws_a_genesis() {
+    let mut probe = blank(SECOND);
+    for peer in [FIRST, THIRD] {
+        probe.hear(peer, introduction(Standing::Blank, list_of(3)));
+    }
+    probe.wait_and_sync();
+    assert_eq!(accepted(&probe), None);
+}
+
+#[test]
+fn no_genesis_is_drawn_when_one_is_about_to_be_complete() {
+    let mut probe = blank(FIRST);
+    introduce(&mut probe, Standing::Blank, list_of(3));
+    let genesis = proposal(&probe.wait_and_sync()).expect("all have been heard").genesis;
+    for peer in [SECOND, THIRD] {
+        probe.hear(peer, Message::GenesisAccept(genesis));
+    }
+    probe.turn();
+    let wiped = |header: &mut Header| header.directory = OTHER;
+    probe.hear_altered(SECOND, wiped, introduction(Standing::Blank, list_of(3)));
+    probe.wait();
+    probe.turn();
+    assert_eq!(accepted(&probe), Some(genesis));
+}
+
+#[test]
+fn a_cluster_is_born_when_each_directory_has_accepted_its_very_genesis() {
+    let born_with = |flip: u64, directory: DirectoryId| {
+        let mut probe = blank(FIRST);
+        introduce(&mut probe, Standing::Blank, list_of(3));
+        let genesis = proposal(&probe.wait_and_sync()).expect("all have been heard").genesis;
+        probe.hear(THIRD, Message::GenesisAccept(genesis));
+        let accept = Message::GenesisAccept(GenesisId(genesis.0 ^ flip));
+        probe.hear_altered(SECOND, |header| header.directory = directory, accept);
+        probe.sync();
+        probe.state().is_born()
+    };
+    assert!(!born_with(1, directory_of(SECOND)));
+    assert!(!born_with(0, OTHER));
+    assert!(born_with(0, directory_of(SECOND)));
+}
+
+/// What a born node of three says to a stranger that introduces itself.
+fn answer(standing: Standing, list: Vec<(ServerId, String)>) -> Option<Message> {
+    let mut probe = Probe::born(3);
+    probe.hear(THIRD, introduction(standing, list));
+    let said = probe.sync();
+    let is_answer =
+        |message: &&Message| matches!(message, Message::GenesisComplete(_) | Message::Introduce(_));
+    to_peer(&said, THIRD).into_iter().find(is_answer).cloned()
+}
+
+#[test]
+fn who_can_take_part_is_told_of_the_birth() {
+    let complete = Some(Message::GenesisComplete(configuration(3)));
+    let others = Some(introduction(Standing::Born(GenesisId(42)), list_of(3)));
+    let mut contrary = list_of(3);
+    contrary.push((ServerId(9), String::new()));
+    assert_eq!(answer(Standing::Blank, list_of(3)), complete);
+    assert_eq!(answer(Standing::Blank, list_of(2)), others, "it lacks an address");
+    assert_eq!(answer(Standing::Blank, contrary), others, "it names one that is not there");
+    assert_eq!(answer(Standing::Born(GenesisId(42)), list_of(2)), complete);
+    assert_eq!(answer(Standing::Born(GenesisId(1)), list_of(3)), None, "it is of another birth");
+}
+
+#[test]
+fn where_late_comers_are_is_taken_from_what_is_fresh_and_of_this_birth() {
+    let address = SocketAddr::from(([10, 0, 0, 4], 9_004));
+    let told = |genesis, alter: fn(&mut Header)| {
+        let mut probe = Probe::born(3);
+        probe.hear(SECOND, introduction(Standing::Born(GenesisId(42)), list_of(3)));
+        probe.sync();
+        let mut told = Configuration { genesis: GenesisId(genesis), ..configuration(3) };
+        told.addresses.insert(ServerId(4), address);
+        told.learners.insert(ServerId(4));
+        probe.hear_altered(SECOND, alter, Message::GenesisComplete(told));
+        probe.sync();
+        probe.state().peers.get(&ServerId(4)).map(|peer| peer.address)
+    };
+    assert_eq!(told(42, |_| {}), Some(address));
+    assert_eq!(told(42, not_fresh), None);
+    assert_eq!(told(43, |_| {}), None);
+}
