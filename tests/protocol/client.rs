@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use quorate::wire::Message;
+use quorate::types::LossShare;
+use quorate::wire::{self, Header, Message};
 
 use super::clients;
 use super::members::CLUSTER;
@@ -17,4 +18,12 @@ pub fn address(client: u32) -> SocketAddr {
 /// The frame by which a client asks something.
 pub fn frame(message: &Message) -> Bytes {
     clients::frame(CLUSTER, message)
+}
+
+/// The same, of a client that loses such a share of what nodes send to it.
+pub fn frame_of_one_that_loses(loss: LossShare, message: &Message) -> Bytes {
+    let header = Header { loss, ..clients::header(CLUSTER) };
+    let mut frame = Vec::new();
+    wire::encode(&header, message, &mut frame);
+    frame.into()
 }

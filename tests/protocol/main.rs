@@ -24,6 +24,7 @@ mod addresses;
 mod directories;
 mod changes;
 mod answers;
+mod copies;
 mod reads;
 mod refusals;
 mod rights;

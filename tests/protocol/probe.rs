@@ -315,6 +315,12 @@ impl Probe {
         self.node.on_datagram(self.now, client::address(client), &frame);
     }
 
+    /// The same, of a client that loses such a share of what it is sent.
+    pub fn ask_over_loss(&mut self, client: u32, loss: LossShare, message: &Message) {
+        let frame = client::frame_of_one_that_loses(loss, message);
+        self.node.on_datagram(self.now, client::address(client), &frame);
+    }
+
     /// From now on those who hold keys may do what this says.
     pub fn set_access(&mut self, access: Access) {
         self.node.set_access(access);
