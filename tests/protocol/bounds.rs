@@ -3,6 +3,7 @@
 use quorate::types::Sequence;
 use quorate::wire::{DeclineReason, Declined, Message, Request};
 
+use super::members::SECOND;
 use super::probe::Probe;
 use super::request::{list_stale, pieces, put, request, session};
 use super::said::{Sent, pages, replies};
@@ -11,6 +12,7 @@ use super::said::{Sent, pages, replies};
 const PIECES_HELD_MAX: usize = 64 << 10;
 const CLIENTS_WAITING_MAX: usize = 65_536;
 const PAGES_PER_TURN_MAX: usize = 512;
+const ENTRIES_UNCOMMITTED_MAX: usize = 16_384;
 
 #[test]
 fn operations_in_pieces_are_bounded_in_bytes() {
@@ -28,6 +30,23 @@ fn operations_in_pieces_are_bounded_in_bytes() {
     assert!(held <= PIECES_HELD_MAX, "{held} pieces are held");
 }
 
+/// The followers are silent, and what is uncommitted would have to be rolled back.
+#[test]
+fn entries_that_are_not_committed_are_bounded() {
+    let mut probe = Probe::serving(3);
+    let mut number = 0;
+    let mut taken_in = |probe: &mut Probe| {
+        number += 1;
+        probe.ask(1, Message::Request(request(session(number), &put("key", ""))));
+        !is_declined(&probe.sync())
+    };
+    let held = (0..ENTRIES_UNCOMMITTED_MAX + 10).filter(|_| taken_in(&mut probe)).count();
+    assert_eq!(held, ENTRIES_UNCOMMITTED_MAX);
+    probe.acknowledge(SECOND, probe.state().log.last_index());
+    probe.sync();
+    assert!(taken_in(&mut probe));
+}
+
 /// The disk stands still, and many clients ask for the same few operations.
 #[test]
 fn waiting_clients_are_bounded() {
@@ -42,6 +61,8 @@ fn waiting_clients_are_bounded() {
     }
     assert_eq!(waiting, CLIENTS_WAITING_MAX);
     assert_eq!(replies(&probe.sync()).len(), CLIENTS_WAITING_MAX);
+    probe.ask(1, Message::Request(Request { sequence: Sequence(65), ..request }));
+    assert!(!is_declined(&probe.turn()), "they wait no more");
 }
 
 #[test]

@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use quorate::configuration::Configuration;
-use quorate::types::{DirectoryId, Incarnation, LogIndex, NODES_MAX, ServerId};
+use quorate::types::{DirectoryId, Incarnation, LogIndex, NODES_MAX, ServerId, Term};
 use quorate::wire::{
     About, Acknowledge, DeclineReason, MemberChange, MemberOutcome, MemberRequest, Message, Role,
 };
 
+use super::leader::heartbeat;
 use super::members::{FIRST, SECOND, THIRD, address_of, configuration, directory_of, ids};
 use super::probe::Probe;
 use super::said::{Sent, to_peer};
@@ -209,15 +210,20 @@ fn a_leader_that_is_removed_leads_until_that_is_committed() {
     for peer in [SECOND, THIRD] {
         probe.acknowledge(peer, LogIndex(2));
     }
+    probe.ask_to_put(1);
     assert_eq!(outcomes(&mut probe, request(7, MemberChange::Remove { node: FIRST })), []);
-    probe.acknowledge(SECOND, LogIndex(3));
+    probe.acknowledge(SECOND, LogIndex(4));
     probe.sync();
     assert_eq!(probe.state().commit, LogIndex(2), "its own disk counts no more");
     assert_eq!(probe.state().role, Role::Leader);
-
     probe.acknowledge(THIRD, LogIndex(3));
-    let said = probe.sync();
+    probe.sync();
     assert_eq!(probe.state().commit, LogIndex(3));
+    assert_eq!(probe.state().role, Role::Leader);
+
+    probe.acknowledge(THIRD, LogIndex(4));
+    let said = probe.sync();
+    assert_eq!(probe.state().commit, LogIndex(4));
     assert_eq!(probe.state().role, Role::Follower);
     assert_eq!(said_of_members(&said), [MemberOutcome::Changed]);
     let asked = |peer| to_peer(&said, peer).iter().any(|m| matches!(m, Message::TimeoutNow(_)));
@@ -226,6 +232,19 @@ fn a_leader_that_is_removed_leads_until_that_is_committed() {
         let said = probe.wait_and_sync();
         assert!(!said.iter().any(|sent| matches!(sent.message, Message::VoteRequest(_))));
     }
+}
+
+#[test]
+fn an_operator_is_told_when_the_leader_leads_no_more() {
+    let mut probe = Probe::serving(3);
+    assert_eq!(outcomes(&mut probe, add(FOURTH)), []);
+    probe.hear(SECOND, heartbeat(Term(2)));
+    let said = probe.sync();
+    let is_told = |sent: &Sent| {
+        matches!(&sent.message, Message::Declined(declined)
+        if declined.about == About::Members(7) && declined.reason == DeclineReason::NoLeader)
+    };
+    assert!(said.iter().any(is_told), "{said:?}");
 }
 
 /// The first of five, whose first entry of its term is committed.

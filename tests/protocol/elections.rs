@@ -8,7 +8,7 @@ use quorate::types::{LogIndex, ServerId, Term};
 use quorate::wire::{Message, Role, VoteReply};
 
 use super::leader::{heartbeat, noop_after, replicate};
-use super::members::{SECOND, THIRD};
+use super::members::{FIRST, SECOND, THIRD};
 use super::probe::Probe;
 use super::said::{Sent, acknowledged, to_peer};
 
@@ -114,6 +114,34 @@ fn leadership_is_handed_to_one_that_has_everything_and_is_heard() {
 
     probe.pass(ELECTION_TIMEOUT);
     assert!(!asks_to_stand(&hand_over_again(&mut probe)), "it is not heard any more");
+}
+
+/// The next leader may need its vote.
+#[test]
+fn who_led_stays_until_another_leads_or_none_can() {
+    for mut probe in [Probe::blank(FIRST, 3), Probe::serving(1)] {
+        probe.hand_over();
+        assert!(probe.may_stop(), "there is nobody to hand over to");
+    }
+    let mut probe = Probe::serving(3);
+    assert!(probe.may_stop(), "it was not asked to");
+    for peer in [SECOND, THIRD] {
+        probe.acknowledge(peer, LogIndex(2));
+    }
+    probe.hand_over();
+    assert!(!probe.may_stop());
+    probe.hear(SECOND, heartbeat(Term(2)));
+    assert!(probe.may_stop(), "another leads");
+
+    let mut probe = Probe::serving(3);
+    probe.hand_over();
+    probe.pass(Duration::from_secs(10));
+    probe.acknowledge(SECOND, LogIndex(2));
+    assert!(!probe.may_stop(), "two of three are a majority");
+    probe.pass(Duration::from_secs(10));
+    assert!(!probe.may_stop(), "time is what the node was told last");
+    probe.time_out();
+    assert!(probe.may_stop(), "nobody is heard");
 }
 
 fn hand_over_again(probe: &mut Probe) -> Vec<Sent> {

@@ -29,6 +29,7 @@ mod reads;
 mod refusals;
 mod rights;
 mod sessions;
+mod objections;
 mod bounds;
 mod shares;
 mod stalls;

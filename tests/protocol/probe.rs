@@ -435,6 +435,10 @@ impl Probe {
         self.node.hand_over(self.now);
     }
 
+    pub fn may_stop(&self) -> bool {
+        self.node.may_stop()
+    }
+
     /// A datagram is dropped before the node sees it.
     pub fn turned_away(&mut self, source: SocketAddr, cause: DropCause) {
         self.node.on_dropped(source, cause);
