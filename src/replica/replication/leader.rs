@@ -101,11 +101,6 @@ impl ReplicationManager {
         state.append(entry, fx)
     }
 
-    /// The cluster's time, as this leader has it now.
-    pub fn log_time(&self, now: Instant) -> LogTime {
-        self.clock.now(now)
-    }
-
     /// Sends every follower what it lacks, as far as its window goes.
     pub fn send_to_all(&mut self, state: &mut ReplicaState, fx: &mut Effects) {
         let peers: Vec<ServerId> = state.peers.keys().copied().collect();
