@@ -2,7 +2,7 @@
 //! it must not.
 
 use quorate::entry::Entry;
-use quorate::types::{LogIndex, ServerId, Term};
+use quorate::types::{DirectoryId, Incarnation, LogIndex, ServerId, Term};
 use quorate::wire::{
     CatchUpReply, CatchUpRequest, DropCause, Message, Role, SnapshotName, VoteReply, VoteRequest,
 };
@@ -103,6 +103,15 @@ fn it_fetches_what_it_lacks_and_asks_again() {
     assert_eq!(log_of(&probe), [Term(1); 3]);
     assert_eq!(asks_with(&said, THIRD), [(Term(1), LogIndex(4))], "it asks at once");
     assert_eq!(probe.state().term, Term(1), "nothing was removed");
+}
+
+#[test]
+fn only_what_a_voter_gives_is_taken() {
+    let mut probe = candidate(&[1], 1);
+    probe.hear(THIRD, lacks(&probe));
+    let longer = reply(&probe, &log(&[1, 1]), 2);
+    probe.hear_in_life(THIRD, (DirectoryId(999), Incarnation(1)), longer);
+    assert_eq!(log_of(&probe), [Term(1)]);
 }
 
 #[test]

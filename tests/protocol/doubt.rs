@@ -161,6 +161,16 @@ fn entries_of_another_log_close_nothing() {
 }
 
 #[test]
+fn what_could_be_read_behind_is_not_put_to_what_it_does_not_follow() {
+    let log = log();
+    let of_another_log = noop_after(&Entry { chain: log[1].chain ^ 1, ..log[1].clone() }, Term(2));
+    let mut probe = Probe::damaged(3, &log[..2], &[of_another_log], Some((Term(2), LogIndex(4))));
+    probe.wait_and_sync();
+    assert_eq!(probe.state().log.last_index(), LogIndex(3));
+    assert!(probe.state().in_doubt.is_there());
+}
+
+#[test]
 fn a_lost_end_comes_back_only_as_it_was() {
     let log = log();
     let mut probe = Probe::damaged(3, &log[..2], &[], Some((Term(2), LogIndex(5))));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use quorate::entry::Entry;
 use quorate::replica::ELECTION_TIMEOUT;
 use quorate::types::{LogIndex, ServerId, Term};
-use quorate::wire::{Message, Role, VoteReply};
+use quorate::wire::{Acknowledge, DropCause, Message, Role, VoteReply};
 
 use super::leader::{heartbeat, noop_after, replicate};
 use super::members::{FIRST, SECOND, THIRD};
@@ -42,6 +42,28 @@ fn be_late(probe: &mut Probe, time: Duration) {
     probe.pass(time);
     probe.time_out();
     probe.sync();
+}
+
+#[test]
+fn a_term_has_one_leader() {
+    let mut follower = Probe::born(3);
+    follower.hear(SECOND, heartbeat(Term(1)));
+    for mut probe in [follower, Probe::serving(3)] {
+        let leader = probe.state().leader_id;
+        probe.hear(THIRD, heartbeat(Term(1)));
+        assert_eq!(probe.state().leader_id, leader);
+        assert_eq!(probe.state().dropped.get(&DropCause::Protocol), Some(&1));
+    }
+}
+
+/// It may speak of the log of another leader.
+#[test]
+fn what_was_acknowledged_to_a_former_leader_does_not_count() {
+    let mut probe = Probe::leading(3);
+    let former = Acknowledge { term: Term(0), ..probe.acknowledgment(LogIndex(2)) };
+    probe.hear(SECOND, Message::Acknowledge(former));
+    probe.sync();
+    assert_eq!(probe.state().commit, LogIndex(1));
 }
 
 /// What the node has matched with a leader of its term, it has noted before it led in

@@ -3,7 +3,7 @@
 use quorate::entry::Entry;
 use quorate::replica::HEARTBEAT_INTERVAL;
 use quorate::types::{LogIndex, LogTime, Term};
-use quorate::wire::{Acknowledge, DropCause, Message, ReplicateOperation};
+use quorate::wire::{Acknowledge, DropCause, Message, RANGES_MAX, ReplicateOperation};
 
 use super::leader::{heartbeat, noop_after, replicate};
 use super::members::{SECOND, THIRD};
@@ -17,15 +17,18 @@ const TERM: Term = Term(1);
 fn held_entries_are_taken_in_when_the_disk_has_caught_up() {
     let mut probe = Probe::born(3);
     let mut previous = Entry::genesis(probe.state().configuration());
-    let last = LogIndex(65_536 + 100);
+    let last = LogIndex(65_536 + 200);
     while previous.index < last {
         let entry = noop_after(&previous, TERM);
         probe.hear(SECOND, replicate(TERM, &previous, &entry, LogIndex(1)));
         previous = entry;
+        if previous.index == LogIndex(100) {
+            probe.sync();
+        }
     }
     let said = probe.turn();
     let acknowledge = acknowledged(&said).expect("the leader is told what has arrived");
-    assert!(acknowledge.matched < last, "the disk bounds what is taken in");
+    assert_eq!(acknowledge.matched, LogIndex(65_536 + 100), "the disk bounds what is taken in");
     assert_eq!(acknowledge.received, [(acknowledge.matched.next(), last)]);
 
     let said = probe.sync();
@@ -60,6 +63,66 @@ fn what_is_held_of_one_leader_is_not_said_to_have_come_from_the_next() {
     let said = probe.turn();
     let acknowledge = acknowledged(&said).expect("heartbeats are acknowledged");
     assert_eq!((acknowledge.term, &acknowledge.received), (TERM.next(), &vec![]));
+}
+
+/// One leader does not say two things in one term: neither is taken for the other.
+#[test]
+fn an_entry_does_not_take_the_place_of_another_of_its_term() {
+    let mut probe = Probe::born(3);
+    let genesis = Entry::genesis(probe.state().configuration());
+    let second = noop_after(&genesis, TERM);
+    assert_eq!(received(&mut probe, &genesis, &second), (LogIndex(2), vec![]));
+    probe.hear(THIRD, heartbeat(TERM.next()));
+    let other = Entry::chained(
+        genesis.chain,
+        LogIndex(2),
+        TERM,
+        LogTime(9),
+        second.kind,
+        second.payload.clone(),
+    );
+    probe.hear(THIRD, replicate(TERM.next(), &genesis, &other, LogIndex(1)));
+    let said = probe.turn();
+    assert_eq!(acknowledged(&said).map(|said| said.matched), Some(LogIndex(1)));
+    assert_eq!(probe.state().dropped.get(&DropCause::Protocol), Some(&1));
+    assert_eq!(probe.state().log.entry(LogIndex(2)), Some(&second));
+}
+
+#[test]
+fn as_many_ranges_are_told_of_as_a_frame_holds() {
+    let mut probe = Probe::born(3);
+    let mut previous = Entry::genesis(probe.state().configuration());
+    let mut ranges = Vec::new();
+    while ranges.len() <= RANGES_MAX {
+        let entry = noop_after(&previous, TERM);
+        if entry.index.0 % 2 == 1 {
+            let so_far = received(&mut probe, &previous, &entry);
+            ranges.push((entry.index, entry.index));
+            let told = &ranges[..ranges.len().min(RANGES_MAX)];
+            assert_eq!(so_far, (LogIndex(1), told.to_vec()));
+        }
+        previous = entry;
+    }
+}
+
+/// The next leader's first entry has come, and the follower cannot know that what stands
+/// before it is the leader's.
+#[test]
+fn who_has_all_and_does_not_know_it_is_told() {
+    let mut probe = Probe::serving(3);
+    let held = Acknowledge {
+        matched: LogIndex(1),
+        durable: LogIndex(1),
+        received: vec![(LogIndex(2), LogIndex(2))],
+        ..probe.acknowledgment(LogIndex(2))
+    };
+    probe.hear(THIRD, Message::Acknowledge(held));
+    let said = probe.sync();
+    let probes = |message: &&Message| {
+        matches!(message, Message::ReplicateOperation(replicate)
+            if replicate.entries.is_empty() && replicate.previous_index == LogIndex(2))
+    };
+    assert!(to_peer(&said, THIRD).iter().any(probes), "{said:?}");
 }
 
 /// The leader sends the entry after `previous`. Returns what is matched and what is

@@ -19,8 +19,8 @@ use quorate::types::{
     ServerId, Term,
 };
 use quorate::wire::{
-    self, Acknowledge, DropCause, Echo, Frame, GenesisHash, Header, Message, Resume, Role, Sighted,
-    Traffic, Verdict, VoteReply,
+    self, Acknowledge, DropCause, Echo, FRAME_BYTES_MAX, Frame, GenesisHash, Header, Message,
+    Resume, Role, Sighted, Traffic, Verdict, VoteReply,
 };
 
 use super::client;
@@ -385,6 +385,7 @@ impl Probe {
         self.end_turn();
         let (mut said, mut bytes) = (Vec::new(), Vec::new());
         while let Some(to) = self.node.poll_send(&mut bytes) {
+            assert!(bytes.len() <= FRAME_BYTES_MAX, "a frame of {} bytes", bytes.len());
             let frame = wire::decode(&Bytes::copy_from_slice(&bytes)).expect("what a node sends");
             let sent = self.note(to, frame);
             if matches!(sent.message, Message::Resume(_) | Message::Sighted(_)) {

@@ -6,7 +6,9 @@ use quorate::entry::Entry;
 use quorate::replica::ELECTION_TIMEOUT;
 use quorate::time::micros;
 use quorate::types::{LogIndex, Term};
-use quorate::wire::{About, DeclineReason, Declined, Heartbeat, Message, Read, ReadIndexReply};
+use quorate::wire::{
+    About, DeclineReason, Declined, Heartbeat, Message, Read, ReadIndexReply, ReadIndexRequest,
+};
 
 use super::leader::{heartbeat, heartbeat_that_commits, noop_after, replicate};
 use super::members::{SECOND, THIRD};
@@ -124,6 +126,21 @@ fn a_read_that_waits_at_a_leader_goes_on_when_it_follows() {
     probe.hear(SECOND, heartbeat(Term(2)));
     let said = probe.sync();
     assert!(matches!(asked(&said), Some((Term(2), _))), "{said:?}");
+}
+
+/// It would be answered in the leader's term, and no batch of another waits there.
+#[test]
+fn a_follower_of_another_term_is_not_answered() {
+    for (term, is_answered) in [(Term(0), false), (Term(1), true)] {
+        let mut probe = Probe::serving(3);
+        let request = ReadIndexRequest { term, batch: 7 };
+        probe.hear(THIRD, Message::ReadIndexRequest(request));
+        probe.sync();
+        probe.acknowledge(SECOND, LogIndex(2));
+        let said = probe.sync();
+        let reply = |message: &&Message| matches!(message, Message::ReadIndexReply(_));
+        assert_eq!(to_peer(&said, THIRD).iter().any(reply), is_answered);
+    }
 }
 
 /// Its client asks again long before, and nobody else bounds what waits for a silent leader.

@@ -1,9 +1,11 @@
 //! Sessions: nobody's can end those of others.
 
+use std::time::Duration;
+
 use quorate::configuration::Configuration;
 use quorate::operation::Outcome;
 use quorate::types::{LogIndex, SessionId};
-use quorate::wire::{Message, Request};
+use quorate::wire::{Message, OpenSession, Request};
 
 use super::members::configuration;
 use super::probe::Probe;
@@ -35,6 +37,25 @@ fn a_session_that_may_have_been_evicted_is_forgotten() {
     }
     assert_eq!(write(&mut probe, first), Outcome::Forgotten);
     assert_eq!(write(&mut probe, SessionId { random: 2, ..first }), Outcome::Forgotten);
+}
+
+/// Requests name the time after which they are not to be executed.
+#[test]
+fn the_time_of_the_cluster_goes_on() {
+    let mut probe = Probe::serving(1);
+    let time = |probe: &mut Probe| {
+        let session = SessionId { minted_at: probe.state().commit, random: probe.now.0 };
+        assert_eq!(write(probe, session), Outcome::Written);
+        probe.ask(1, Message::OpenSession(OpenSession { nonce: 1 }));
+        let opened = probe.sync().into_iter().find_map(|sent| match sent.message {
+            Message::SessionOpened(opened) => Some(opened.time.0),
+            _ => None,
+        });
+        opened.expect("a session is opened")
+    };
+    let before = time(&mut probe);
+    probe.pass(Duration::from_millis(30));
+    assert_eq!(time(&mut probe), before + 30_000);
 }
 
 /// A cluster of one that keeps few sessions.

@@ -8,7 +8,7 @@ use quorate::wire::{Acknowledge, DeclineReason, Message, SPACE_ENOUGH, SPACE_LOW
 use super::members::{SECOND, THIRD};
 use super::probe::Probe;
 use super::request::{delete, put, request, session};
-use super::said::{Sent, acknowledged, to_peer};
+use super::said::{Sent, acknowledged, replies, to_peer};
 
 /// More than is ever needed here.
 const PLENTY: u64 = 1 << 40;
@@ -33,6 +33,23 @@ fn takes(probe: &mut Probe, number: u64, operation: &Operation) -> bool {
 fn tell_space(probe: &mut Probe, from: ServerId, class: u8) {
     let tells = probe.acknowledgment(LogIndex(2));
     probe.hear(from, Message::Acknowledge(Acknowledge { free_space_class: class, ..tells }));
+}
+
+/// A key that is overwritten takes no more room, and one that is deleted takes none.
+#[test]
+fn the_room_that_a_state_takes_is_that_of_its_keys() {
+    let mut probe = Probe::serving(1);
+    let mut room_after = |number: u64, operation: &Operation| {
+        probe.ask(1, Message::Request(request(session(number), operation)));
+        assert_eq!(replies(&probe.sync()).len(), 1);
+        probe.store().committed().room_for_all()
+    };
+    let nothing = room_after(1, &delete("key"));
+    let session = room_after(2, &delete("key")) - nothing;
+    let with_key = room_after(3, &put("key", "value")) - nothing;
+    assert!(with_key > 2 * session, "{with_key}");
+    assert_eq!(room_after(4, &put("key", "other")), nothing + with_key + session);
+    assert_eq!(room_after(5, &delete("key")), nothing + 4 * session);
 }
 
 #[test]
