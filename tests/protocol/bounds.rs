@@ -1,9 +1,11 @@
 //! What nodes hold for others is bounded, and whoever comes beyond that is told at once.
 
-use quorate::types::Sequence;
+use quorate::disk::SIGHTINGS_MAX;
+use quorate::types::{DirectoryId, Incarnation, Sequence, Term};
 use quorate::wire::{DeclineReason, Declined, Message, Request};
 
-use super::members::SECOND;
+use super::leader::heartbeat;
+use super::members::{SECOND, THIRD, directory_of, ids};
 use super::probe::Probe;
 use super::request::{list_stale, pieces, put, request, session};
 use super::said::{Sent, pages, replies};
@@ -28,6 +30,24 @@ fn operations_in_pieces_are_bounded_in_bytes() {
     }
     assert!(held > PIECES_HELD_MAX * 9 / 10, "{held} pieces are held");
     assert!(held <= PIECES_HELD_MAX, "{held} pieces are held");
+}
+
+#[test]
+fn what_is_seen_of_directories_is_bounded_and_voters_are_kept() {
+    let mut probe = Probe::serving(3);
+    let strangers = (1_000..1_100).map(|directory| (SECOND, DirectoryId(directory)));
+    for (node, directory) in strangers.clone() {
+        probe.hear_in_life(node, (directory, Incarnation(1)), heartbeat(Term(1)));
+        probe.sync();
+    }
+    let seen = |node, directory| probe.state().sightings.of(node, directory).is_some();
+    let listed = ids(9).map(|id| (id, directory_of(id)));
+    let all = listed.chain(strangers).filter(|(node, directory)| seen(*node, *directory));
+    assert_eq!(all.count(), SIGHTINGS_MAX);
+    for (node, directory) in [SECOND, THIRD].map(|id| (id, directory_of(id))) {
+        assert!(seen(node, directory), "{node} is a voter");
+    }
+    assert!(seen(SECOND, DirectoryId(1_099)), "it is heard");
 }
 
 /// The followers are silent, and what is uncommitted would have to be rolled back.

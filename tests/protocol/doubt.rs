@@ -3,14 +3,16 @@
 
 use quorate::disk::{Doubt, LogEnd, Record};
 use quorate::entry::{Entry, EntryKind};
-use quorate::types::{GenesisId, LogIndex, LogTime, Term};
+use quorate::types::{DirectoryId, GenesisId, Incarnation, LogIndex, LogTime, Term};
 use quorate::wire::{
-    GenesisHash, Header, Introduce, Message, RepairReply, RepairRequest, Standing, VoteRequest,
+    CatchUpRequest, GenesisHash, Header, Introduce, Message, RepairReply, RepairRequest, Standing,
+    VoteRequest,
 };
 
 use super::leader::{heartbeat_that_commits, noop_after};
 use super::members::{SECOND, THIRD, configuration};
 use super::probe::Probe;
+use super::request::{put, request, session};
 use super::said::{Sent, to_peer};
 
 /// The entries 2 to 7 of a log, of the terms 1, 1, 2, 2, 2, 2.
@@ -160,6 +162,31 @@ fn entries_of_another_log_close_nothing() {
     assert_eq!(probe.state().log.last_index(), LogIndex(7), "and the right ones are still taken");
 }
 
+/// It has come to what could be read behind the gap, and that does not go on from it.
+#[test]
+fn who_gave_entries_of_another_log_may_give_the_right_ones() {
+    let mut probe = with_a_gap(3);
+    let log = log();
+    let fourth = noop_after(&log[1], Term(3));
+    let fifth = noop_after(&fourth, Term(3));
+    probe.hear(SECOND, answer(4, &[fourth, fifth]));
+    probe.hear(SECOND, answer(4, &log[2..4]));
+    assert_eq!(probe.state().log.last_index(), LogIndex(7));
+}
+
+/// A directory that came later never had what is in doubt, whoever has it.
+#[test]
+fn only_ends_of_voters_lower_the_bound() {
+    let mut probe = Probe::damaged(3, &log()[..2], &[], Some((Term(2), LogIndex(7))));
+    probe.wait_and_sync();
+    probe.hear(SECOND, end(3, (Term(1), LogIndex(3))));
+    let blank = (DirectoryId(999), Incarnation(1));
+    probe.hear_in_life(THIRD, blank, end(3, (Term(1), LogIndex(3))));
+    assert!(probe.state().in_doubt.is_there());
+    probe.hear_in_life(SECOND, blank, end(3, (Term(1), LogIndex(3))));
+    assert!(probe.state().in_doubt.is_there());
+}
+
 #[test]
 fn what_could_be_read_behind_is_not_put_to_what_it_does_not_follow() {
     let log = log();
@@ -267,6 +294,54 @@ fn a_whole_node_gives_what_it_has() {
     let expected =
         RepairReply { term: Term(3), end: None, first: LogIndex(3), entries: log[1..4].to_vec() };
     assert!(replies.contains(&&Message::RepairReply(expected)), "{replies:?}");
+}
+
+/// The leader may still send it more in that term, and needs no other.
+#[test]
+fn who_hears_a_leader_does_not_say_where_its_log_ends() {
+    let mut follower = Probe::born(3);
+    for _ in 0..2 {
+        follower.hear(SECOND, heartbeat_that_commits(Term(1), LogIndex(1)));
+        follower.sync();
+    }
+    for mut probe in [follower, Probe::serving(3)] {
+        let (first, last) = (LogIndex(4), LogIndex(9));
+        let request = RepairRequest { first, last, bound: Some((Term(1), last)) };
+        probe.hear(THIRD, Message::RepairRequest(request));
+        let is_reply = |message: &&Message| matches!(message, Message::RepairReply(_));
+        assert!(!to_peer(&probe.sync(), THIRD).iter().any(is_reply));
+        assert_eq!(probe.state().term, Term(1));
+    }
+}
+
+#[test]
+fn what_one_frame_does_not_hold_comes_in_several() {
+    let mut probe = Probe::serving(3);
+    for number in 0..100 {
+        let length = if number % 10 == 0 { 900 } else { 1 };
+        let operation = put("key", vec![b'x'; length]);
+        probe.ask(1, Message::Request(request(session(number), &operation)));
+    }
+    probe.sync();
+    let first = LogIndex(3);
+    let last = probe.state().log.last_index();
+    let given = |probe: &mut Probe, request: Message| -> Vec<u64> {
+        probe.hear(THIRD, request);
+        let said = probe.sync();
+        let entries = to_peer(&said, THIRD).into_iter().filter_map(|message| match message {
+            Message::RepairReply(reply) => Some((reply.first, reply.entries.clone())),
+            Message::CatchUpReply(reply) => Some((reply.first, reply.entries.clone())),
+            _ => None,
+        });
+        let some = entries.filter(|(_, entries)| !entries.is_empty());
+        let checked = some.inspect(|(first, entries)| assert_eq!(*first, entries[0].index));
+        checked.flat_map(|(_, entries)| entries).map(|entry| entry.index.0).collect()
+    };
+    let expected: Vec<u64> = (first.0..=last.0).collect();
+    let repair = RepairRequest { first, last, bound: Some((Term(1), last)) };
+    assert_eq!(given(&mut probe, Message::RepairRequest(repair)), expected);
+    let catch_up = CatchUpRequest { first };
+    assert_eq!(given(&mut probe, Message::CatchUpRequest(catch_up)), expected);
 }
 
 /// It says what it does not have when it can no longer get it from a leader of that term.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use quorate::disk::{Doubt, GenesisState, LogEnd, Record, Recovered, Sighting};
+use quorate::disk::{Doubt, GenesisState, LogEnd, Record, Recovered, SIGHTINGS_MAX, Sighting};
 use quorate::entry::Entry;
 use quorate::types::{DirectoryId, Incarnation, LifeId, LogIndex, ServerId, Term};
 use quorate::wire::{
@@ -101,6 +101,39 @@ fn a_term_is_promised_with_the_end_of_a_log() {
         probe.hear(SECOND, Message::RepairReply(reply));
         assert_eq!(verdict(&mut probe, SECOND_START, held(4, false, END)), expected);
     }
+}
+
+#[test]
+fn a_leader_says_what_of_its_term_is_on_its_own_disk() {
+    let mut probe = serving();
+    let told = |probe: &mut Probe| loop {
+        let said = probe.wait_and_sync();
+        let durable = to_peer(&said, SECOND).into_iter().find_map(|message| match message {
+            Message::Heartbeat(beat) => Some(beat.durable),
+            _ => None,
+        });
+        if let Some(durable) = durable {
+            return durable;
+        }
+    };
+    assert_eq!(told(&mut probe), LogIndex(2));
+}
+
+/// A frame that nothing shows to be of the present begins no life.
+#[test]
+fn of_a_stranger_directory_nothing_is_seen_before_it_speaks_of_the_present() {
+    let mut probe = serving();
+    let stranger = |header: &mut Header| {
+        header.directory = DirectoryId(999);
+        header.echo = None;
+    };
+    let resume = Message::Resume(held(1, false, END));
+    probe.hear_altered(SECOND, stranger, resume.clone());
+    probe.sync();
+    assert_eq!(verdicts(&mut probe), [Verdict::Unheard]);
+    probe.hear_altered(SECOND, |header| header.directory = DirectoryId(999), resume);
+    probe.sync();
+    assert_eq!(verdicts(&mut probe), [Verdict::Whole]);
 }
 
 /// Entries of earlier terms may give way to those of another leader.
