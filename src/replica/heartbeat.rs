@@ -9,7 +9,7 @@ use super::peer::Peer;
 use super::state::ReplicaState;
 use crate::time::{Instant, micros, short_micros};
 use crate::types::{LogIndex, ReadRound, ServerId, Term};
-use crate::wire::{Heartbeat, Message, Role};
+use crate::wire::{Heartbeat, Message};
 
 /// Time goes on between two heartbeats.
 const TIMER_MIN: Duration = Duration::from_millis(1);
@@ -187,6 +187,6 @@ impl HeartbeatManager {
 
     /// A follower answers the leader at most once a turn; this is to whom.
     pub fn leader_to_answer(state: &ReplicaState) -> Option<ServerId> {
-        state.leader_id.filter(|leader| state.role != Role::Leader && *leader != state.server_id)
+        state.leader_id.filter(|leader| *leader != state.server_id)
     }
 }
