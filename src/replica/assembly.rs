@@ -132,3 +132,75 @@ impl Assembly {
         whole.into()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{LogIndex, LogTime};
+
+    const NOW: Instant = Instant(1_000_000);
+
+    /// A piece of an operation that is so long, as full as it must be.
+    fn piece(length: usize, piece: u32) -> Request {
+        let begin = piece as usize * PIECE_BYTES;
+        let bytes = length.saturating_sub(begin).min(PIECE_BYTES);
+        Request {
+            session: SessionId { minted_at: LogIndex(1), random: 1 },
+            sequence: Sequence(1),
+            floor: Sequence(1),
+            not_after: LogTime(0),
+            hops: 0,
+            one_shot: false,
+            settle: false,
+            digest: Digest::of(b"operation"),
+            length: u32::try_from(length).expect("short"),
+            piece,
+            bytes: vec![b'x'; bytes].into(),
+        }
+    }
+
+    #[test]
+    fn an_operation_is_whole_when_each_of_its_pieces_has_come() {
+        let length = 4 * PIECE_BYTES + 1;
+        let mut assemblies = Assemblies::default();
+        let full = Request { bytes: vec![b'x'; PIECE_BYTES].into(), ..piece(length, 7) };
+        let short = Request { bytes: vec![b'x'; 1].into(), ..piece(length, 3) };
+        let added = [piece(length, 2), piece(length, 4), full, short, piece(length, 0)];
+        let told = added.map(|piece| assemblies.add(&piece, NOW).expect("it fits"));
+        assert_eq!(told.each_ref().map(|(progress, _)| progress.next_piece), [0, 0, 0, 0, 1]);
+        let beyond = told.each_ref().map(|(progress, _)| progress.beyond);
+        assert_eq!(beyond, [0b10, 0b1010, 0b1010, 0b1010, 0b101]);
+        assert!(told.iter().all(|(_, whole)| whole.is_none()));
+
+        for again in [0, 2] {
+            assert_eq!(assemblies.add(&piece(length, again), NOW).expect("it fits").1, None);
+        }
+        assert_eq!(assemblies.add(&piece(length, 1), NOW).expect("it fits").1, None);
+        let (_, whole) = assemblies.add(&piece(length, 3), NOW).expect("it fits");
+        assert_eq!(whole.map(|whole| whole.len()), Some(length));
+        assert!(assemblies.is_empty());
+        assert_eq!(assemblies.bytes, 0);
+    }
+
+    #[test]
+    fn as_many_bytes_are_held_as_there_may_be() {
+        let longest = piece(ASSEMBLY_BYTES_MAX, 0);
+        let mut assemblies = Assemblies::default();
+        assert!(assemblies.add(&longest, NOW).is_ok());
+        let other = Request { sequence: Sequence(2), ..piece(1, 0) };
+        assert_eq!(assemblies.add(&other, NOW), Err(DeclineReason::Busy));
+    }
+
+    #[test]
+    fn an_operation_is_dropped_when_its_pieces_stop_coming() {
+        let mut assemblies = Assemblies::default();
+        for (number, at) in [(0, NOW), (1, NOW + IDLE_MAX / 2)] {
+            assert!(assemblies.add(&piece(3 * PIECE_BYTES, number), at).is_ok());
+        }
+        assemblies.sweep(NOW + IDLE_MAX);
+        assert!(!assemblies.is_empty());
+        assemblies.sweep(NOW + IDLE_MAX * 3 / 2);
+        assert!(assemblies.is_empty());
+        assert_eq!(assemblies.bytes, 0);
+    }
+}

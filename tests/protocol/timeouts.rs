@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use quorate::replica::HEARTBEAT_INTERVAL;
 use quorate::types::{LossShare, ServerId};
 use quorate::wire::{Judgment, Message, TimeoutBasis, TimeoutsRequest};
 
@@ -10,6 +11,17 @@ use super::members::{directory_of, ids};
 use super::net::{Journal, Net};
 use super::probe::Probe;
 use super::said::Sent;
+
+/// It has nobody to tell that it lives.
+#[test]
+fn who_leads_alone_is_seldom_called() {
+    let mut probe = Probe::serving(1);
+    let begun = probe.now;
+    for _ in 0..10 {
+        probe.wait_and_sync();
+    }
+    assert!(probe.now.since(begun) >= HEARTBEAT_INTERVAL * 9);
+}
 
 /// On a way of a millisecond, without losses: a round trip takes two, five rounds in a row are
 /// taken to be lost, and the interval is (50 + 6 x 2) / 5 ms.
