@@ -1,6 +1,8 @@
 //! A candidate that voters refuse for its log alone takes over what it lacks, and nothing that
 //! it must not.
 
+use std::time::Duration;
+
 use quorate::entry::Entry;
 use quorate::types::{DirectoryId, Incarnation, LogIndex, ServerId, Term};
 use quorate::wire::{
@@ -199,6 +201,15 @@ fn nothing_is_taken_from_one_log_once_a_later_one_is_known() {
     assert_eq!(log_of(&probe), [Term(1), Term(1)]);
     probe.hear(SECOND, reply(&probe, &log(&[1, 2]), 2));
     assert_eq!(log_of(&probe), [Term(1), Term(1)], "the log of the third node ends later");
+
+    // The third node falls silent, and the next candidacy has only the second one.
+    let begun = probe.now;
+    while probe.now.since(begun) < Duration::from_secs(2) {
+        probe.wait_and_sync();
+    }
+    probe.hear(SECOND, lacks(&probe));
+    probe.hear(SECOND, reply(&probe, &log(&[1, 2]), 2));
+    assert_eq!(log_of(&probe), [Term(1), Term(2)]);
 }
 
 #[test]

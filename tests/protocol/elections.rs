@@ -37,6 +37,23 @@ fn a_leader_that_is_always_late_leads_on_with_its_quorum() {
     assert_eq!(probe.state().role, Role::Leader);
 }
 
+/// What its leader has said meanwhile may still be unread.
+#[test]
+fn a_follower_that_is_late_does_not_stand_at_once() {
+    let mut probe = Probe::born(3);
+    for _ in 0..2 {
+        probe.hear(SECOND, heartbeat(Term(1)));
+        probe.sync();
+    }
+    be_late(&mut probe, ELECTION_TIMEOUT * 4);
+    assert_eq!(probe.state().role, Role::Follower);
+    let until = probe.now + ELECTION_TIMEOUT * 4;
+    while probe.now < until && probe.state().role == Role::Follower {
+        probe.wait_and_sync();
+    }
+    assert_eq!(probe.state().role, Role::Candidate);
+}
+
 /// The node is not called for so long, and all its timers are overdue.
 fn be_late(probe: &mut Probe, time: Duration) {
     probe.pass(time);
