@@ -142,12 +142,13 @@ fn a_follower_counts_the_copies_of_its_acknowledgments() {
 #[test]
 fn a_datagram_of_a_peer_that_is_turned_away_as_a_repetition_is_a_double() {
     let mut probe = Probe::born(3);
-    probe.turned_away(address_of(SECOND), DropCause::Replay);
-    probe.turned_away(address_of(SECOND), DropCause::Checksum);
+    for cause in [DropCause::Replay, DropCause::Checksum, DropCause::Replay] {
+        probe.turned_away(address_of(SECOND), cause);
+    }
     probe.turned_away(client::address(1), DropCause::Replay);
-    assert_eq!(counts_of(&probe, SECOND).doubled, 1);
+    assert_eq!(counts_of(&probe, SECOND).doubled, 2);
     assert_eq!(counts_of(&probe, THIRD).doubled, 0);
-    assert_eq!(probe.state().dropped[&DropCause::Replay], 2);
+    assert_eq!(probe.state().dropped[&DropCause::Replay], 3);
 }
 
 #[test]
