@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use quorate::configuration::Configuration;
 use quorate::disk::GenesisState;
-use quorate::types::{DirectoryId, GenesisId, ServerId};
+use quorate::types::{DirectoryId, GenesisId, NODES_MAX, ServerId};
 use quorate::wire::{Header, Introduce, Message, Standing};
 
 use super::members::{FIRST, SECOND, THIRD, configuration, directory_of, ids};
@@ -233,4 +233,20 @@ fn where_late_comers_are_is_taken_from_what_is_fresh_and_of_this_birth() {
     assert_eq!(told(42, |_| {}), Some(address));
     assert_eq!(told(42, not_fresh), None);
     assert_eq!(told(43, |_| {}), None);
+}
+
+#[test]
+fn those_who_came_by_the_log_are_told_of_as_far_as_there_is_room() {
+    let address_of = |id: u16| (ServerId(id), SocketAddr::from(([10, 0, 0, 9], id)));
+    let told = |nodes: usize, came: [u16; 2]| {
+        let genesis = configuration(nodes);
+        let addresses = came.map(address_of).into();
+        let told = genesis.telling_of(&Configuration { addresses, ..genesis.clone() });
+        assert_eq!(told.members, genesis.members);
+        (told.addresses.into_keys().collect::<Vec<_>>(), told.learners.into_iter().collect())
+    };
+    let (second, fourth, last) = (ServerId(2), ServerId(4), ServerId(16));
+    assert_eq!(told(3, [2, 4]), (vec![second, fourth], vec![fourth]));
+    assert_eq!(told(NODES_MAX - 1, [2, 16]), (vec![second, last], vec![last]));
+    assert_eq!(told(NODES_MAX, [2, 16]), (vec![second], vec![]), "a list has no room for more");
 }

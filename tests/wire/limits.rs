@@ -4,13 +4,15 @@ use std::net::SocketAddr;
 
 use proptest::prelude::*;
 use quorate::configuration::Configuration;
+use quorate::entry::Entry;
 use quorate::operation::{INLINE_BYTES_MAX, Outcome};
 use quorate::types::{
-    ENTRY_BYTES_MAX, GenesisId, KEY_BYTES_MAX, LogIndex, NODES_MAX, ServerId, Term,
+    ENTRY_BYTES_MAX, GenesisId, KEY_BYTES_MAX, LogIndex, LossShare, NODES_MAX, ServerId, Term,
 };
 use quorate::wire::{
-    Acknowledge, CLUSTER_NAME_BYTES_MAX, DropCause, FRAME_BYTES_MAX, Frame, HEADER_BYTES,
-    Introduce, Kind, Message, NodeStatus, PIECE_BYTES, Query, RANGES_MAX, Timeouts, seal,
+    self, Acknowledge, CLUSTER_NAME_BYTES_MAX, DropCause, FRAME_BYTES_MAX, Frame, HEADER_BYTES,
+    Header, Introduce, Kind, Message, NodeStatus, PIECE_BYTES, Query, RANGES_MAX, Standing,
+    Timeouts, seal,
 };
 
 use super::samples::{configuration, directory, frames};
@@ -115,6 +117,57 @@ fn the_largest_message_of_each_kind_fits_into_a_frame() {
         kinds.push(Kind::of(&decode(&bytes).expect("it decodes").message));
     }
     assert!(Kind::ALL.iter().all(|kind| kinds.contains(kind)));
+}
+
+/// What is lost is told in all frames that have room for it.
+#[test]
+fn only_a_full_frame_does_not_tell_of_losses() {
+    let is_replicate = |frame: &Frame| matches!(&frame.message, Message::ReplicateOperation(some) if !some.entries.is_empty());
+    let samples = frames().into_iter().map(|(_, frame)| frame);
+    let sample = samples.into_iter().find(is_replicate).expect("a sample");
+    for loss in [0, 7].map(LossShare) {
+        let told = |room: usize| {
+            let mut frame = Frame { header: Header { loss, ..sample.header }, ..sample.clone() };
+            fill(&mut frame, FRAME_BYTES_MAX - room);
+            let mut bytes = Vec::new();
+            wire::encode_to_fit(&frame.header, &frame.message, &mut bytes);
+            assert!(bytes.len() <= FRAME_BYTES_MAX);
+            decode(&bytes).expect("it was encoded").header.loss
+        };
+        assert_eq!([told(0), told(3)], [LossShare(0); 2]);
+        assert_eq!([told(4), told(100)], [loss; 2]);
+    }
+}
+
+/// Makes the frame so long, without what it tells of losses, by two entries.
+fn fill(frame: &mut Frame, length: usize) {
+    let Message::ReplicateOperation(replicate) = &mut frame.message else { unreachable!() };
+    let entry = replicate.entries[0].clone();
+    replicate.entries = [200, 0].map(|length| with_payload(&entry, length)).into();
+    let mut bytes = Vec::new();
+    let header = Header { loss: LossShare(0), ..frame.header };
+    wire::encode(&header, &frame.message, &mut bytes);
+    let Message::ReplicateOperation(replicate) = &mut frame.message else { unreachable!() };
+    replicate.entries[1] = with_payload(&entry, length - bytes.len());
+}
+
+fn with_payload(entry: &Entry, length: usize) -> Entry {
+    Entry { payload: vec![0; length].into(), ..entry.clone() }
+}
+
+#[test]
+fn nobody_is_of_a_birth_that_has_no_number() {
+    let samples = frames().into_iter().map(|(_, frame)| frame);
+    let is_introduce = |frame: &Frame| matches!(frame.message, Message::Introduce(_));
+    let mut frame = samples.into_iter().find(is_introduce).expect("a sample");
+    for standing in [Standing::Accepted, Standing::Born] {
+        for (genesis, expected) in [(1, Ok(())), (0, Err(DropCause::Malformed))] {
+            let list = Vec::new();
+            frame.message =
+                Message::Introduce(Introduce { standing: standing(GenesisId(genesis)), list });
+            assert_eq!(decode(&encode(&frame)).map(|_| ()), expected);
+        }
+    }
 }
 
 /// A later version may drop frames for causes that this one does not know.
