@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use quorate::disk::{Doubt, GenesisState, LogEnd, Record, Recovered, SIGHTINGS_MAX, Sighting};
+use quorate::disk::{Doubt, GenesisState, LogEnd, Record, Recovered, Sighting};
 use quorate::entry::Entry;
 use quorate::types::{DirectoryId, Incarnation, LifeId, LogIndex, ServerId, Term};
 use quorate::wire::{
