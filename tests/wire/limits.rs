@@ -122,9 +122,12 @@ fn the_largest_message_of_each_kind_fits_into_a_frame() {
 /// What is lost is told in all frames that have room for it.
 #[test]
 fn only_a_full_frame_does_not_tell_of_losses() {
-    let is_replicate = |frame: &Frame| matches!(&frame.message, Message::ReplicateOperation(some) if !some.entries.is_empty());
-    let samples = frames().into_iter().map(|(_, frame)| frame);
-    let sample = samples.into_iter().find(is_replicate).expect("a sample");
+    let has_entries = |frame: &Frame| match &frame.message {
+        Message::ReplicateOperation(replicate) => !replicate.entries.is_empty(),
+        _ => false,
+    };
+    let mut samples = frames().into_iter().map(|(_, frame)| frame);
+    let sample = samples.find(has_entries).expect("a sample");
     for loss in [0, 7].map(LossShare) {
         let told = |room: usize| {
             let mut frame = Frame { header: Header { loss, ..sample.header }, ..sample.clone() };
@@ -157,9 +160,9 @@ fn with_payload(entry: &Entry, length: usize) -> Entry {
 
 #[test]
 fn nobody_is_of_a_birth_that_has_no_number() {
-    let samples = frames().into_iter().map(|(_, frame)| frame);
+    let mut samples = frames().into_iter().map(|(_, frame)| frame);
     let is_introduce = |frame: &Frame| matches!(frame.message, Message::Introduce(_));
-    let mut frame = samples.into_iter().find(is_introduce).expect("a sample");
+    let mut frame = samples.find(is_introduce).expect("a sample");
     for standing in [Standing::Accepted, Standing::Born] {
         for (genesis, expected) in [(1, Ok(())), (0, Err(DropCause::Malformed))] {
             let list = Vec::new();
