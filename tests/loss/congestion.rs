@@ -65,8 +65,8 @@ fn p99(took: &mut [Duration]) -> Duration {
 }
 
 /// A follower comes back to which only a snapshot can tell what it lacks: so many keys.
-fn fetch_snapshot(round_trip: u64, loss: f64) -> Fetch {
-    let mut cluster = Cluster::start(Duration::from_millis(round_trip) / 2, round_trip);
+fn fetch_snapshot(round_trip: u64, loss: f64, seed: u64) -> Fetch {
+    let mut cluster = Cluster::start(Duration::from_millis(round_trip) / 2, seed);
     cluster.take_snapshots();
     let leader = cluster.leader().expect("a leader");
     let away = (leader + 1) % 3;
@@ -85,6 +85,20 @@ fn fetch_snapshot(round_trip: u64, loss: f64) -> Fetch {
     }
     let goodput = percent(KEYS * VALUE_BYTES as u64, cluster.time().saturating_sub(begun));
     Fetch { goodput, idle: p99(&mut idle), busy: p99(&mut busy) }
+}
+
+/// The median of each figure. The p99 of a thousand writes hangs on ten of them.
+fn median(runs: &[Fetch]) -> Fetch {
+    fn middle<T: Copy + Ord>(runs: &[Fetch], figure: impl Fn(&Fetch) -> T) -> T {
+        let mut figures: Vec<T> = runs.iter().map(figure).collect();
+        figures.sort_unstable();
+        figures[figures.len() / 2]
+    }
+    Fetch {
+        goodput: middle(runs, |run| run.goodput),
+        idle: middle(runs, |run| run.idle),
+        busy: middle(runs, |run| run.busy),
+    }
 }
 
 /// A follower comes back while its leader's host also sends a flow of TCP over the same link,
@@ -132,7 +146,8 @@ fn a_fetch_of_a_snapshot_keeps_the_pace_as_well() {
     std::thread::scope(|scope| {
         for round_trip in [2, 20, 100] {
             scope.spawn(move || {
-                let Fetch { goodput, idle, busy } = fetch_snapshot(round_trip, 0.05);
+                let runs = (1..=7).map(|seed| fetch_snapshot(round_trip, 0.05, seed));
+                let Fetch { goodput, idle, busy } = median(&runs.collect::<Vec<_>>());
                 println!("{round_trip} ms: snapshot {goodput} %, p99 {idle:?}, then {busy:?}");
                 assert!(goodput >= 60, "at {round_trip} ms: {goodput} %");
                 assert!(busy <= 3 * idle, "at {round_trip} ms: {busy:?} instead of {idle:?}");
