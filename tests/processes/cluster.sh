@@ -71,6 +71,18 @@ skip() {
     exit 77
 }
 
+## Guests
+
+# Where guests have their memory.
+memory() { if [ -w /dev/shm ]; then echo /dev/shm; else echo /tmp; fi; }
+
+# Makes what lets a guest's kernel set the registers of its processes, and says where it is.
+make_registers() {
+    local library=$work/registers.so
+    [ -e "$library" ] || cc -O2 -shared -fPIC -o "$library" tests/processes/registers.c
+    echo "$library"
+}
+
 ## Namespaces
 
 # Runs the test again, as root of a network, mounts and processes of its own: all that runs or
