@@ -49,6 +49,7 @@ impl ReplicaState {
         }
     }
 
+    /// Meets those that are new, and forgets those that nothing names any more.
     pub(super) fn gather_peers(&mut self, fx: &mut Effects) {
         let configuration = self.store.tentative().shared_configuration();
         let mut known = self.told.clone();

@@ -67,12 +67,16 @@ fn a_directory_that_lacks_any_of_it_is_lost() {
     }
 }
 
+/// A node asks for votes whose log holds the genesis alone.
+fn request_in(term: Term, pre_vote: bool) -> Message {
+    let (last_term, last_index) = (Term(0), LogIndex(1));
+    Message::VoteRequest(VoteRequest { term, pre_vote, transfer: false, last_term, last_index })
+}
+
 #[test]
 fn a_candidate_has_voted_for_itself() {
     let mut probe = Probe::born(3);
-    let (term, last_term, last_index) = (Term(5), Term(0), LogIndex(1));
-    let request = VoteRequest { term, pre_vote: false, transfer: false, last_term, last_index };
-    probe.hear(SECOND, Message::VoteRequest(request));
+    probe.hear(SECOND, request_in(Term(5), false));
     probe.sync();
     assert_eq!(verdict(&mut probe, SECOND_START, held(5, false, END)), Verdict::Lost);
 }
@@ -81,10 +85,9 @@ fn a_candidate_has_voted_for_itself() {
 #[test]
 fn who_would_vote_has_not_voted() {
     let mut probe = Probe::born(3);
-    let (term, last_term, last_index) = (Term(5), Term(0), LogIndex(1));
-    let request = VoteRequest { term, pre_vote: true, transfer: false, last_term, last_index };
-    probe.hear(SECOND, Message::VoteRequest(request));
-    let (pre_vote, granted, voter_term, lacks) = (true, true, Term(0), false);
+    let (term, pre_vote) = (Term(5), true);
+    probe.hear(SECOND, request_in(term, pre_vote));
+    let (granted, voter_term, lacks) = (true, Term(0), false);
     let vote = VoteReply { term, pre_vote, granted, voter_term, lacks };
     probe.hear(SECOND, Message::VoteReply(vote));
     probe.sync();
