@@ -7,8 +7,46 @@ use std::time::Duration;
 use quorate::link::Pinned;
 use quorate::sim::{self, Failure, FaultClass, Profile, Report, Weights, Wishes};
 
-/// Enough seeds that every kind of fault happens in some of them.
+/// Enough seeds for the sums of what was asked and answered.
 const SEEDS: u64 = 60;
+
+/// The rarest kinds of fault happen in one of 25 seeds: more than these without one of them would
+/// come of 1 change in 3,000.
+const SEEDS_MOST: u64 = 200;
+
+/// Every kind of fault that the default profile has.
+const KINDS: [&str; 30] = [
+    "lost frames",
+    "frames lost in bursts",
+    "repeated frames",
+    "stragglers",
+    "corrupted frames",
+    "misdelivered frames",
+    "crash",
+    "split",
+    "cut one way",
+    "tangle of cuts",
+    "pause",
+    "clock jump",
+    "clocks too fast or too slow",
+    "stop",
+    "wipe",
+    "put back",
+    "blackout",
+    "ambush",
+    "damage while running",
+    "damage while down",
+    "misdirected writes",
+    "lost writes",
+    "failed writes",
+    "failed syncs",
+    "full disk",
+    "refused for want of space",
+    "slow disk",
+    "disk stalls",
+    "gone for good",
+    "cut off for good",
+];
 
 #[test]
 fn a_seed_is_one_history() {
@@ -43,11 +81,15 @@ fn seeds_of_disks_that_failed_once_pass() {
     }
 }
 
+/// A change of anything draws other faults, so the rarest may need some seeds more.
 #[test]
 fn the_first_seeds_pass_and_see_every_kind_of_fault() {
     let mut faults: BTreeMap<&str, u64> = BTreeMap::new();
     let (mut operations, mut stale_reads, mut changes) = ([0; 3], 0, 0);
-    for seed in 0..SEEDS {
+    for seed in 0..SEEDS_MOST {
+        if seed >= SEEDS && KINDS.iter().all(|kind| faults.contains_key(kind)) {
+            break;
+        }
         let report = pass(sim::run(seed));
         for (kind, count) in report.faults {
             *faults.entry(kind).or_default() += count;
@@ -58,39 +100,7 @@ fn the_first_seeds_pass_and_see_every_kind_of_fault() {
         stale_reads += report.stale_reads;
         changes += report.changes;
     }
-    let kinds = [
-        "lost frames",
-        "frames lost in bursts",
-        "repeated frames",
-        "stragglers",
-        "corrupted frames",
-        "misdelivered frames",
-        "crash",
-        "split",
-        "cut one way",
-        "tangle of cuts",
-        "pause",
-        "clock jump",
-        "clocks too fast or too slow",
-        "stop",
-        "wipe",
-        "put back",
-        "blackout",
-        "ambush",
-        "damage while running",
-        "damage while down",
-        "misdirected writes",
-        "lost writes",
-        "failed writes",
-        "failed syncs",
-        "full disk",
-        "refused for want of space",
-        "slow disk",
-        "disk stalls",
-        "gone for good",
-        "cut off for good",
-    ];
-    for kind in kinds {
+    for kind in KINDS {
         assert!(faults.get(kind).is_some_and(|count| *count > 0), "no {kind} in {faults:?}");
     }
     let [answered, refused, unknown] = operations;
