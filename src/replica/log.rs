@@ -52,6 +52,13 @@ impl Log {
         Self { base, entries, durable, unsynced: VecDeque::new(), written: 0 }
     }
 
+    /// The log that begins anew behind a snapshot. The journal's batch `batch` will tell so, and
+    /// nothing of it counts as durable before.
+    pub fn behind(base: Base, batch: u64, now: Instant) -> Self {
+        let unsynced = VecDeque::from([Unsynced { first: LogIndex(1), batch, since: now }]);
+        Self { base, unsynced, ..Self::default() }
+    }
+
     /// What the log begins behind.
     pub fn base(&self) -> Base {
         self.base
@@ -221,6 +228,18 @@ mod tests {
         assert_eq!(log.durable(), LogIndex(0));
         log.on_synced(1);
         assert_eq!(log.durable(), LogIndex(2));
+    }
+
+    #[test]
+    fn a_log_behind_a_snapshot_is_durable_by_the_record_of_its_beginning() {
+        let base = Base { index: LogIndex(84), term: Term(6), chain: 7 };
+        let mut log = Log::behind(base, 3, Instant(3));
+        log.on_synced(2);
+        assert_eq!((log.durable(), log.last_index()), (LogIndex(0), LogIndex(84)));
+        append(&mut log, 6, EntryKind::Noop, "", 4);
+        log.truncate_after(LogIndex(84));
+        log.on_synced(3);
+        assert_eq!(log.durable(), LogIndex(84));
     }
 
     #[test]

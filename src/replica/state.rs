@@ -124,9 +124,9 @@ impl ReplicaState {
     /// The state that goes on from what a directory held.
     pub fn recovered(config: &NodeConfig, recovered: Recovered, fx: &mut Effects) -> Self {
         let server_id = recovered.identity.id;
-        record_beginning(&recovered, fx);
         let listed = config.nodes.iter().map(|(id, listed)| (*id, listed.address)).collect();
         let (base, store) = beginning(&recovered);
+        let log = recovered_log(&recovered, base, fx);
         let pinned = config.pinned;
         let election_timeout = pinned.timeout.unwrap_or(ELECTION_TIMEOUT);
         let resumption = Resumption::new(&recovered, election_timeout, fx);
@@ -149,7 +149,7 @@ impl ReplicaState {
             resumption,
             sightings: Sightings::recovered(recovered.sightings),
             genesis: recovered.genesis,
-            log: Log::recovered(base, recovered.entries),
+            log,
             commit: recovered.commit.max(base.index),
             known_commit: recovered.commit.max(base.index),
             may_reveal: REVEALED_PER_TURN,
@@ -363,10 +363,9 @@ impl ReplicaState {
             return;
         }
         let store = std::mem::replace(&mut self.store, Store::at(snapshot.state().clone()));
-        let log = std::mem::replace(&mut self.log, Log::recovered(base, Vec::new()));
+        let log = std::mem::replace(&mut self.log, begin_behind(base, fx));
         self.retired = Some(Retired::Whole(Box::new((store, log))));
         (self.commit, self.known_commit) = (base.index, base.index);
-        fx.record(Record::Restart { index: base.index, term: base.term, chain: base.chain });
         self.rejoin(fx);
     }
 
@@ -450,14 +449,24 @@ impl ReplicaState {
     }
 }
 
-/// Whatever log there was before the snapshot is void: it may have been cut off before the
-/// record of that was durable, and must not come back when the snapshot is lost some day.
-fn record_beginning(recovered: &Recovered, fx: &mut Effects) {
+/// The log that the directory holds.
+fn recovered_log(recovered: &Recovered, base: Base, fx: &mut Effects) -> Log {
     let is_whole = recovered.entries.is_empty() && recovered.doubt.is_none();
-    if let Some(snapshot) = recovered.snapshot.as_ref().filter(|_| is_whole) {
-        let Base { index, term, chain } = base_of(snapshot);
-        fx.record(Record::Restart { index, term, chain });
+    if recovered.snapshot.is_some() && is_whole {
+        return begin_behind(base, fx);
     }
+    Log::recovered(base, recovered.entries.clone())
+}
+
+/// The log begins anew behind a snapshot that is on the disk. Whatever log there was before is
+/// void: it may have been cut off before the record of that was durable, and must not come back
+/// when the snapshot is lost some day. Before that record is durable nothing is said of the log,
+/// for it tells how far the log went even without the snapshot: docs/guarantees.md, "Damage is
+/// not taken for a torn write".
+fn begin_behind(base: Base, fx: &mut Effects) -> Log {
+    let Base { index, term, chain } = base;
+    fx.record(Record::Restart { index, term, chain });
+    Log::behind(base, fx.batch_sequence(), fx.now)
 }
 
 /// Executes the entry at the index, which is the next.
