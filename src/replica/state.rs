@@ -460,9 +460,8 @@ fn recovered_log(recovered: &Recovered, base: Base, fx: &mut Effects) -> Log {
 
 /// The log begins anew behind a snapshot that is on the disk. Whatever log there was before is
 /// void: it may have been cut off before the record of that was durable, and must not come back
-/// when the snapshot is lost some day. Before that record is durable nothing is said of the log,
-/// for it tells how far the log went even without the snapshot: docs/guarantees.md, "Damage is
-/// not taken for a torn write".
+/// when the snapshot is lost some day. docs/disk-format.md: "nothing that it covers counts as
+/// durable before the restart record is, which tells without the file how far the log went".
 fn begin_behind(base: Base, fx: &mut Effects) -> Log {
     let Base { index, term, chain } = base;
     fx.record(Record::Restart { index, term, chain });

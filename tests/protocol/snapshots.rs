@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use quorate::configuration::Configuration;
+use quorate::disk::Record;
 use quorate::replica::HEARTBEAT_INTERVAL;
 use quorate::types::{LogIndex, Term};
 use quorate::wire::{Message, Role, SnapshotOffer};
@@ -163,6 +164,28 @@ fn a_follower_fetches_it_and_goes_on_from_it_once_it_is_on_its_disk() {
         assert_eq!(sum(&follower), sum(&leader));
         assert_eq!(follower.state().role, Role::Follower);
     }
+}
+
+/// The record of that tells how far the log went, should the snapshot's file be lost one day.
+#[test]
+fn nothing_of_it_is_said_to_be_durable_before_the_journal_says_that_the_log_begins_there() {
+    let mut leader = leader_with_snapshot();
+    let offer = offer_of(&mut leader);
+    let mut follower = follower(offer);
+    fetch(&mut follower, &mut leader, |_| false);
+    follower.sync();
+    follower.snapshot_written();
+    let said = follower.turn();
+    let acknowledge = acknowledged(&said).expect("the leader is told at once");
+    assert_eq!(acknowledge.matched, offer.snapshot.index);
+    assert_eq!(acknowledge.durable, LogIndex(0));
+    let begins = follower.write();
+    assert!(matches!(begins.records(), [Record::Restart { index, .. }, ..]
+        if *index == offer.snapshot.index));
+    follower.synced(begins);
+    let said = follower.turn();
+    let acknowledge = acknowledged(&said).expect("the leader is told at once");
+    assert_eq!(acknowledge.durable, offer.snapshot.index);
 }
 
 /// They may come late, of a snapshot that was fetched before, and their checksums are right.
