@@ -15,7 +15,7 @@ use ring::hmac::{self, HMAC_SHA256};
 use super::keys::{Key, KeyId, Secret};
 use crate::time::Instant;
 use crate::types::{ClusterHash, GenesisId, ServerId};
-use crate::wire::{DropCause, Envelope};
+use crate::wire::{CLUSTER_NAME_BYTES_MAX, DropCause, Envelope};
 
 /// The length of each of them.
 pub const HANDSHAKE_BYTES: usize = 128;
@@ -128,12 +128,10 @@ impl Handshake {
     }
 
     /// The bytes with which the name must be brought so that only a holder of the key reads it.
-    /// A name that is too long is left out.
     pub fn hide(&self, name: &str, key: &hmac::Key) -> Nonce {
+        const { assert!(CLUSTER_NAME_BYTES_MAX <= NONCE_BYTES) };
         let mut hidden = self.cover(key);
-        if name.len() <= NONCE_BYTES {
-            hidden.iter_mut().zip(name.bytes()).for_each(|(byte, of_name)| *byte ^= of_name);
-        }
+        hidden.iter_mut().zip(name.bytes()).for_each(|(byte, of_name)| *byte ^= of_name);
         hidden
     }
 

@@ -12,8 +12,8 @@ use super::status_message::{
 use crate::codec::{Malformed, Reader};
 use crate::types::{DirectoryId, GenesisId, Incarnation, LogIndex, NODES_MAX, ServerId, Term};
 
-/// The longest name of a cluster, in bytes.
-pub const CLUSTER_NAME_BYTES_MAX: usize = 64;
+/// The longest name of a cluster, in bytes. It has room in each datagram of a handshake.
+pub const CLUSTER_NAME_BYTES_MAX: usize = 32;
 
 /// What is told in one byte: whether its vote counts, and whether its frames are sealed.
 const VOTER: u8 = 1;
