@@ -20,21 +20,15 @@ const FORGET_AFTER: Duration = Duration::from_secs(600);
 pub struct Doubles(BTreeMap<(SocketAddr, ServerId), Instant>);
 
 impl Doubles {
-    /// A session has begun with a node that is known at this address, if it is known.
-    pub fn on_session(&mut self, now: Instant, begun: &Begun, known_at: Option<SocketAddr>) {
+    /// A session has begun with a node that is known at this other address.
+    pub fn on_session(&mut self, now: Instant, begun: &Begun, known_at: SocketAddr) {
         if let Some(line) = self.next_line(now, begun, known_at) {
             log::warn!("{line}");
         }
     }
 
-    fn next_line(
-        &mut self,
-        now: Instant,
-        begun: &Begun,
-        known_at: Option<SocketAddr>,
-    ) -> Option<String> {
+    fn next_line(&mut self, now: Instant, begun: &Begun, known_at: SocketAddr) -> Option<String> {
         let Begun { peer, address, .. } = *begun;
-        let known_at = known_at.filter(|known| *known != address)?;
         self.0.retain(|_, heard_at| now.since(*heard_at) < FORGET_AFTER);
         let has_room = self.0.len() < DOUBLES_MAX;
         if let Some(heard_at) = self.0.get_mut(&(address, peer)) {
@@ -60,19 +54,18 @@ mod tests {
     #[test]
     fn each_is_named_once_and_their_number_is_bounded() {
         let mut doubles = Doubles::default();
-        let known_at = Some(SocketAddr::from(([10, 0, 0, 2], 9717)));
-        let mut heard = |seconds: u64, port: u16, known_at| {
+        let known_at = SocketAddr::from(([10, 0, 0, 2], 9717));
+        let mut heard = |seconds: u64, port: u16| {
             let address = SocketAddr::from(([10, 0, 0, 9], port));
             let begun = Begun { peer: ServerId(2), address, key: KeyId(1) };
             doubles.next_line(Instant(seconds * 1_000_000), &begun, known_at)
         };
-        let line = heard(0, 1, known_at).unwrap();
+        let line = heard(0, 1).unwrap();
         assert!(line.starts_with("10.0.0.9:1 says that it is node 2, which is at 10.0.0.2:9717, "));
-        assert_eq!([heard(1, 1, known_at), heard(2, 1, None)], [None, None]);
-        assert_eq!(heard(3, 1, Some(([10, 0, 0, 9], 1).into())), None, "it is there");
-        let named = (2..200).filter(|port| heard(4, *port, known_at).is_some()).count();
+        assert_eq!(heard(1, 1), None);
+        let named = (2..200).filter(|port| heard(4, *port).is_some()).count();
         assert_eq!(named, DOUBLES_MAX - 1);
-        assert_eq!(heard(500, 1, known_at), None);
-        assert!(heard(1_200, 1, known_at).is_some(), "it was not heard for long");
+        assert_eq!(heard(500, 1), None);
+        assert!(heard(1_200, 1).is_some(), "it was not heard for long");
     }
 }

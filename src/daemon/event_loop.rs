@@ -245,7 +245,10 @@ impl EventLoop {
 
     fn on_session(&mut self, now: Instant, begun: &Begun) {
         let known_at = self.node.state().peers.get(&begun.peer).map(|peer| peer.address);
-        self.doubles.on_session(now, begun, known_at);
+        if let Some(known_at) = known_at.filter(|known| *known != begun.address) {
+            self.doubles.on_session(now, begun, known_at);
+            self.port.turn_away(now, begun);
+        }
         self.node.on_session(begun.address, begun.peer, begun.key.0);
     }
 

@@ -97,7 +97,7 @@ impl SealedPort {
             Ok(None) => {
                 let begun = sealer.take_begun();
                 if begun.is_some() {
-                    self.strangers.remove(&source);
+                    self.belongs_here(source);
                 }
                 Arrival::Handshake(begun)
             }
@@ -125,6 +125,14 @@ impl SealedPort {
         Some((to, own_memory(&datagram[..length])))
     }
 
+    /// Tells who has just begun a session that it has the number of a node which is elsewhere.
+    pub fn turn_away(&mut self, now: Instant, begun: &Begun) {
+        if let Some(sealer) = &mut self.sealer {
+            sealer.turn_away(now, begun);
+        }
+        self.send_handshakes();
+    }
+
     /// Sends what is due because keys were replaced.
     pub fn tend(&mut self, now: Instant) {
         if let Some(sealer) = &mut self.sealer {
@@ -147,6 +155,15 @@ impl SealedPort {
         let Some(sealer) = sealer else { return };
         while let Some((to, datagram)) = sealer.poll_send() {
             port.send(to, &datagram);
+        }
+    }
+
+    /// Who was named and comes to a session is no stranger any more. One that does not hear this
+    /// node, for its number is another's, comes to sessions all the time.
+    fn belongs_here(&mut self, source: SocketAddr) {
+        let known = self.strangers.get(&source);
+        if known.is_some_and(|(known, _)| known.cause != DropCause::Address) {
+            self.strangers.remove(&source);
         }
     }
 

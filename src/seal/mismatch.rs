@@ -46,6 +46,11 @@ impl Mismatch {
         match cause {
             DropCause::Cluster => format!("{who}; this is node {own} of cluster {own_cluster}"),
             DropCause::Genesis => format!("{who}, which was born another time than this one's"),
+            DropCause::Address => format!(
+                "{who}, and knows node {own} at another address than this one's, so it does not \
+                 hear this node; give each node a number of its own, and correct --peer where it \
+                 names another address"
+            ),
             _ => format!("{who}, this is node {own}, and one takes the other for a third"),
         }
     }
@@ -72,8 +77,7 @@ impl Mismatches {
         self.name_keys = name_keys(keys);
     }
 
-    /// The name of this side's cluster, as it is hidden in what is said. A name that is too
-    /// long for it is left out.
+    /// The name of this side's cluster, as it is hidden in what is said.
     pub fn hidden_name(&self, said: &Handshake) -> Nonce {
         let key = self.name_keys.get(&said.key);
         key.map_or_else(Default::default, |key| said.hide(&self.cluster, key))
@@ -107,6 +111,24 @@ impl Mismatches {
     /// What was noted of the last datagram.
     pub fn take(&mut self) -> Option<Mismatch> {
         self.found.take()
+    }
+}
+
+/// What keeps a side of this cluster apart from who has said this, and was greeted as that node.
+pub fn cause(
+    said: &Handshake,
+    own: ClusterHash,
+    greeted: ServerId,
+    has_session: bool,
+) -> DropCause {
+    if said.cluster != own {
+        DropCause::Cluster
+    } else if ![ServerId::NONE, said.sender].contains(&greeted) {
+        DropCause::Destination
+    } else if has_session {
+        DropCause::Address
+    } else {
+        DropCause::Genesis
     }
 }
 

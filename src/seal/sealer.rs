@@ -12,7 +12,7 @@ use super::handshake::{
     Cipher, Handshake, LifeSecret, Nonce, Step, WELCOME_LIFE, handshake_key, session_keys, vouch,
 };
 use super::keys::{Key, KeyId, KeyRing};
-use super::mismatch::{Mismatch, Mismatches};
+use super::mismatch::{self, Mismatch, Mismatches};
 use super::session::Session;
 use super::sessions::Sessions;
 use super::way::{Way, WayId};
@@ -325,35 +325,50 @@ impl Sealer {
             return;
         }
         self.mismatches.note(to, hello, cluster, cause);
+        self.say_mismatch(now, (to, hello.sender), (hello.key, hello.beginner));
+    }
+
+    /// Tells who has just begun a session that it does not belong at its address: its number is
+    /// that of a node which is known to be elsewhere.
+    pub fn turn_away(&mut self, now: Instant, begun: &Begun) {
+        let id = (begun.address, begun.peer);
+        let with = self.ways.get(&id).and_then(Way::begun_with);
+        if let Some(with) = with.filter(|_| self.mismatches.may_tell(now, begun.address)) {
+            self.say_mismatch(now, id, with);
+        }
+    }
+
+    fn say_mismatch(&mut self, now: Instant, (to, other): WayId, (key, beginner): (KeyId, Nonce)) {
         let mut mismatch = Handshake {
             step: Step::Mismatch,
             cluster: self.cluster,
             sender: self.config.own,
-            destination: hello.sender,
+            destination: other,
+            key,
+            cipher: self.config.cipher,
             genesis: self.genesis,
             issued: now,
-            ..*hello
+            beginner,
+            answerer: Nonce::default(),
         };
         mismatch.answerer = self.mismatches.hidden_name(&mismatch);
         self.say(to, &mismatch);
     }
 
-    /// Takes note of who answers instead of whom this side has just greeted.
+    /// Takes note of who answers instead of whom this side has greeted.
     fn on_mismatch(&mut self, source: SocketAddr, said: &Handshake, datagram: &[u8]) -> DropCause {
         if said.destination != self.config.own || said.sender == ServerId::NONE {
             return DropCause::Destination;
         }
         let mut there = self.ways.range((source, ServerId::NONE)..=(source, ServerId(u16::MAX)));
-        let greeted = there.find(|(_, way)| way.has_greeted_with(said.key, &said.beginner));
-        let Some((&(_, greeted), _)) = greeted else { return DropCause::Duplicate };
+        let with = Some((said.key, said.beginner));
+        let greeted = there.find(|(_, way)| {
+            way.has_greeted_with(said.key, &said.beginner) || way.begun_with() == with
+        });
+        let Some((&(_, greeted), way)) = greeted else { return DropCause::Duplicate };
+        let has_session = way.begun_with() == with;
         let Some(cluster) = self.cluster_of(said, datagram) else { return DropCause::Seal };
-        let cause = if said.cluster != self.cluster {
-            DropCause::Cluster
-        } else if ![ServerId::NONE, said.sender].contains(&greeted) {
-            DropCause::Destination
-        } else {
-            DropCause::Genesis
-        };
+        let cause = mismatch::cause(said, self.cluster, greeted, has_session);
         self.mismatches.note(source, said, cluster, cause);
         cause
     }
@@ -442,7 +457,7 @@ impl Sealer {
         let datagram = finish.encode(self.tag_keys.get(&finish.key).ok_or(DropCause::Key)?);
         session.finish = Some((datagram.clone(), now));
         self.outbox.push_back((source, datagram));
-        self.begin(now, id, session)
+        self.begin(now, id, session, &finish)
     }
 
     fn accept(
@@ -465,11 +480,17 @@ impl Sealer {
         }
         let [theirs, mine] = session_keys(finish, self.key(finish.key)?, &self.config.cluster);
         let session = Session::new(finish, (finish.sender, source), [mine, theirs], now);
-        self.begin(now, (source, finish.sender), session)
+        self.begin(now, (source, finish.sender), session, finish)
     }
 
     /// From now on what is sent that way is sealed in this session.
-    fn begin(&mut self, now: Instant, id: WayId, session: Session) -> Result<(), DropCause> {
+    fn begin(
+        &mut self,
+        now: Instant,
+        id: WayId,
+        session: Session,
+        finish: &Handshake,
+    ) -> Result<(), DropCause> {
         let (number, key) = (session.id, session.key);
         let Self { sessions, ways, outbox, begun, .. } = self;
         sessions.insert(session, now)?;
@@ -479,7 +500,8 @@ impl Sealer {
             !way.is_idle()
         });
         let way = ways.entry(id).or_default();
-        if let Some(left) = way.begin(number).and_then(|id| sessions.get_mut(id)) {
+        let left = way.begin(number, (key, finish.beginner));
+        if let Some(left) = left.and_then(|id| sessions.get_mut(id)) {
             left.left_at = Some(now);
         }
         let session = sessions.get_mut(number).ok_or(DropCause::Session)?;

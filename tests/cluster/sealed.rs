@@ -174,6 +174,11 @@ fn a_number_that_two_have_is_told_and_changes_nothing() {
     let listed = cluster.address(doubled).to_owned();
     let named = format!("{address} says that it is node {doubled}, which is at {listed}");
     expect_said_once(&named, || cluster.said(leader));
+    let told = format!(
+        "{} is node {leader} of cluster quorate, and knows node {doubled} at another address",
+        cluster.address(leader)
+    );
+    expect_said_once(&told, || double.said());
     assert!(cluster.status_of(leader)["dropped"]["address"].as_u64() > Some(0));
     cluster.wait_until_well();
     drop(double);

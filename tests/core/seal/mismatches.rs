@@ -5,7 +5,7 @@ use quorate::time::Instant;
 use quorate::types::{GenesisId, ServerId};
 use quorate::wire::DropCause;
 
-use super::stage::{CLIENT, GENESIS, Sent, Side, frame, ring};
+use super::stage::{CLIENT, GENESIS, Sent, Side, frame, ring, talk};
 
 const SECOND: u64 = 1_000_000;
 
@@ -57,6 +57,25 @@ fn both_are_told_who_the_other_is() {
     other.sealer.set_genesis(GenesisId(GENESIS.0 + 1));
     let told = disagree(&mut one, &mut other, 2).map(|(cause, node, _)| (cause, node));
     assert_eq!(told, [(DropCause::Genesis, 2), (DropCause::Genesis, 1)]);
+}
+
+/// Only who has begun a session learns that the other side knows its number elsewhere.
+#[test]
+fn who_has_the_number_of_another_is_told_in_its_session() {
+    let keys = ring("node 1 %1");
+    let (mut node, mut double) = (Side::start(1, &keys, 1), Side::start(2, &keys, 2));
+    talk(at(0), &mut double, &mut node, 1);
+    let told = node.turn_away(at(0));
+    assert_eq!((told.len(), told[0].to, told[0].bytes.len()), (1, double.address, HANDSHAKE_BYTES));
+    assert_eq!(double.refuses(at(0), &told[0]), DropCause::Address);
+    let mismatch = double.sealer.take_mismatch().expect("it is told");
+    assert_eq!((mismatch.cause, mismatch.node), (DropCause::Address, node.id));
+    let sentence = mismatch.sentence(double.id, "quorate");
+    assert!(sentence.contains("is node 1 of cluster quorate, and knows node 2 at another address"));
+    assert!(node.turn_away(at(0)).is_empty(), "once a second at most");
+    let mut restarted = Side::start(2, &keys, 3);
+    greet(at(1), &mut restarted, &node, 1);
+    assert_eq!(restarted.refuses(at(1), &told[0]), DropCause::Duplicate);
 }
 
 /// A node that hears its own number may hear itself, so it says nothing. The others tell.

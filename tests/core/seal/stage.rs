@@ -95,6 +95,12 @@ impl Side {
         self.poll()
     }
 
+    /// Who began the newest session does not belong at its address. Returns what leaves.
+    pub fn turn_away(&mut self, now: Instant) -> Vec<Sent> {
+        self.sealer.turn_away(now, &self.begun.expect("a session has begun"));
+        self.poll()
+    }
+
     fn poll(&mut self) -> Vec<Sent> {
         let from = self.address;
         let outbox = std::iter::from_fn(|| self.sealer.poll_send());
