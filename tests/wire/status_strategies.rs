@@ -18,7 +18,7 @@ pub fn status() -> impl Strategy<Value = NodeStatus> {
     (
         numbers,
         (node(), prop::option::of(node()), prop::option::of(genesis()), directory()),
-        "[a-z]{1,64}",
+        "[a-z]{1,32}",
         (role, any::<[bool; 2]>(), any::<[u32; 2]>(), any::<[u16; 2]>(), disk_status()),
         counted,
         vec(peer_status(), 0..=NODES_MAX),
