@@ -91,6 +91,16 @@ fn birth() {
 }
 
 #[test]
+fn birth_and_crashes() {
+    check(models::birth_and_crashes(vec![0, 1]));
+}
+
+#[test]
+fn readmission_and_crashes() {
+    check(models::readmission_and_crashes(vec![2]));
+}
+
+#[test]
 fn readmission() {
     check(models::readmission());
 }

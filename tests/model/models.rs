@@ -118,22 +118,41 @@ pub fn late_catch_up(terms: u64) -> Cluster {
 
 /// The birth of a cluster, frame by frame.
 pub fn birth() -> Cluster {
-    let blank = ids(3).map(|id| Disk::blank(id, 0)).collect();
+    of_birth(still("birth"))
+}
+
+/// The same of a cluster of two, where what they accept takes its time to be durable, and is lost
+/// with the power.
+pub fn birth_and_crashes(crashes: Vec<usize>) -> Cluster {
+    of_birth(Rules { size: 2, ..failing("birth and crashes", 1, crashes) })
+}
+
+fn of_birth(rules: Rules) -> Cluster {
+    let blank = ids(rules.size).map(|id| Disk::blank(id, 0)).collect();
     let rules = Rules {
         carries: |frame| is_of_birth(&frame.message),
         properties: properties::birth,
-        ..still("birth")
+        ..rules
     };
     Cluster::new(rules, blank, start_all)
 }
 
 /// The third node has lost its disk, and is taken back.
 pub fn readmission() -> Cluster {
+    of_readmission(still("readmission"))
+}
+
+/// The same, where what is written takes its time to be durable, and is lost with the power.
+pub fn readmission_and_crashes(crashes: Vec<usize>) -> Cluster {
+    of_readmission(failing("readmission and crashes", 1, crashes))
+}
+
+fn of_readmission(rules: Rules) -> Cluster {
     let rules = Rules {
         contacts: true,
         carries: |frame| is_of_log(&frame.message),
         properties: properties::readmission,
-        ..still("readmission")
+        ..rules
     };
     Cluster::new(rules, born(3), |cluster, state| {
         lead(cluster, state);

@@ -22,6 +22,8 @@ const TIMERS_MAX: usize = 64;
 /// How long it takes until a node may be asked the same again, or a directory counts as settled.
 const PAUSE: Duration = Duration::from_millis(32);
 const SETTLING: Duration = Duration::from_secs(2);
+/// Longer than any life.
+const NEVER: Duration = Duration::from_secs(1_000_000);
 
 /// What happens to a node.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -278,8 +280,8 @@ fn config(size: usize) -> NodeConfig {
     let listed = |id| (id, ListedNode { address: address_of(id), typed: String::new() });
     let config = NodeConfig::new(ids(size).map(listed).collect());
     let pinned = Pinned { timeout: Some(ELECTION_TIMEOUT), interval: Some(HEARTBEAT_INTERVAL) };
-    // A second copy of a frame is the same frame.
-    NodeConfig { pinned, redundancy_max: 1, ..config }
+    // A second copy of a frame is the same frame, and for how long a disk stalls is a time.
+    NodeConfig { pinned, redundancy_max: 1, disk_stall: NEVER, ..config }
 }
 
 pub fn ids(size: usize) -> impl Iterator<Item = ServerId> {

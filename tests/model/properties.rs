@@ -1,12 +1,14 @@
 //! What must hold in every state, and what must be so in some: a model in which nothing happens
 //! fails as well.
 
+use quorate::configuration::Configuration;
 use quorate::disk::GenesisState;
 use quorate::types::Term;
 use quorate::wire::Role;
 use stateright::Property;
 
 use super::cluster::{Cluster, State, all};
+use super::disk::Disk;
 use super::past::{Broken, entries_up_to};
 
 type Properties = Vec<Property<Cluster>>;
@@ -37,7 +39,13 @@ pub fn birth() -> Properties {
             matches!(cluster.local(state, node).disk.genesis, GenesisState::Complete(_))
         })
     };
-    with(safety(), [Property::sometimes("all are born", born)])
+    with(
+        safety(),
+        [
+            Property::always("who is born was accepted by all members", births_are_accepted),
+            Property::sometimes("all are born", born),
+        ],
+    )
 }
 
 pub fn election() -> Properties {
@@ -183,6 +191,24 @@ fn one_birth(cluster: &Cluster, state: &State) -> bool {
         });
     let first = born.next();
     born.all(|other| Some(other) == first)
+}
+
+/// Unless a member has another disk now.
+fn births_are_accepted(cluster: &Cluster, state: &State) -> bool {
+    let disks: Vec<_> =
+        all(cluster.rules.size).map(|node| cluster.local(state, node).disk.clone()).collect();
+    let has_accepted = |disk: &Disk, birth: &Configuration| match &disk.genesis {
+        GenesisState::Accepted(its) | GenesisState::Complete(its) => its.genesis == birth.genesis,
+        GenesisState::Blank => false,
+    };
+    let mut births = disks.iter().filter_map(|disk| match &disk.genesis {
+        GenesisState::Complete(birth) => Some(birth),
+        GenesisState::Blank | GenesisState::Accepted(_) => None,
+    });
+    births.all(|birth| {
+        let mut members = disks.iter().filter(|disk| birth.is_voter(disk.id, disk.directory));
+        members.all(|member| has_accepted(member, birth))
+    })
 }
 
 fn acknowledged_are_durable(cluster: &Cluster, state: &State) -> bool {
