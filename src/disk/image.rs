@@ -8,7 +8,7 @@ use super::SegmentSize;
 use super::directory::{Directory, DiskError};
 use super::meta::Meta;
 use super::names::{self, JOURNAL, REWRITTEN};
-use super::sector::{self, Kind, Place, SECTOR_BYTES, Sector};
+use super::sector::{self, Place, SECTOR_BYTES, Sector};
 use crate::types::DirectoryId;
 
 /// A segment as it lies on the disk.
@@ -55,10 +55,10 @@ impl Image {
     /// Behind the last sector that is known to have been written as a part of a batch.
     pub fn end_of_batches(&self) -> usize {
         let end_of = |(at, sector): (usize, &Sector)| match sector {
-            Sector::Valid(stamp, _) if stamp.kind == Kind::Batch => {
+            // A marker has no parts: it stands right behind them.
+            Sector::Valid(stamp, _) => {
                 (at + stamp.parts as usize).saturating_sub(stamp.part as usize)
             }
-            Sector::Valid(..) => at,
             _ => 0,
         };
         let ends = self.sectors.iter().enumerate().map(end_of);

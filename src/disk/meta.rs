@@ -30,6 +30,7 @@ const SECOND_COPY: usize = 4_096;
 const CHECKED_BYTES: usize = SECTOR_BYTES - 4;
 /// The longest genesis: the three sectors behind the first.
 const GENESIS_BYTES_MAX: usize = 3 * SECTOR_BYTES;
+const COPY_BYTES: usize = SECTOR_BYTES + GENESIS_BYTES_MAX;
 
 /// What a directory says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,7 +98,7 @@ impl Meta {
     fn encode(&self) -> Vec<u8> {
         let mut out = self.encode_first_sector();
         out.put_slice(&self.encode_genesis());
-        out.resize(SECTOR_BYTES + GENESIS_BYTES_MAX, 0);
+        out.resize(COPY_BYTES, 0);
         out
     }
 
@@ -113,7 +114,7 @@ impl Meta {
         let cluster = self.identity.cluster.as_bytes();
         assert!(genesis.len() <= GENESIS_BYTES_MAX, "a cluster has few members");
         assert!(cluster.len() <= CLUSTER_NAME_BYTES_MAX, "a cluster's name is short");
-        let mut out = Vec::with_capacity(SECTOR_BYTES + GENESIS_BYTES_MAX);
+        let mut out = Vec::with_capacity(COPY_BYTES);
         out.put_slice(&MAGIC);
         out.put_u16_le(FORMAT_VERSION);
         out.put_u16_le(u16::try_from(SECTOR_BYTES).expect("a sector is short"));
@@ -209,7 +210,7 @@ pub(super) fn damaged_copies(file: &Bytes) -> Vec<u64> {
 /// The copy at this place, and its bytes.
 fn decode_copy(file: &Bytes, at: u64) -> Result<(Meta, Bytes), StartError> {
     let from = if at == 0 { 0 } else { SECOND_COPY };
-    let until = file.len().min(from + SECTOR_BYTES + GENESIS_BYTES_MAX);
+    let until = file.len().min(from + COPY_BYTES);
     let copy = file.slice(from.min(until)..until);
     let lost = |Malformed| StartError::MetaLost;
     let mut reader = Reader::new(copy.clone());

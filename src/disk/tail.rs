@@ -19,8 +19,9 @@ pub(super) fn flaws(images: &[Image], last_used: usize, end: usize, is_torn: boo
         flaws.extend(behind_sealed(image));
     }
     let last = &images[last_used];
+    // What can be read there is a marker, or a part of the torn batch.
     let marker = match last.sectors.get(end) {
-        Some(Sector::Valid(stamp, _)) if stamp.kind != Kind::Batch => Some(stamp.kind),
+        Some(Sector::Valid(stamp, _)) => Some(stamp.kind),
         _ => None,
     };
     let is_ended = is_torn || marker.is_some();
