@@ -57,3 +57,25 @@ pub(super) fn is_scratch(name: &str) -> bool {
     [META_AT_BIRTH, SEGMENT_AT_BIRTH, SNAPSHOT_AT_BIRTH].contains(&name)
         || numbered(SPARE, name).is_some()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_quite_called_so_is_no_segment() {
+        assert_eq!(segment_number(JOURNAL, "journal-000000000000000f"), Some(15));
+        let others = [
+            "journal-f",
+            "journal-0000000000000000f",
+            "journal-000000000000000F",
+            "journal-+00000000000000f",
+            "journal-000000000000000g",
+            "spare-000000000000000f",
+        ];
+        for name in others {
+            assert_eq!(segment_number(JOURNAL, name), None, "{name}");
+        }
+        assert!(is_owned("spare-000000000000000f") && !is_owned("journal-f") && !is_owned("lock"));
+    }
+}

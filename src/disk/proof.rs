@@ -116,3 +116,62 @@ fn judge(image: &Image, place: usize, at: usize, synced: u64) -> Newest {
     };
     Newest { batch: stamp.batch, image: place, start, end, state }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::Sector::{Blank, Damaged, Missing, Older};
+    use super::*;
+
+    fn part(batch: u64, part: u32, parts: u32) -> Sector {
+        let kind = Kind::Batch;
+        let last = LogEnd::default();
+        Sector::Valid(Stamp { kind, batch, part, parts, last, first: None }, Bytes::new())
+    }
+
+    fn marker(kind: Kind, batch: u64) -> Sector {
+        Sector::Valid(Stamp::marker(kind, batch, LogEnd::default()), Bytes::new())
+    }
+
+    /// How batch 5 is, which takes three sectors behind the only one of batch 4.
+    fn state(batch: [Sector; 3], behind: Sector) -> State {
+        let mut sectors = vec![part(4, 0, 1)];
+        sectors.extend(batch);
+        sectors.extend([behind, Blank]);
+        let name = String::new();
+        let image = Image { number: 1, name, exists: true, bytes: Bytes::new(), sectors };
+        let newest = Proof::of(&[image]).newest.expect("a sector can be read");
+        assert_eq!((newest.batch, newest.start, newest.end), (5, 1, 4));
+        newest.state
+    }
+
+    /// docs/disk-format.md: "Those that are not are blank or older, or the first is still the
+    /// marker of S: they never were written".
+    #[test]
+    fn a_batch_is_torn_when_all_that_it_lacks_was_never_written() {
+        let torn = [
+            [marker(Kind::Synced, 4), part(5, 1, 3), part(5, 2, 3)],
+            [Blank, Older, part(5, 2, 3)],
+            [part(5, 0, 3), part(5, 1, 3), Blank],
+        ];
+        for batch in torn {
+            assert_eq!(state(batch.clone(), Blank), State::Torn, "{batch:?}");
+            let synced = state(batch.clone(), marker(Kind::Synced, 5));
+            assert_eq!(synced, State::Damaged, "its marker proves it: {batch:?}");
+            assert_eq!(state(batch.clone(), Damaged), State::Damaged, "so may this: {batch:?}");
+        }
+    }
+
+    #[test]
+    fn a_batch_is_damaged_when_anything_else_stands_in_it() {
+        let others =
+            [Damaged, Missing, marker(Kind::Synced, 3), marker(Kind::Continued, 4), part(4, 1, 2)];
+        for other in others {
+            let batch = [other.clone(), part(5, 1, 3), part(5, 2, 3)];
+            assert_eq!(state(batch, Blank), State::Damaged, "{other:?}");
+        }
+        let whole = [part(5, 0, 3), part(5, 1, 3), part(5, 2, 3)];
+        assert_eq!(state(whole, Damaged), State::Whole);
+    }
+}

@@ -188,3 +188,32 @@ pub(super) fn decode_all(bytes: Bytes) -> (Vec<Result<LogRecord, Malformed>>, bo
     }
     (records, false)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_stand_one_behind_the_other() {
+        let records = [LogRecord::Commit(LogIndex(3)), LogRecord::Commit(LogIndex(4))];
+        let mut bytes = Vec::new();
+        for record in &records {
+            record.encode(&mut bytes);
+        }
+        let read = |bytes: &[u8]| decode_all(Bytes::copy_from_slice(bytes));
+        assert_eq!(read(&bytes), (records.clone().map(Ok).to_vec(), false));
+        let (whole, is_cut) = read(&bytes[..bytes.len() - 1]);
+        assert_eq!((whole, is_cut), (vec![Ok(records[0].clone())], true));
+    }
+
+    /// docs/disk-format.md: "No index is above 2⁶⁰: a record that has one counts as damaged".
+    #[test]
+    fn an_index_above_the_highest_is_damage() {
+        for (index, is_read) in [(LogIndex::MAX, true), (LogIndex(LogIndex::MAX.0 + 1), false)] {
+            let mut bytes = Vec::new();
+            LogRecord::Commit(index).encode(&mut bytes);
+            let (records, _) = decode_all(bytes.into());
+            assert_eq!(records[0].is_ok(), is_read, "{index}");
+        }
+    }
+}

@@ -255,3 +255,63 @@ fn is_next_batch(before: &Stamp, stamp: &Stamp) -> bool {
     let is_complete = before.part + 1 == before.parts;
     is_complete && before.batch + 1 == stamp.batch && stamp.part == 0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::LogEnd;
+    use crate::types::LogIndex;
+
+    fn batch(number: u64, (part, parts): (u32, u32), payload: &[u8]) -> Sector {
+        let (kind, last, first) = (Kind::Batch, LogEnd::default(), Some(0));
+        let stamp = Stamp { kind, batch: number, part, parts, last, first };
+        Sector::Valid(stamp, Bytes::copy_from_slice(payload))
+    }
+
+    fn scanned(sectors: Vec<Sector>) -> Scan {
+        let (name, bytes) = ("journal".to_owned(), Bytes::new());
+        scan(&[Image { number: 1, name, exists: true, bytes, sectors }])
+    }
+
+    fn flaw(offset: u64, what: &'static str) -> Flaw {
+        Flaw { name: "journal".to_owned(), offset, what, harm: Harm::Something }
+    }
+
+    fn is_commit(event: &Event) -> bool {
+        matches!(event, Event::Record(1, LogRecord::Commit(LogIndex(3))))
+    }
+
+    #[test]
+    fn an_intact_batch_that_makes_no_sense_is_lost_but_for_its_records() {
+        let mut commit = Vec::new();
+        LogRecord::Commit(LogIndex(3)).encode(&mut commit);
+        let of_no_kind = [1, 0, 99];
+        let marker = Sector::Valid(Stamp::marker(Kind::Synced, 2, <_>::default()), Bytes::new());
+        for rest in [&of_no_kind[..], &commit[..5]] {
+            let second = batch(2, (0, 1), &[&commit, rest].concat());
+            let found = scanned(vec![batch(1, (0, 1), &commit), second, marker.clone()]);
+            let what = "the batch there is intact and makes no sense";
+            assert_eq!(found.flaws, [flaw(512, what)], "{rest:?}");
+            let [first, second, gaps @ ..] = &found.events[..] else { panic!("{found:?}") };
+            assert!(is_commit(first) && is_commit(second), "{found:?}");
+            assert!(matches!(gaps, [Event::Gap, ..]), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_batch_that_the_first_segment_has_in_part_lacks_its_beginning() {
+        let marker = Sector::Valid(Stamp::marker(Kind::Synced, 2, <_>::default()), Bytes::new());
+        let found = scanned(vec![batch(1, (1, 2), &[]), batch(2, (0, 1), &[]), marker]);
+        let what = "the batch's beginning is missing before it";
+        assert_eq!(found.flaws, [flaw(0, what)]);
+    }
+
+    #[test]
+    fn a_flaw_says_where_it_is_and_what_was_lost() {
+        let said = |harm| Flaw { harm, ..flaw(512, "the sector is blank") }.to_string();
+        let lost = "journal, byte 512: the sector is blank; what it held is lost";
+        assert_eq!(said(Harm::Something), lost);
+        assert!(said(Harm::Nothing).ends_with("; nothing is lost by that"));
+        assert!(said(Harm::TheEnd).ends_with("; nobody knows how much more there was"));
+    }
+}

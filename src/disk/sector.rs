@@ -203,4 +203,25 @@ mod tests {
             assert_eq!(classify(PLACE, &bytes.into()), Sector::Damaged, "byte {at}");
         }
     }
+
+    /// With the right checksum and in its place.
+    #[test]
+    fn what_is_intact_and_makes_no_sense_is_damaged() {
+        let (kind, last) = (Kind::Batch, LogEnd::default());
+        let whole = Stamp { kind, batch: 4, part: 1, parts: 2, last, first: Some(6) };
+        let classified = |stamp: &Stamp, payload_bytes: u16| {
+            let mut out = Vec::new();
+            encode(PLACE, stamp, b"payload", &mut out);
+            out[14..16].copy_from_slice(&payload_bytes.to_le_bytes());
+            let checksum = checksum(PLACE.directory, &out);
+            out[..CHECKED_FROM].copy_from_slice(&checksum.to_le_bytes());
+            classify(PLACE, &out.into())
+        };
+        assert!(matches!(classified(&whole, 7), Sector::Valid(..)));
+        assert!(matches!(classified(&whole, 448), Sector::Valid(..)), "all of the sector");
+        assert_eq!(classified(&whole, 449), Sector::Damaged, "more than a sector has");
+        assert_eq!(classified(&Stamp { part: 2, ..whole }, 7), Sector::Damaged, "no such part");
+        let behind = Stamp { first: Some(7), ..whole };
+        assert_eq!(classified(&behind, 7), Sector::Damaged, "no record begins behind the payload");
+    }
 }

@@ -206,3 +206,29 @@ pub(super) fn block_length(bytes: &[u8]) -> Option<usize> {
     let (field, _) = bytes.get(8..BLOCK_HEADER_BYTES)?.split_first_chunk()?;
     Some(BLOCK_HEADER_BYTES.saturating_add(u32::from_le_bytes(*field) as usize))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The index in a header whose bytes are otherwise intact, if it is one at all.
+    fn index_with(at: usize, byte: u8) -> Option<LogIndex> {
+        let mut out = Vec::new();
+        out.put_slice(&MAGIC);
+        out.put_u16_le(FORMAT_VERSION);
+        out.put_u16_le(36);
+        out.put_u64_le(7);
+        out.put_bytes(0, 12);
+        out[at] = byte;
+        out.put_u32_le(crc32fast::hash(&out));
+        take_header(&mut Reader::new(out.into())).ok().map(|(index, ..)| index)
+    }
+
+    #[test]
+    fn a_header_of_another_kind_is_no_snapshots() {
+        assert_eq!(index_with(0, MAGIC[0]), Some(LogIndex(7)));
+        for (at, field) in [(0, "magic"), (8, "version"), (10, "length")] {
+            assert_eq!(index_with(at, 99), None, "{field}");
+        }
+    }
+}
