@@ -185,6 +185,15 @@ impl Author {
         self.batch(log.into_iter().skip(1).map(Record::Append).collect());
     }
 
+    /// Appends an entry with this configuration.
+    pub fn configuration(&mut self, configuration: &Configuration) {
+        let (before, term) = (self.expected.last(), self.expected.term);
+        let (index, time, kind) = (before.index.next(), LogTime(7), EntryKind::Configuration);
+        let payload = configuration.encode();
+        let entry = Entry::chained(before.chain, index, term, time, kind, payload);
+        self.batch(vec![Record::Append(entry)]);
+    }
+
     /// A leader of a higher term replaces the last entries, and adds to them.
     pub fn overwrite(&mut self, replaced: usize, count: usize) {
         let mut expected = self.expected.clone();

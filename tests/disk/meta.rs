@@ -1,10 +1,11 @@
 //! Identity and promises: two copies, of which one is enough.
 
-use quorate::disk::{self, Directory, Doubt, META, Record, SECTOR_BYTES, StartError};
+use quorate::configuration::Configuration;
+use quorate::disk::{self, Directory, Doubt, GenesisState, META, Record, SECTOR_BYTES, StartError};
 use quorate::sim::SimDirectory;
-use quorate::types::{LogIndex, ServerId, Term};
+use quorate::types::{GenesisId, LogIndex, ServerId, Term};
 
-use super::life::{blank, configuration, identity, lived, long_life, start};
+use super::life::{Author, blank, configuration, identity, lived, long_life, start};
 use super::recording::Recording;
 
 const COPIES: [u64; 2] = [0, 4_096];
@@ -97,6 +98,46 @@ fn a_vote_writes_nothing_to_the_journal() {
     let before = directory.read(name);
     write(&mut journal, &mut directory, &[vote(4, 1)]);
     assert_eq!(directory.read(name), before);
+}
+
+/// docs/disk-format.md: "8,192 bytes, with a copy at 0 and one at 4,096".
+#[test]
+fn the_file_keeps_its_length() {
+    let (directory, _) = lived(&long_life());
+    let length = directory.read(META).expect("it is there").len();
+    assert_eq!(length as u64, disk::META_BYTES);
+}
+
+/// A copy of some proposal may come late.
+#[test]
+fn a_complete_genesis_stays() {
+    let mut directory = blank();
+    let (mut journal, _) = start(&mut directory);
+    write(&mut journal, &mut directory, &[Record::GenesisComplete(configuration())]);
+    let other = Configuration { genesis: GenesisId(77), ..configuration() };
+    let late = [Record::GenesisAccepted(other.clone()), Record::GenesisComplete(other)];
+    write(&mut journal, &mut directory, &late);
+    let recovered = disk::examine(&directory).expect("both copies are intact").recovered;
+    assert_eq!(recovered.genesis, GenesisState::Complete(configuration()));
+}
+
+#[test]
+fn the_newest_configuration_is_that_of_the_log_or_else_of_the_snapshot() {
+    let mut author = Author::born(1);
+    author.entries(2, 10);
+    let newest = |author: &Author| {
+        let (directory, _) = lived(author);
+        let found = disk::examine(&directory).expect("both copies are intact");
+        found.recovered.configuration().expect("it belongs to a cluster")
+    };
+    assert_eq!(newest(&author), (LogIndex(1), configuration()));
+    author.commit_and_vote();
+    author.compact();
+    assert_eq!(newest(&author), (LogIndex(1), configuration()), "the snapshot says it");
+    let changed = Configuration { session_limit: 9, ..configuration() };
+    author.configuration(&changed);
+    author.entries(1, 10);
+    assert_eq!(newest(&author), (LogIndex(4), changed));
 }
 
 #[test]

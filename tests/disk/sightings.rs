@@ -67,6 +67,19 @@ fn they_outlive_the_segments_that_they_were_recorded_in() {
     assert_eq!(recovered.sightings, expected.collect());
 }
 
+/// It is not carried into the segments to come.
+#[test]
+fn what_is_forgotten_does_not_come_back() {
+    let (mut directory, mut author) = (blank(), Author::born(1));
+    let (mut journal, _) = start(&mut directory);
+    author.batch(vec![sighted(1, Some(3)), sighted(2, Some(4))]);
+    author.batch(vec![sighted(1, None)]);
+    author.entries(150, 1_000);
+    live(&mut author, &mut directory, &mut journal);
+    let (_, recovered) = start(&mut directory);
+    assert_eq!(recovered.sightings, [((NODE, DirectoryId(2)), seen(4))].into());
+}
+
 #[test]
 fn a_directory_goes_on_as_another() {
     let (mut directory, mut author) = (blank(), Author::born(1));
