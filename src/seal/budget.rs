@@ -39,3 +39,20 @@ impl Budget {
         *spent <= self.each
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Somebody who invents addresses neither keeps others from being answered, nor gets more
+    /// answers to an address that is counted.
+    #[test]
+    fn addresses_beyond_the_bound_are_answered_and_not_counted() {
+        let mut budget = Budget::new(1);
+        let mut spend = |number: u32| budget.spend(Instant(0), IpAddr::V4(number.into()));
+        let bound = u32::try_from(ADDRESSES_MAX).unwrap();
+        assert!((0..bound).all(&mut spend), "each is answered once");
+        assert!(!spend(0) && !spend(bound - 1), "and no more");
+        assert!(spend(bound) && spend(bound), "one more address is not counted");
+    }
+}

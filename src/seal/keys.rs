@@ -253,6 +253,39 @@ mod tests {
         let again = KeyRing::parse(&lines).unwrap();
         assert!(ring.iter().all(|key| again.shares(&ring, key.id)));
         assert!(!format!("{ring:?}").contains("22"), "a key is never printed");
+        assert_eq!(ring.to_string(), "keys of nodes: 5, 6; 5 is used; of clients: 7 of ann");
+    }
+
+    #[test]
+    fn the_free_number_is_above_all_others_or_else_the_lowest() {
+        let free = |ids: &[u16]| {
+            let lines = ids.iter().map(|id| format!("node {id} {}\n", hex('1')));
+            KeyRing::parse(&lines.collect::<String>()).unwrap().free_id()
+        };
+        assert_eq!(free(&[5, 2]), Some(KeyId(6)));
+        assert_eq!(free(&[1, u16::MAX]), Some(KeyId(2)));
+    }
+
+    #[test]
+    fn holders_have_the_rights_of_their_keys() {
+        let of_client = format!("client ann 7 {} r\n", hex('1'));
+        let ring = KeyRing::parse(&of_client).unwrap();
+        assert!(!ring.is_for_nodes());
+        assert!(ring.access().check_operator(7).is_err(), "it is no operator");
+        let ring = KeyRing::parse(&format!("{of_client}node 5 {}\n", hex('2'))).unwrap();
+        assert!(ring.is_for_nodes());
+        assert!(ring.access().check_operator(5).is_ok());
+    }
+
+    #[test]
+    fn a_key_is_shared_if_secret_and_holder_are_the_same() {
+        let (one, two) = (hex('1'), hex('2'));
+        let ring = |line: String| KeyRing::parse(&line).unwrap();
+        let here = ring(format!("node 5 {one}"));
+        let others =
+            [format!("node 5 {two}"), format!("client ann 5 {one} r"), format!("node 6 {one}")];
+        assert!(here.shares(&here, KeyId(5)));
+        assert!(others.into_iter().all(|other| !here.shares(&ring(other), KeyId(5))));
     }
 
     /// One node would deny for good what another has done.

@@ -135,3 +135,39 @@ pub fn cause(
 fn name_keys(keys: &KeyRing) -> BTreeMap<KeyId, hmac::Key> {
     keys.iter().map(|key| (key.id, name_key(key))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sentence_says_who_is_there_and_what_keeps_the_two_apart() {
+        let sentence = |node, cause| {
+            let address = SocketAddr::from(([10, 0, 0, 7], 9_717));
+            let (cluster, genesis) = ("prod-b".to_owned(), GenesisId(0));
+            Mismatch { address, node, cluster, genesis, cause }.sentence(ServerId(1), "prod-a")
+        };
+        let cases = [
+            (
+                ServerId(2),
+                DropCause::Cluster,
+                "10.0.0.7:9717 is node 2 of cluster prod-b; this is node 1 of cluster prod-a",
+            ),
+            (
+                ServerId::NONE,
+                DropCause::Genesis,
+                "10.0.0.7:9717 is a client of cluster prod-b, which was born another time than \
+                 this one's",
+            ),
+            (
+                ServerId(2),
+                DropCause::Destination,
+                "10.0.0.7:9717 is node 2 of cluster prod-b, this is node 1, and one takes the \
+                 other for a third",
+            ),
+        ];
+        for (node, cause, expected) in cases {
+            assert_eq!(sentence(node, cause), expected);
+        }
+    }
+}

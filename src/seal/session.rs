@@ -134,3 +134,74 @@ fn nonce(number: u64) -> Nonce {
     nonce[NONCE_LEN - NUMBER_BYTES..].copy_from_slice(&number.to_le_bytes());
     Nonce::assume_unique_for_key(nonce)
 }
+
+#[cfg(test)]
+impl Session {
+    /// With keys that everybody knows.
+    pub(super) fn sample(id: u32, peer: ServerId, address: SocketAddr) -> Self {
+        use super::handshake::{Cipher, Step};
+        let [a, b, c, d] = id.to_le_bytes();
+        let mut answerer = [0; 32];
+        answerer[..4].copy_from_slice(&[a, b, c, d]);
+        let finish = Handshake {
+            step: Step::Finish,
+            cluster: crate::types::ClusterHash(0),
+            sender: peer,
+            destination: ServerId(1),
+            key: KeyId(1),
+            cipher: Cipher::Aes,
+            genesis: crate::types::GenesisId(0),
+            issued: Instant(0),
+            beginner: [0; 32],
+            answerer,
+        };
+        let key = || {
+            let key = ring::aead::UnboundKey::new(&ring::aead::AES_256_GCM, &[1; 32]);
+            LessSafeKey::new(key.expect("a key has 32 bytes"))
+        };
+        Self::new(&finish, (peer, address), [key(), key()], Instant(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session() -> Session {
+        Session::sample(1, ServerId(2), SocketAddr::from(([127, 0, 0, 1], 1)))
+    }
+
+    /// wire-format.md: "when 2^30 frames were sealed", by whichever side.
+    #[test]
+    fn a_session_is_worn_by_what_either_side_has_sealed() {
+        let mut sending = session();
+        sending.sealed = WORN_AT - 1;
+        assert!(!sending.is_worn());
+        sending.seal(&mut vec![0; HEADER_BYTES]);
+        assert!(sending.is_worn());
+        let mut receiving = session();
+        receiving.opened.mark(WORN_AT - 1);
+        assert!(!receiving.is_worn());
+        receiving.opened.mark(WORN_AT);
+        assert!(receiving.is_worn());
+    }
+
+    #[test]
+    fn numbers_that_nobody_gives_are_refused_unopened() {
+        let mut session = session();
+        let mut refuse = |length: usize, number: u64| {
+            let mut datagram = vec![0; length];
+            datagram[length - NUMBER_BYTES..].copy_from_slice(&number.to_le_bytes());
+            let address = session.address;
+            session.open(&mut datagram, address).expect_err("it is forged")
+        };
+        let shortest = HEADER_BYTES + SEAL_BYTES;
+        assert_eq!(refuse(shortest - 1, 1), DropCause::Length);
+        for number in [0, NUMBER_MAX + 1, u64::MAX] {
+            assert_eq!(refuse(shortest, number), DropCause::Replay, "{number}");
+        }
+        for number in [1, NUMBER_MAX] {
+            assert_eq!(refuse(shortest, number), DropCause::Seal, "{number}");
+        }
+    }
+}

@@ -90,3 +90,67 @@ fn is_over(session: &Session, now: Instant) -> bool {
     let is_client = session.peer == ServerId::NONE;
     was_left || is_client && now.since(session.heard_at) >= KEPT_IDLE
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+
+    /// security.md: "sessions are bounded, for each source and in total".
+    #[test]
+    fn there_are_so_many_sessions_and_no_more() {
+        type Side = fn(u32) -> (ServerId, SocketAddr);
+        let client: Side = |number| (ServerId::NONE, address(number, 1));
+        let of_source: Side = |number| (ServerId::NONE, address(0, number));
+        let node: Side = |number| (ServerId(1), address(number, 1));
+        let client_again: Side = |_| (ServerId::NONE, address(0, 1));
+        let node_again: Side = |_| (ServerId(1), address(0, 1));
+        let cases = [
+            (client, SESSIONS_MAX),
+            (of_source, SESSIONS_PER_SOURCE_MAX),
+            (node, WITH_NODES_MAX),
+            (client_again, PER_WAY_MAX),
+            (node_again, PER_WAY_MAX),
+        ];
+        for (side, most) in cases {
+            let sample = |number: u32| {
+                let (peer, address) = side(number);
+                Session::sample(number, peer, address)
+            };
+            let most = u32::try_from(most).unwrap();
+            let by_id = (1..most).map(|number| (number, sample(number))).collect();
+            let mut sessions = Sessions { by_id, ..Sessions::default() };
+            assert!(sessions.insert(sample(most), Instant(0)).is_ok(), "{most}");
+            assert!(sessions.insert(sample(most + 1), Instant(0)).is_err(), "{most}");
+        }
+    }
+
+    fn address(host: u32, port: u32) -> SocketAddr {
+        let port = u16::try_from(port).unwrap();
+        SocketAddr::new(std::net::Ipv4Addr::from(host).into(), port)
+    }
+
+    /// wire-format.md: "Each MUST be kept for longer than a `Welcome` may be answered".
+    #[test]
+    fn what_nobody_uses_is_given_up_when_its_time_is_over() {
+        let kept_until = |peer, left_at: Option<Instant>, heard_at: Instant| {
+            let mut session = Session::sample(1, peer, address(1, 1));
+            (session.left_at, session.heard_at) = (left_at, heard_at);
+            let mut sessions = Sessions::default();
+            sessions.insert(session, Instant(0)).expect("there is room");
+            let mut sample = |second: u64| {
+                let number = u32::try_from(second).unwrap() + 2;
+                let other = Session::sample(number, ServerId(9), address(number, 1));
+                assert!(sessions.insert(other, Instant(second * 1_000_000)).is_ok());
+                sessions.contains(1)
+            };
+            (1..1_000).take_while(|second| sample(*second)).last().unwrap_or(0) + 1
+        };
+        let at = |seconds: u64| Instant(seconds * 1_000_000);
+        assert_eq!(kept_until(ServerId(2), Some(at(5)), at(3)), 15, "a node's that was left");
+        assert_eq!(kept_until(ServerId(2), None, at(3)), 1_000, "a node's that may be used");
+        assert_eq!(kept_until(ServerId::NONE, Some(at(5)), at(3)), 15, "a client's");
+        assert_eq!(kept_until(ServerId::NONE, None, at(3)), 123, "a silent client's");
+    }
+}

@@ -151,3 +151,40 @@ impl Way {
         self.session.is_none() && self.greeting.is_none()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The same random bits are said ever more seldom, and others once they are five seconds
+    /// old.
+    #[test]
+    fn a_greeting_is_said_again_for_five_seconds() {
+        let (mut way, mut drawn) = (Way::default(), 0_u8);
+        let mut said = Vec::new();
+        for millis in 0..6_000 {
+            let nonce = way.greet(Instant(millis * 1_000), KeyId(1), || {
+                drawn += 1;
+                [drawn; 32]
+            });
+            said.extend(nonce.map(|nonce| (millis, nonce[0])));
+        }
+        let of_first: Vec<u64> =
+            said.iter().take_while(|(_, nonce)| *nonce == 1).map(|(millis, _)| *millis).collect();
+        assert_eq!(of_first[..6], [0, 20, 60, 140, 300, 620]);
+        assert!(of_first[5..].windows(2).all(|two| two[1] - two[0] == 400), "{of_first:?}");
+        let next = said[of_first.len()];
+        assert_eq!(next, (of_first.last().unwrap() + 400, 2));
+        assert!((5_000..5_400).contains(&next.0));
+    }
+
+    #[test]
+    fn a_greeting_of_five_seconds_is_said_no_more() {
+        let mut way = Way::default();
+        way.greet(Instant(0), KeyId(1), || [1; 32]);
+        let life = u64::try_from(GREETING_LIFE.as_micros()).unwrap();
+        let mut greet = |now| way.greet(Instant(now), KeyId(1), || [2; 32]);
+        assert_eq!(greet(life - 500_000), Some([1; 32]));
+        assert_eq!(greet(life), Some([2; 32]));
+    }
+}

@@ -6,7 +6,7 @@ use quorate::time::Instant;
 use quorate::types::ServerId;
 use quorate::wire::{DropCause, HEADER_BYTES};
 
-use super::stage::{CLIENT, Sent, Side, acquainted, frame, ring, talk};
+use super::stage::{CLIENT, Sent, Side, acquainted, frame, readdressed, ring, talk};
 
 const NOW: Instant = Instant(1_000);
 
@@ -94,6 +94,45 @@ fn what_comes_from_another_address_is_refused() {
     let moved = |at: usize| Sent { from: elsewhere, ..sent[at].clone() };
     assert_eq!(two.refuses(NOW, &moved(2)), DropCause::Replay, "a Finish");
     assert_eq!(two.refuses(NOW, &moved(3)), DropCause::Address, "a frame");
+}
+
+/// wire-format.md: a `Hello` is for "the receiving node", or "in a client's `Hello` whichever
+/// node receives it".
+#[test]
+fn a_greeting_is_for_the_node_that_it_names() {
+    let keys = ring("node 1 %1");
+    let mut two = Side::start(2, &keys, 2);
+    let hello = |from: u16| {
+        let mut from = Side::start(from, &keys, 1);
+        from.send(NOW, (two.id, two.address), &frame(from.id, two.id, 1)).remove(0)
+    };
+    let (of_node, of_client) = (hello(1), hello(CLIENT.0));
+    for (said, destination) in [(&of_node, 2), (&of_client, 2), (&of_client, 0)] {
+        let answers = two.hear(NOW, &readdressed(said, ServerId(destination)));
+        assert_eq!((answers.len(), answers[0].bytes[3]), (1, 113), "a Welcome");
+    }
+    for (said, destination) in [(&of_node, 3), (&of_node, 0), (&of_client, 3)] {
+        let cause = two.refuses(NOW, &readdressed(said, ServerId(destination)));
+        assert_eq!(cause, DropCause::Destination, "for {destination}");
+    }
+}
+
+/// Though it has drawn the same random bits, as a clone of the memory of a machine has.
+#[test]
+fn what_answers_another_is_refused() {
+    let keys = ring("node 1 %1");
+    let (mut one, mut clone) = (Side::start(1, &keys, 1), Side::start(3, &keys, 1));
+    let others = [Side::start(2, &keys, 2), Side::of_cluster("prod-b", 2, &keys, 2)];
+    for (mut other, kind) in others.into_iter().zip([113, 115]) {
+        let to = (other.id, other.address);
+        let hello = one.send(NOW, to, &frame(one.id, other.id, 1)).remove(0);
+        clone.send(NOW, to, &frame(clone.id, other.id, 1));
+        let answer = other.hear(NOW, &hello).remove(0);
+        assert_eq!(answer.bytes[3], kind);
+        assert_eq!(clone.refuses(NOW, &answer), DropCause::Destination);
+        one = Side::start(1, &keys, 1);
+        clone = Side::start(3, &keys, 1);
+    }
 }
 
 /// The header is in the clear, and each of its bytes is vouched for.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate::seal::{HANDSHAKE_BYTES, HELLOS_PER_SECOND_MAX, SESSIONS_PER_SOURCE_MAX};
+use quorate::seal::{Cipher, HANDSHAKE_BYTES, HELLOS_PER_SECOND_MAX, SESSIONS_PER_SOURCE_MAX};
 use quorate::time::Instant;
 use quorate::types::{GenesisId, ServerId};
 use quorate::wire::DropCause;
@@ -97,7 +97,11 @@ fn sessions_are_of_one_birth() {
     let (mut one, mut two, _) = acquainted(&keys);
     one.sealer.set_genesis(GENESIS);
     let again = talk(at(1_000), &mut one, &mut two, 2);
-    assert!(again.iter().any(|datagram| datagram.bytes[3] == 114), "there is a session of it");
+    let finish = again.iter().find(|datagram| datagram.bytes[3] == 114).expect("a new session");
+    assert_eq!(finish.bytes[16..24], GENESIS.0.to_le_bytes(), "is of what either side knows");
+    let taken = two.taken.len();
+    talk(at(1_000), &mut one, &mut two, 3);
+    assert_eq!(two.taken.len(), taken + 1, "who knows of no birth takes part in it");
     two.sealer.set_genesis(GENESIS);
     talk(at(1_000), &mut two, &mut one, 2);
 
@@ -107,6 +111,47 @@ fn sessions_are_of_one_birth() {
     let told = one.hear(at(2_000), &sent[0]);
     assert_eq!((told.len(), told[0].bytes[3]), (1, 115), "it is told why");
     assert_eq!(one.dropped, [DropCause::Genesis]);
+}
+
+/// wire-format.md: "A genesis that is neither 0 nor one's own is refused, once there is one of
+/// one's own", and a `Finish` says "what either side knows".
+#[test]
+fn a_session_that_began_before_the_birth_is_not_ended_after_it() {
+    let keys = ring("node 1 %1");
+    let (mut one, mut two) = (Side::start(1, &keys, 1), Side::start(2, &keys, 2));
+    let hello = one.send(at(0), (two.id, two.address), &frame(one.id, two.id, 1));
+    let welcome = two.hear(at(0), &hello[0]);
+    let finish = one.hear(at(0), &welcome[0]);
+    two.sealer.set_genesis(GENESIS);
+    assert_eq!(two.refuses(at(0), &finish[0]), DropCause::Genesis);
+}
+
+/// wire-format.md: the cipher is "in `Hello` the one that the sender prefers, then the
+/// session's", and security.md: AES, or the other "where one of the two machines has no
+/// instructions for AES".
+#[test]
+fn the_cipher_of_a_session_is_fast_on_both_sides() {
+    let keys = ring("node 1 %1");
+    let (aes, cha_cha) = (Cipher::Aes, Cipher::ChaCha);
+    for (of_one, of_two, expected) in [(aes, aes, 1), (aes, cha_cha, 2), (cha_cha, aes, 2)] {
+        let start = |cipher, id| Side::with_cipher(cipher, "quorate", id, &keys, 7);
+        let (mut one, mut two) = (start(of_one, 1), start(of_two, 2));
+        let sent = talk(at(0), &mut one, &mut two, 1);
+        let ciphers = [of_one as u8, expected, expected];
+        assert_eq!([0, 1, 2].map(|part: usize| sent[part].bytes[14]), ciphers);
+        assert_eq!(two.taken.len(), 1);
+    }
+}
+
+/// Nobody greets the other side again while that answers.
+#[test]
+fn a_session_goes_on_while_both_are_heard() {
+    let (mut one, mut two, _) = acquainted(&ring("node 1 %1"));
+    for packet in 2..40 {
+        let now = at(packet * 150);
+        let sent = [talk(now, &mut one, &mut two, packet), talk(now, &mut two, &mut one, packet)];
+        assert!(sent.concat().iter().all(|datagram| datagram.bytes.len() != HANDSHAKE_BYTES));
+    }
 }
 
 /// Whoever repeats a greeting from an address, which may not be its own, gets it no more answers
@@ -154,6 +199,10 @@ fn sessions_of_one_source_are_bounded() {
     assert_eq!(with_other, full + 1, "another source has room");
     talk(at(1), &mut first, &mut node, 2);
     assert_eq!(node.taken.len(), full + 2, "who was there first is still heard");
+    assert_eq!(node.sealer.remembered(), (full + 1, full + 1), "nothing is kept of the others");
+    let mut late = Side::start(CLIENT.0, &of_client, 201);
+    talk(at(121_000), &mut late, &mut node, 1);
+    assert_eq!(node.sealer.remembered(), (1, 1), "who is silent for two minutes is forgotten");
 }
 
 /// What waits for a session that never comes is bounded, and so are the greetings.

@@ -59,6 +59,18 @@ fn sessions_move_to_the_new_key_though_nobody_speaks() {
     assert_eq!((one.taken.len(), two.taken.len()), taken);
 }
 
+/// A client that has gone away is not greeted: nobody may be there, or somebody else.
+#[test]
+fn no_client_is_greeted_when_the_keys_change() {
+    let keys = ring("node 1 %1");
+    let (mut client, mut node) = (Side::start(CLIENT.0, &keys, 1), Side::start(2, &keys, 2));
+    talk(at(0), &mut client, &mut node, 1);
+    node.sealer.set_keys(ring("node 2 %2\nnode 1 %1"));
+    assert!(node.tend(at(1_000)).is_empty());
+    talk(at(2_000), &mut client, &mut node, 2);
+    assert_eq!(node.taken.len(), 2, "its session goes on");
+}
+
 /// A key that is gone ends its sessions at once. Should it come back, what was recorded then
 /// is still refused.
 #[test]

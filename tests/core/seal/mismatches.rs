@@ -78,6 +78,19 @@ fn who_has_the_number_of_another_is_told_in_its_session() {
     assert_eq!(restarted.refuses(at(1), &told[0]), DropCause::Duplicate);
 }
 
+/// The key file was read again: what is said by a new key is told by it.
+#[test]
+fn both_are_told_by_a_new_key_too() {
+    let keys = ring("node 1 %1");
+    let mut one = Side::start(1, &keys, 1);
+    let mut other = Side::of_cluster("prod-b", 2, &keys, 2);
+    for side in [&mut one, &mut other] {
+        side.sealer.set_keys(ring("node 2 %2"));
+    }
+    let told = disagree(&mut one, &mut other, 2).map(|(_, node, cluster)| (node, cluster));
+    assert_eq!(told, [(2, "prod-b".to_owned()), (1, "quorate".to_owned())]);
+}
+
 /// A node that hears its own number may hear itself, so it says nothing. The others tell.
 #[test]
 fn what_may_be_ones_own_is_not_answered() {

@@ -3,6 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use ring::hkdf::{HKDF_SHA256, Salt};
+use ring::hmac::{self, HMAC_SHA256};
+
 use quorate::seal::{Begun, Cipher, KeyRing, LifeSecret, Sealer, SealerConfig, Secret};
 use quorate::time::Instant;
 use quorate::types::{
@@ -53,8 +56,18 @@ impl Side {
     }
 
     pub fn of_cluster(cluster: &str, id: u16, keys: &Arc<KeyRing>, life: u8) -> Self {
+        Self::with_cipher(Cipher::Aes, cluster, id, keys, life)
+    }
+
+    pub fn with_cipher(
+        cipher: Cipher,
+        cluster: &str,
+        id: u16,
+        keys: &Arc<KeyRing>,
+        life: u8,
+    ) -> Self {
         let id = ServerId(id);
-        let config = SealerConfig { own: id, cluster: cluster.into(), cipher: Cipher::Aes };
+        let config = SealerConfig { own: id, cluster: cluster.into(), cipher };
         let life = LifeSecret::new(&Secret::new([life; 32]));
         let sealer = Sealer::new(config, Arc::clone(keys), life);
         Self {
@@ -116,6 +129,16 @@ impl Side {
         assert_eq!(self.taken.len(), taken, "it takes what it must not");
         *self.dropped.get(dropped).expect("it drops the datagram")
     }
+}
+
+/// The part of a handshake that a holder of the key of ones makes of this one, for that node.
+pub fn readdressed(said: &Sent, destination: ServerId) -> Sent {
+    let mut bytes = said.bytes[..96].to_vec();
+    bytes[10..12].copy_from_slice(&destination.0.to_le_bytes());
+    let secret = Salt::new(HKDF_SHA256, b"quorate 1 handshake").extract(&[0x11; 32]);
+    let key: hmac::Key = secret.expand(&[b"quorate"], HMAC_SHA256).expect("short").into();
+    bytes.extend_from_slice(hmac::sign(&key, &bytes).as_ref());
+    Sent { bytes, ..said.clone() }
 }
 
 /// A frame that says little, with this number.
