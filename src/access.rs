@@ -194,6 +194,7 @@ mod tests {
             (3, client(false, "app/")),
             (4, client(true, "app/")),
         ]);
+        assert!(access.is_sealed());
         let inside = ["app/", "app/x", "app/\u{e9}"];
         let outside = ["", "a", "app", "apq", "b/app/", "App/x"];
         for prefix in inside {

@@ -244,3 +244,53 @@ fn take_node_after(last: ServerId, reader: &mut Reader) -> Result<ServerId, Malf
     let node = ServerId(reader.u16()?);
     if node > last { Ok(node) } else { Err(Malformed) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MEMBER: ServerId = ServerId(1);
+
+    fn with_others() -> Configuration {
+        let members = BTreeMap::from([(MEMBER, DirectoryId(11)), (ServerId(2), DirectoryId(12))]);
+        let address = SocketAddr::from(([10, 0, 0, 2], 9_717));
+        Configuration {
+            addresses: BTreeMap::from([(ServerId(2), address)]),
+            session_limit: 5,
+            ..Configuration::at_genesis(GenesisId(7), members).with_learner(ServerId(3))
+        }
+    }
+
+    #[test]
+    fn a_cluster_is_born_again_with_one_member_and_the_former_limits() {
+        let reborn = with_others().reborn(GenesisId(8), MEMBER, DirectoryId(21));
+        let alone = BTreeMap::from([(MEMBER, DirectoryId(21))]);
+        let expected =
+            Configuration { session_limit: 5, ..Configuration::at_genesis(GenesisId(8), alone) };
+        assert_eq!(reborn, expected);
+    }
+
+    /// "no limit may be zero", nor the genesis, and there are members.
+    #[test]
+    fn a_configuration_of_nothing_is_refused() {
+        let whole = with_others();
+        let decoded = |configuration: &Configuration| {
+            Configuration::decode(&mut Reader::new(configuration.encode()))
+        };
+        assert_eq!(decoded(&whole), Ok(whole.clone()));
+        let wrong = [
+            Configuration { genesis: GenesisId(0), ..whole.clone() },
+            Configuration { session_limit: 0, ..whole.clone() },
+            Configuration { session_window: 0, ..whole.clone() },
+            Configuration { snapshot_bytes: 0, ..whole.clone() },
+            Configuration { members: BTreeMap::new(), ..whole.clone() },
+        ];
+        assert!(wrong.iter().all(|configuration| decoded(configuration).is_err()));
+    }
+
+    #[test]
+    fn it_is_shown_by_its_nodes() {
+        assert_eq!(with_others().to_string(), "voters 1 2, learners 3");
+        assert_eq!(with_others().without(ServerId(3)).to_string(), "voters 1 2");
+    }
+}

@@ -387,3 +387,20 @@ impl Settled {
         Ok(Self { index, outcome })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_keys_and_values_are_taken_and_longer_ones_are_not() {
+        let put = |key: usize, value: usize| {
+            Operation::Put { key: vec![b'k'; key].into(), value: vec![b'v'; value].into() }.check()
+        };
+        assert_eq!(put(1, 0), Ok(()));
+        assert_eq!(put(KEY_BYTES_MAX, VALUE_BYTES_MAX), Ok(()));
+        assert_eq!(put(0, 0), Err(Invalid::EmptyKey));
+        assert_eq!(put(KEY_BYTES_MAX + 1, 0), Err(Invalid::KeyTooLong));
+        assert_eq!(put(1, VALUE_BYTES_MAX + 1), Err(Invalid::ValueTooLong));
+    }
+}

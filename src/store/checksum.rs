@@ -23,3 +23,22 @@ impl Checksum {
         self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sum(strings: &[&[u8]]) -> u64 {
+        let mut checksum = Checksum::default();
+        for bytes in strings {
+            checksum.add(bytes);
+        }
+        checksum.sum()
+    }
+
+    #[test]
+    fn it_is_fnv_1a_over_lengths_and_bytes() {
+        assert_eq!(sum(&[b"quorate", b""]), 0x1288_9799_8666_f093);
+        assert_ne!(sum(&[b"ab", b"c"]), sum(&[b"a", b"bc"]));
+    }
+}

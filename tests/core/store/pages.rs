@@ -124,3 +124,13 @@ fn a_key_that_is_absent_is_one_empty_page() {
     let mut answer = Answer::new(store.tentative().clone(), query);
     assert_eq!(answer.page(0), Some((Bytes::new(), true)));
 }
+
+/// The next page can be had although more was released than was made.
+#[test]
+fn the_newest_page_is_not_released_before_it_was_made() {
+    let pairs: Vec<(Bytes, Bytes)> = vec![("key".into(), vec![b'v'; 10].into())];
+    let state = store_of(&pairs).tentative().clone();
+    let mut answer = Answer::new(state, Query::Get { key: "key".into() });
+    answer.release_before(9);
+    assert!(answer.page(0).is_some());
+}

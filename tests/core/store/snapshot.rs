@@ -1,6 +1,6 @@
 //! Snapshots: whole again from their blocks, and only from all of them in their order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use bytes::Bytes;
@@ -129,6 +129,128 @@ fn a_snapshot_is_due_when_the_log_is_as_long_as_asked_and_as_the_state() {
     });
     let entries = due.map(|index| index.0 - first.0 + 1);
     assert_eq!(entries, Some(97), "32 + 97 * 1,032 bytes are as long as the state");
+}
+
+/// A state at index 9 that holds nothing but this key and value.
+fn of_key(key: &'static str, value: &[u8]) -> State {
+    let pairs = [(key.into(), LogIndex(8), Bytes::copy_from_slice(value))];
+    State::of_keys(LogIndex(9), configuration(100, 8), pairs)
+}
+
+/// Nodes are compared by the sums of their states.
+#[test]
+fn states_that_differ_in_anything_have_other_sums() {
+    let of_keys = |index, configuration: &Configuration, version| {
+        let pairs = [("key".into(), LogIndex(version), "value".into())];
+        State::of_keys(LogIndex(index), configuration.clone(), pairs)
+    };
+    let limits = configuration(100, 8);
+    let settled_by = |random| {
+        let mut state = Store::at(of_key("key", b"value"));
+        let request = LoggedRequest {
+            session: SessionId { minted_at: LogIndex(10), random },
+            sequence: Sequence(1),
+            floor: Sequence(0),
+            not_after: LogTime(0),
+            one_shot: false,
+            digest: Digest(0),
+            command: Command::Execute(Operation::Delete { key: "other".into() }),
+        };
+        let _: Option<Settled> = state.execute(&entry(LogIndex(10), EntryKind::Noop), None);
+        let entry = entry(LogIndex(11), EntryKind::Request);
+        let _: Option<Settled> = state.execute(&entry, Some(&request));
+        state.tentative().clone()
+    };
+    let states = [
+        of_keys(9, &limits, 8),
+        of_keys(10, &limits, 8),
+        of_keys(9, &configuration(100, 9), 8),
+        of_keys(9, &limits, 7),
+        of_key("keys", b"value"),
+        of_key("key", b"values"),
+        settled_by(1),
+        settled_by(2),
+    ];
+    assert_eq!(settled_by(1).sessions().session_count(), 1);
+    let sums: BTreeSet<u64> = states.iter().map(State::checksum).collect();
+    assert_eq!(sums.len(), states.len());
+    assert_eq!(of_key("key", b"value").checksum(), states[0].checksum());
+}
+
+/// A state that is made of keys is as one that has come to hold them.
+#[test]
+fn a_state_of_keys_is_where_it_is_said_to_be_and_as_big_as_its_keys() {
+    let state = of_key("key", &[b'v'; 1_000]);
+    assert_eq!((state.index(), state.configuration_index()), (LogIndex(9), LogIndex(9)));
+    assert_eq!(state.room_for_all(), restored(&state).room_for_all());
+    let empty = of_key("key", b"");
+    assert_eq!(state.room_for_all(), empty.room_for_all() + 2 * 1_000, "two snapshots have it");
+
+    let mut store = Store::at(state);
+    let _: Option<Settled> = store.execute(&entry(LogIndex(10), EntryKind::Noop), None);
+    let later = store.tentative();
+    assert!(!later.is_snapshot_due());
+    let backup = later.without_sessions();
+    assert!(backup.is_snapshot_due(), "no log of before counts");
+    assert_eq!(backup.room_for_all(), later.room_for_all(), "and the keys do");
+}
+
+/// "the snapshot, the log up to the next one, and that".
+#[test]
+fn there_is_room_for_two_snapshots_and_the_log_between_them() {
+    let empty = State::of_keys(LogIndex(9), configuration(100, 8), []);
+    let one = of_key("key", &[b'v'; 1_000]);
+    assert_eq!(empty.room_for_all(), empty.room_to_next_snapshot(), "both are empty");
+    let snapshot = one.room_to_next_snapshot() - empty.room_to_next_snapshot();
+    assert_eq!(one.room_for_all(), empty.room_for_all() + 2 * snapshot);
+}
+
+fn blocks(state: State) -> Vec<Bytes> {
+    Snapshot::new(state, Term(3), 77).blocks().collect()
+}
+
+/// "A block ends with the first item that makes it [`BLOCK_BYTES`] long": also if it is
+/// exactly so long, or the blocks of two nodes would not go on from each other.
+#[test]
+fn a_block_that_is_just_full_is_ended() {
+    const BLOCK_BYTES: usize = 60 << 10;
+    let first = |length| {
+        let pairs = ["a", "b"].map(|key| (key.into(), LogIndex(8), vec![b'v'; length].into()));
+        blocks(State::of_keys(LogIndex(9), configuration(100, 8), pairs))[0].len()
+    };
+    let around_value = first(BLOCK_BYTES) - BLOCK_BYTES;
+    assert_eq!(first(BLOCK_BYTES - around_value), BLOCK_BYTES);
+}
+
+#[test]
+fn nothing_follows_the_end_of_a_snapshot() {
+    let whole = blocks(of_key("key", b"value")).concat();
+    let end = Bytes::copy_from_slice(&whole[whole.len() - 17..]);
+    assert_eq!(end[0], 4, "the tag of the end, and two counts");
+    let mut builder = SnapshotBuilder::new();
+    assert!(builder.add(whole.into()).is_ok());
+    assert!(builder.add(end).is_err());
+    assert_eq!(builder.into_state().map(|begun| begun.key_count()), Some(1), "it is to be freed");
+}
+
+#[test]
+fn no_snapshot_is_of_an_index_beyond_the_last() {
+    let restored_at = |index| {
+        restore(blocks(State::of_keys(LogIndex(index), configuration(100, 8), []))).is_some()
+    };
+    let last = LogIndex::MAX.0;
+    assert_eq!([last - 1, last, last + 1, last + 2].map(restored_at), [true, true, false, false]);
+}
+
+/// "What is said of the log names the whole: two snapshots of the same name are equal."
+#[test]
+fn snapshots_are_equal_by_name() {
+    let state = |index| State::of_keys(LogIndex(index), configuration(100, 8), []);
+    let one = Snapshot::new(state(9), Term(3), 77);
+    assert_eq!(one, Snapshot::new(state(9), Term(3), 77));
+    for other in [(10, 3, 77), (9, 4, 77), (9, 3, 78)] {
+        assert_ne!(one, Snapshot::new(state(other.0), Term(other.1), other.2));
+    }
 }
 
 fn entry(index: LogIndex, kind: EntryKind) -> Entry {
