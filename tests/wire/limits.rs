@@ -3,16 +3,18 @@
 use std::net::SocketAddr;
 
 use proptest::prelude::*;
+use quorate::codec::Reader;
 use quorate::configuration::Configuration;
 use quorate::entry::Entry;
 use quorate::operation::{INLINE_BYTES_MAX, Outcome};
 use quorate::types::{
-    ENTRY_BYTES_MAX, GenesisId, KEY_BYTES_MAX, LogIndex, LossShare, NODES_MAX, ServerId, Term,
+    ENTRY_BYTES_MAX, GenesisId, KEY_BYTES_MAX, LogIndex, LossShare, NODES_MAX, PacketNumber,
+    ServerId, Term, VALUE_BYTES_MAX,
 };
 use quorate::wire::{
-    self, Acknowledge, CLUSTER_NAME_BYTES_MAX, DropCause, FRAME_BYTES_MAX, Frame, HEADER_BYTES,
-    Header, Introduce, Kind, Message, NodeStatus, PIECE_BYTES, Query, RANGES_MAX, Standing,
-    Timeouts, seal,
+    self, Acknowledge, CLUSTER_NAME_BYTES_MAX, DropCause, Echo, FRAME_BYTES_MAX, Frame,
+    HEADER_BYTES, Header, Introduce, Kind, ListedValue, Message, NodeStatus, PAGES_MAX,
+    PIECE_BYTES, Query, RANGES_MAX, Standing, Timeouts, seal,
 };
 
 use super::samples::{configuration, directory, frames};
@@ -173,11 +175,86 @@ fn nobody_is_of_a_birth_that_has_no_number() {
     }
 }
 
+fn sample(name: &str) -> Frame {
+    frames().into_iter().find(|(known, _)| *known == name).expect("a sample").1
+}
+
+/// What comes out at the other side.
+fn arrived(frame: &Frame) -> Frame {
+    decode(&encode(frame)).expect("it was encoded")
+}
+
+/// wire-format.md: "how many pages are wanted, 1 to 64".
+#[test]
+fn a_read_wants_some_pages_and_not_too_many() {
+    let mut frame = sample("read-get");
+    let mut wanted = |pages: u16| {
+        let Message::Read(read) = &mut frame.message else { panic!("it is a read") };
+        read.count = pages;
+        decode(&encode(&frame)).is_ok()
+    };
+    assert_eq!([0, 1, PAGES_MAX, PAGES_MAX + 1].map(&mut wanted), [false, true, true, false]);
+}
+
+#[test]
+fn a_listed_value_is_as_long_as_a_value_may_be() {
+    let is_taken = |length: usize| {
+        let (key, version) = ("key".into(), LogIndex(1));
+        let mut bytes = Vec::new();
+        ListedValue { key, version, value: vec![0; length].into() }.encode(&mut bytes);
+        ListedValue::decode(&mut Reader::new(bytes.into())).is_ok()
+    };
+    let most = VALUE_BYTES_MAX;
+    assert_eq!([0, most, most + 1, most + 2].map(is_taken), [true, true, false, false]);
+}
+
+#[test]
+fn a_text_that_is_too_long_is_cut_at_a_character() {
+    let mut frame = sample("status");
+    let mut shown = |name: String| {
+        let Message::Status(status) = &mut frame.message else { panic!("it is a status") };
+        status.cluster = name;
+        let Message::Status(status) = arrived(&frame).message else { panic!("it is a status") };
+        status.cluster
+    };
+    let most = CLUSTER_NAME_BYTES_MAX;
+    assert_eq!(shown("x".repeat(most + 1)), "x".repeat(most));
+    let (two, four) = ("\u{e9}", "\u{1f980}");
+    assert_eq!(shown("x".repeat(most - 1) + two), "x".repeat(most - 1));
+    assert_eq!(shown("x".repeat(most - 3) + four), "x".repeat(most - 3));
+    assert_eq!(shown("x".repeat(most - 2) + two + two), "x".repeat(most - 2) + two);
+}
+
+/// What was heard longer ago than the field can say is still what was heard.
+#[test]
+fn the_oldest_echo_is_not_taken_for_none() {
+    let mut frame = sample("read-get");
+    for (age, expected) in [(7, 7), (u32::MAX - 1, u32::MAX - 1), (u32::MAX, u32::MAX - 1)] {
+        let packet = PacketNumber(3);
+        frame.header.echo = Some(Echo { packet, age });
+        assert_eq!(arrived(&frame).header.echo, Some(Echo { packet, age: expected }));
+    }
+}
+
+/// What cannot be said of what was received is left out, and the rest arrives.
+#[test]
+fn ranges_begin_behind_what_is_matched() {
+    let mut frame = sample("acknowledge");
+    let mut said = |first: u64| {
+        let Message::Acknowledge(said) = &mut frame.message else { panic!("another") };
+        said.matched = LogIndex(10);
+        said.received = vec![(LogIndex(first), LogIndex(20))];
+        let Message::Acknowledge(heard) = arrived(&frame).message else { panic!("another") };
+        heard.received
+    };
+    assert_eq!([9, 10].map(&mut said), [vec![], vec![]]);
+    assert_eq!(said(11), [(LogIndex(11), LogIndex(20))]);
+}
+
 /// A later version may drop frames for causes that this one does not know.
 #[test]
 fn causes_of_a_later_version_are_shown_by_their_codes() {
-    let (_, mut frame) =
-        frames().into_iter().find(|(name, _)| *name == "status").expect("a sample");
+    let mut frame = sample("status");
     let Message::Status(status) = &mut frame.message else { panic!("it is a status") };
     let known = u8::try_from(DropCause::ALL.len()).expect("few");
     status.dropped = (0..=known).map(|code| (code, 1)).collect();
