@@ -24,10 +24,7 @@ pub fn decline(
 
 /// Why a node that does not lead declines.
 pub fn not_leader(state: &ReplicaState) -> DeclineReason {
-    match state.leader_id {
-        Some(leader) if leader != state.server_id => DeclineReason::NotLeader,
-        _ => DeclineReason::NoLeader,
-    }
+    if state.leader_id.is_some() { DeclineReason::NotLeader } else { DeclineReason::NoLeader }
 }
 
 fn leader_address(state: &ReplicaState) -> Option<(ServerId, SocketAddr)> {

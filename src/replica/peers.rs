@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use super::{Effects, Peer, ReplicaState, Timer};
+use super::{Effects, Peer, ReplicaState};
 use crate::disk::GenesisState;
 use crate::link::Timing;
 use crate::time::Instant;
@@ -66,9 +66,6 @@ impl ReplicaState {
             }
         }
         known.remove(&self.server_id);
-        for gone in self.peers.keys().filter(|id| !known.contains_key(id)) {
-            fx.cancel(Timer::Resend(*gone));
-        }
         self.peers.retain(|id, peer| known.get(id) == Some(&peer.address));
         let (next, first_packet) =
             (self.log.last_index().next(), self.first_packet_of_link(fx.now));
