@@ -169,3 +169,28 @@ fn begin_life(life: Life, peer: &mut Peer, last_index: LogIndex, now: Instant) {
     peer.link.restart_hearing();
     peer.progress.start_over(last_index.next(), peer.progress.contact);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::{Pinned, Timing};
+    use crate::types::{Incarnation, LifeId, PacketNumber};
+
+    /// However often a node's disk is wiped.
+    #[test]
+    fn so_many_former_directories_of_a_node_are_remembered() {
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+        let timing = Timing::new(Pinned::default(), genesis::FRESH);
+        let mut peer = Peer::new(address, PacketNumber(1), timing, LogIndex(1), Instant(0));
+        let most = u64::try_from(RETIRED_MAX).unwrap();
+        for directory in 1..=most + 6 {
+            let directory = DirectoryId(directory);
+            let node = ServerId(2);
+            let life = Life { node, directory, incarnation: Incarnation(1), id: LifeId(1) };
+            begin_life(life, &mut peer, LogIndex(1), Instant(0));
+        }
+        assert_eq!(peer.directory(), Some(DirectoryId(most + 6)));
+        let remembered: Vec<u64> = peer.retired.keys().map(|directory| directory.0).collect();
+        assert_eq!(remembered, (6..most + 6).collect::<Vec<u64>>());
+    }
+}

@@ -130,6 +130,15 @@ mod tests {
     }
 
     #[test]
+    fn who_was_silent_goes_on_with_its_numbers_while_there_is_room() {
+        let mut callers = Callers::new(PacketNumber(1));
+        callers.hear(address(1), &header(1, 5), Instant(1));
+        let before = callers.number(address(1)).0;
+        callers.hear(address(2), &header(2, 5), Instant(1) + IDLE_MAX);
+        assert_eq!(callers.number(address(1)).0, before.next());
+    }
+
+    #[test]
     fn memory_is_bounded_and_idle_clients_make_room() {
         let mut callers = Callers::new(PacketNumber(1));
         let crowd = u16::try_from(CALLERS_MAX).unwrap();

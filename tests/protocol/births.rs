@@ -9,6 +9,7 @@ use quorate::types::{DirectoryId, GenesisId, NODES_MAX, ServerId};
 use quorate::wire::{Header, Introduce, Message, Standing};
 
 use super::members::{FIRST, SECOND, THIRD, configuration, directory_of, ids};
+use super::net::{Journal, Net};
 use super::probe::Probe;
 use super::said::{Sent, to_peer};
 
@@ -249,4 +250,19 @@ fn those_who_came_by_the_log_are_told_of_as_far_as_there_is_room() {
     assert_eq!(told(3, [2, 4]), (vec![second, fourth], vec![fourth]));
     assert_eq!(told(NODES_MAX - 1, [2, 16]), (vec![second, last], vec![last]));
     assert_eq!(told(NODES_MAX, [2, 16]), (vec![second], vec![]), "a list has no room for more");
+}
+
+/// All apply the same limits: those of the node that began the birth.
+#[test]
+fn a_cluster_is_born_with_the_limits_of_its_coordinator() {
+    let mut net = Net::new(3);
+    net.configure(|config| (config.snapshot_bytes, config.session_limit) = (12_345, 67));
+    for id in ids(3) {
+        net.start(id, Journal::blank(id, directory_of(id)));
+    }
+    net.run(Duration::from_secs(1));
+    for id in ids(3) {
+        let limits = net.state(id).configuration();
+        assert_eq!((limits.snapshot_bytes, limits.session_limit), (12_345, 67));
+    }
 }

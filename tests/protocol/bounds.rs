@@ -1,5 +1,7 @@
 //! What nodes hold for others is bounded, and whoever comes beyond that is told at once.
 
+use std::time::Duration;
+
 use quorate::disk::SIGHTINGS_MAX;
 use quorate::types::{DirectoryId, Incarnation, Sequence, Term};
 use quorate::wire::{DeclineReason, Declined, Message, Request};
@@ -108,4 +110,23 @@ fn is_declined(said: &[Sent]) -> bool {
         true
     };
     said.iter().any(busy)
+}
+
+/// Whoever has sent some pieces of an operation and no more for five seconds begins anew.
+#[test]
+fn an_operation_whose_pieces_stop_coming_is_forgotten() {
+    for (seconds, is_kept) in [(4, true), (7, false)] {
+        let mut probe = Probe::serving(1);
+        let mut pieces = pieces(session(1), &put("key", vec![7; 3_000]));
+        let last = pieces.pop().expect("several");
+        for piece in pieces {
+            probe.ask(1, Message::Request(piece));
+        }
+        let until = probe.now + Duration::from_secs(seconds);
+        while probe.now < until {
+            probe.wait_and_sync();
+        }
+        probe.ask(1, Message::Request(last));
+        assert_eq!(replies(&probe.sync()).len() == 1, is_kept, "after {seconds} s");
+    }
 }

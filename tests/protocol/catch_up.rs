@@ -107,6 +107,24 @@ fn it_fetches_what_it_lacks_and_asks_again() {
     assert_eq!(probe.state().term, Term(1), "nothing was removed");
 }
 
+/// Each part of a long log says where that ends, and nobody stands before all of it is there.
+#[test]
+fn a_log_of_several_frames_is_taken_part_by_part() {
+    let mut probe = candidate(&[1], 1);
+    probe.hear(THIRD, lacks(&probe));
+    let whole = reply(&probe, &log(&[1, 1, 1]), 3);
+    let Message::CatchUpReply(whole) = whole else { unreachable!() };
+    let mut asked = Vec::new();
+    for entry in &whole.entries {
+        let part =
+            CatchUpReply { first: entry.index, entries: vec![entry.clone()], ..whole.clone() };
+        probe.hear(THIRD, Message::CatchUpReply(part));
+        asked.push(asks_with(&probe.turn(), THIRD).len());
+    }
+    assert_eq!(log_of(&probe), [Term(1); 3]);
+    assert_eq!(asked, [0, 1]);
+}
+
 #[test]
 fn only_what_a_voter_gives_is_taken() {
     let mut probe = candidate(&[1], 1);

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use quorate::configuration::Configuration;
+use quorate::replica::HEARTBEAT_INTERVAL;
+use quorate::time::micros;
 use quorate::types::{DirectoryId, Incarnation, LogIndex, NODES_MAX, ServerId, Term};
 use quorate::wire::{
     About, Acknowledge, DeclineReason, MemberChange, MemberOutcome, MemberRequest, Message, Role,
@@ -145,6 +147,32 @@ fn a_node_that_is_added_learns_until_it_has_caught_up() {
         answer(probe, FOURTH, directory_of(FOURTH));
     });
     assert_eq!(seen[1..], [changed.with_voter(FOURTH, directory_of(FOURTH))]);
+}
+
+/// "A node may go and come again in one life of this one, and its packets must not look older
+/// to it than those before. No node sends so many in a microsecond."
+#[test]
+fn packets_to_a_node_that_comes_again_are_newer_than_those_before() {
+    let mut probe = Probe::serving(3);
+    let change = |probe: &mut Probe, change| {
+        let asked_at = probe.now;
+        probe.ask(1, change);
+        for _ in 0..2 {
+            probe.acknowledge(SECOND, probe.state().log.last_index());
+            probe.sync();
+        }
+        while probe.now.since(asked_at) < HEARTBEAT_INTERVAL * 2 {
+            probe.wait_and_sync();
+        }
+        (asked_at, probe.newest_to(FOURTH).0)
+    };
+    let (first_added, before) = change(&mut probe, add(FOURTH));
+    change(&mut probe, request(8, MemberChange::Remove { node: FOURTH }));
+    assert!(!probe.state().peers.contains_key(&FOURTH));
+    let (then_added, after) = change(&mut probe, add(FOURTH));
+    assert!(after > before, "{before}, and then {after}");
+    let per_microsecond = (after - before) / micros(then_added.since(first_added));
+    assert!((15..=16).contains(&per_microsecond), "{per_microsecond} in a microsecond");
 }
 
 /// A majority that counts it would wait for it with every write.

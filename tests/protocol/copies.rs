@@ -36,6 +36,7 @@ fn an_answer_of_one_frame_is_sent_more_often_where_frames_are_lost() {
         assert_eq!(said.len(), 3, "{message:?}");
         assert!(said.iter().all(|answer| *answer == said[0]), "{message:?}");
     }
+    assert_eq!(probe.traffic().repeated_answers, 4, "each but the first of three, twice");
     let status = Message::StatusRequest(StatusRequest { nonce: 1 });
     assert_eq!(answers(&mut probe, HALF, &status).len(), 1, "who wants it asks again");
 }

@@ -9,7 +9,7 @@ use quorate::wire::{
     VoteRequest,
 };
 
-use super::leader::{heartbeat_that_commits, noop_after};
+use super::leader::{heartbeat_that_commits, noop_after, replicate};
 use super::members::{SECOND, THIRD, configuration};
 use super::probe::Probe;
 use super::request::{put, request, session};
@@ -358,4 +358,18 @@ fn a_whole_node_says_where_its_log_ends_once_its_term_is_durable() {
     let (term, first) = (Term(6), LogIndex(4));
     let end = Some((Term(0), LogIndex(1)));
     assert_eq!(replies, [Message::RepairReply(RepairReply { term, end, first, entries: vec![] })]);
+}
+
+/// What SECOND gave first is of another log than what it brings as leader.
+#[test]
+fn what_the_leader_brings_displaces_what_was_held_for_the_gap() {
+    let log = log();
+    let mut probe = with_a_gap(3);
+    probe.hear(SECOND, answer(4, &[noop_after(&log[1], Term(1))]));
+    probe.hear(SECOND, replicate(Term(3), &log[1], &log[2], LogIndex(1)));
+    probe.sync();
+    assert_eq!(probe.state().log.last_index(), LogIndex(4));
+    probe.hear(SECOND, answer(5, &log[3..4]));
+    probe.sync();
+    assert_eq!(probe.state().log.last_index(), LogIndex(7));
 }

@@ -124,6 +124,11 @@ impl Net {
         net
     }
 
+    /// The nodes that are started from now on are told something else.
+    pub fn configure(&mut self, change: impl FnOnce(&mut NodeConfig)) {
+        change(&mut self.config);
+    }
+
     /// From now on the way to this node carries so much.
     pub fn slow_down(&mut self, to: ServerId, bytes_per_second: u64) {
         self.slow = Some(SlowWay { to, bytes_per_second, queue: VecDeque::new(), credit: 0 });

@@ -20,7 +20,7 @@ use quorate::types::{
 };
 use quorate::wire::{
     self, Acknowledge, DropCause, Echo, FRAME_BYTES_MAX, Frame, GenesisHash, Header, Message,
-    Resume, Role, Sighted, Traffic, Verdict, VoteReply,
+    NodeStatus, Resume, Role, Sighted, Traffic, Verdict, VoteReply,
 };
 
 use super::client;
@@ -445,6 +445,11 @@ impl Probe {
         self.node.on_dropped(source, cause);
     }
 
+    /// What the node says of itself.
+    pub fn status(&self) -> NodeStatus {
+        self.node.status(0, self.now)
+    }
+
     /// What the node says of the frames between it and the others.
     pub fn traffic(&self) -> Traffic {
         self.node.traffic(0)
@@ -452,7 +457,12 @@ impl Probe {
 
     /// A segment of the journal is found damaged.
     pub fn finds_damage(&mut self) {
-        self.node.on_damage(&Damage { segments: vec![1], ..Damage::default() });
+        self.finds(&Damage { segments: vec![1], ..Damage::default() });
+    }
+
+    /// The disk was read again, and this was found damaged.
+    pub fn finds(&mut self, damage: &Damage) {
+        self.node.on_damage(damage);
     }
 
     /// What the disk is asked to keep as a snapshot.

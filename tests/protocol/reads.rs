@@ -7,7 +7,8 @@ use quorate::replica::ELECTION_TIMEOUT;
 use quorate::time::micros;
 use quorate::types::{LogIndex, Term};
 use quorate::wire::{
-    About, DeclineReason, Declined, Heartbeat, Message, Read, ReadIndexReply, ReadIndexRequest,
+    About, DeclineReason, Declined, Heartbeat, Message, Read, ReadId, ReadIndexReply,
+    ReadIndexRequest,
 };
 
 use super::leader::{heartbeat, heartbeat_that_commits, noop_after, replicate};
@@ -156,6 +157,41 @@ fn a_read_is_dropped_that_its_leader_does_not_answer() {
         probe.hear(SECOND, reply(batch));
         assert_eq!(pages(&probe.sync()).len() == 1, is_kept, "after {seconds} s");
     }
+}
+
+/// A client that comes back for further pages within ten seconds finds them, and later not.
+#[test]
+fn a_pinned_answer_is_kept_while_its_client_may_come_back() {
+    for (seconds, is_kept) in [(8, true), (12, false)] {
+        let mut probe = with_long_value();
+        probe.ask(1, Message::Read(get("key")));
+        let said = probe.sync();
+        let pin = pages(&said)[0].pin;
+        let until = probe.now + Duration::from_secs(seconds);
+        while probe.now < until {
+            probe.wait_and_sync();
+        }
+        let next = Read { pin, arrived: 1, page: 1, ..get("key") };
+        probe.ask(1, Message::Read(next));
+        assert_eq!(pages(&probe.sync()).len() == 1, is_kept, "after {seconds} s");
+    }
+}
+
+/// Those who have gone away keep nobody else from reading.
+#[test]
+fn pins_that_nobody_uses_make_room_for_others() {
+    let mut probe = with_long_value();
+    let is_read = |probe: &mut Probe, number| {
+        let read = ReadId { client: 1, number };
+        probe.ask(1, Message::Read(Read { read, ..get("key") }));
+        !pages(&probe.sync()).is_empty()
+    };
+    let held = (0..10_000).take_while(|number| is_read(&mut probe, *number)).count();
+    assert_eq!(held, 64);
+    probe.pass(Duration::from_secs(9));
+    assert!(!is_read(&mut probe, 20_000), "they may come back");
+    probe.pass(Duration::from_secs(1));
+    assert!(is_read(&mut probe, 30_000));
 }
 
 #[test]

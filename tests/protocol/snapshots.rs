@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use quorate::configuration::Configuration;
-use quorate::disk::Record;
+use quorate::disk::{Damage, Record};
 use quorate::replica::HEARTBEAT_INTERVAL;
 use quorate::types::{LogIndex, Term};
-use quorate::wire::{Message, Role, SnapshotOffer};
+use quorate::wire::{CatchUpRequest, Message, Role, SnapshotOffer};
 
 use super::leader::heartbeat;
-use super::members::{SECOND, THIRD, configuration};
+use super::members::{FIRST, SECOND, THIRD, configuration};
 use super::probe::Probe;
 use super::request::{pieces, put, session};
 use super::said::{Sent, acknowledged, to_peer};
@@ -79,6 +79,33 @@ fn who_lacks_what_is_forgotten_is_offered_the_snapshot_and_no_entries() {
             .all(|message| !matches!(message, Message::ReplicateOperation(_))),
         "what it could not use"
     );
+}
+
+/// It may fetch it from there.
+#[test]
+fn a_candidate_that_lacks_what_is_forgotten_is_told_of_the_snapshot() {
+    let mut probe = leader_with_snapshot();
+    probe.hear(THIRD, Message::CatchUpRequest(CatchUpRequest { first: LogIndex(2) }));
+    let said = probe.turn();
+    let told = to_peer(&said, THIRD).into_iter().find_map(|message| match message {
+        Message::CatchUpReply(reply) => Some((reply.snapshot?.index, reply.entries.len())),
+        _ => None,
+    });
+    assert_eq!(told, Some((probe.state().snapshots.durable_index(), 0)));
+}
+
+/// What is damaged beside the journal and the snapshot is mended in other ways.
+#[test]
+fn only_damage_to_the_state_of_a_born_node_is_mended_by_a_snapshot() {
+    let is_due = |mut probe: Probe, damage: &Damage| {
+        probe.finds(damage);
+        probe.take_snapshot().is_some()
+    };
+    let of_segment = Damage { segments: vec![1], ..Damage::default() };
+    let of_snapshot = Damage { snapshot: true, ..Damage::default() };
+    assert!(is_due(Probe::serving(3), &of_segment) && is_due(Probe::serving(3), &of_snapshot));
+    assert!(!is_due(Probe::serving(3), &Damage::default()));
+    assert!(!is_due(Probe::blank(FIRST, 3), &of_segment));
 }
 
 /// What a node says to the third goes to `other`, as from the second, and back.

@@ -311,7 +311,8 @@ impl Block {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{LogIndex, Term};
+    use crate::configuration::Configuration;
+    use crate::types::{DirectoryId, GenesisId, LogIndex, Term};
 
     const NAME: SnapshotName = SnapshotName { index: LogIndex(9), term: Term(1), chain: 0 };
 
@@ -407,5 +408,132 @@ mod tests {
         assert_eq!(inbound.blocks.len(), 4);
         inbound.on_piece(&begin(0), Instant(2_000_000));
         assert_eq!(inbound.blocks.len(), 5, "the next one always does");
+    }
+
+    /// The pieces of a block of these bytes.
+    fn pieces_of(block: u32, bytes: &Bytes, last: bool) -> Vec<SnapshotPiece> {
+        let (length, checksum) = (u32::try_from(bytes.len()).unwrap(), crc32fast::hash(bytes));
+        let parts = bytes.chunks(PIECE_BYTES).map(Bytes::copy_from_slice);
+        let piece = |(piece, bytes)| SnapshotPiece {
+            snapshot: NAME,
+            block,
+            last,
+            length,
+            checksum,
+            piece,
+            bytes,
+        };
+        (0..).zip(parts).map(piece).collect()
+    }
+
+    #[test]
+    fn nothing_is_asked_for_behind_the_last_block() {
+        let now = Instant(1_000);
+        let mut inbound = Inbound::new(NAME, ServerId(2), now);
+        inbound.window = WINDOW_MAX;
+        let two_pieces = vec![7; PIECE_BYTES + 1].into();
+        inbound.on_piece(&pieces_of(2, &two_pieces, true)[0], now);
+        let asked = inbound.ask(now);
+        let asked: Vec<(u32, u64)> =
+            asked.iter().map(|asked| (asked.block, asked.wanted)).collect();
+        assert_eq!(asked, [(0, u64::MAX), (1, u64::MAX), (2, 0b10)]);
+    }
+
+    /// A block of 66 pieces is asked for in two groups. Each that has come lets one more be
+    /// asked for.
+    #[test]
+    fn a_long_block_is_fetched_in_groups_of_64_pieces() {
+        let now = Instant(1_000);
+        let mut inbound = Inbound::new(NAME, ServerId(2), now);
+        let pieces = pieces_of(0, &vec![7; 66 * PIECE_BYTES].into(), false);
+        assert_eq!(inbound.ask(now).len(), 1, "how long it is, is not known yet");
+        inbound.on_piece(&pieces[0], now);
+        inbound.window = 2;
+        let asked: Vec<SnapshotRequest> = inbound.ask(now);
+        let asked: Vec<(u32, u64)> =
+            asked.iter().map(|asked| (asked.first, asked.wanted)).collect();
+        assert_eq!(asked, [(64, 0b11)]);
+        inbound.on_piece(&pieces[64], now);
+        assert!(inbound.asked.contains_key(&(0, 64)));
+        inbound.on_piece(&pieces[65], now);
+        assert!(!inbound.asked.contains_key(&(0, 64)));
+        assert_eq!((inbound.window, inbound.bytes), (3, 3 * PIECE_BYTES as u64));
+    }
+
+    /// Of two blocks, each with a key.
+    fn snapshot() -> Snapshot {
+        let members = [(ServerId(1), DirectoryId(1))].into();
+        let configuration = Configuration::at_genesis(GenesisId(1), members);
+        let pairs = ["a", "b"].map(|key| (key.into(), LogIndex(1), vec![7; 60 << 10].into()));
+        let state = State::of_keys(NAME.index, configuration, pairs);
+        Snapshot::new(state, NAME.term, NAME.chain)
+    }
+
+    #[test]
+    fn blocks_are_put_together_in_their_order() {
+        let snapshot = snapshot();
+        let blocks: Vec<Bytes> = snapshot.blocks().collect();
+        assert!(blocks.len() >= 2);
+        let mut inbound = Inbound::new(NAME, ServerId(2), Instant(1_000));
+        for (number, block) in (0..).zip(&blocks) {
+            assert!(matches!(inbound.build(), Fetched::Partly), "block {number} has not come");
+            assert_eq!(inbound.next, number);
+            let is_last = number as usize + 1 == blocks.len();
+            for piece in pieces_of(number, block, is_last) {
+                inbound.on_piece(&piece, Instant(2_000));
+            }
+            if is_last {
+                let Fetched::Whole(fetched) = inbound.build() else { panic!("it is whole") };
+                assert_eq!(fetched.state().checksum(), snapshot.state().checksum());
+                return;
+            }
+            assert!(matches!(inbound.build(), Fetched::Partly));
+        }
+    }
+
+    #[test]
+    fn what_was_begun_and_is_given_up_can_be_freed() {
+        let first = snapshot().blocks().next().unwrap();
+        let mut inbound = Inbound::new(NAME, ServerId(2), Instant(1_000));
+        for piece in pieces_of(0, &first, false) {
+            inbound.on_piece(&piece, Instant(2_000));
+        }
+        assert!(matches!(inbound.build(), Fetched::Partly));
+        assert_eq!(inbound.into_state().map(|state| state.key_count()), Some(1));
+    }
+
+    /// One of its pieces was damaged in a way that no checksum of a frame shows.
+    #[test]
+    fn a_block_that_is_not_what_its_checksum_says_is_asked_for_again() {
+        let mut inbound = asked_for_two();
+        for mut piece in pieces_of(0, &vec![7; 2 * PIECE_BYTES].into(), false) {
+            piece.checksum ^= 1;
+            inbound.on_piece(&piece, Instant(2_000_000));
+        }
+        assert!(inbound.has_block());
+        assert!(matches!(inbound.build(), Fetched::Partly));
+        assert!(!inbound.has_block());
+        let asked: Vec<u32> =
+            inbound.ask(Instant(2_000_000)).iter().map(|request| request.block).collect();
+        assert_eq!(asked, [0, 2], "block 1 is on its way");
+    }
+
+    #[test]
+    fn only_pieces_of_this_very_block_are_taken_and_each_once() {
+        let bytes: Bytes = vec![7; 2 * PIECE_BYTES].into();
+        let pieces = pieces_of(0, &bytes, false);
+        let mut block = Block::new(pieces[0].length, pieces[0].checksum);
+        let first = || pieces[0].clone();
+        let strange = [
+            SnapshotPiece { checksum: first().checksum ^ 1, ..first() },
+            SnapshotPiece { length: first().length + 1, ..first() },
+            SnapshotPiece { bytes: first().bytes.slice(1..), ..first() },
+            SnapshotPiece { piece: 2, bytes: Bytes::new(), ..first() },
+            SnapshotPiece { piece: 3, ..first() },
+        ];
+        assert!(strange.iter().all(|piece| !block.add(piece)));
+        assert!(block.add(&pieces[0]) && !block.add(&pieces[0]));
+        assert!(block.add(&pieces[1]) && block.is_whole());
+        assert_eq!(block.join(), Some(bytes));
     }
 }

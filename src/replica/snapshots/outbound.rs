@@ -121,3 +121,84 @@ fn piece_of(block: &Bytes, piece: u32) -> Option<Bytes> {
     let to = from.checked_add(PIECE_BYTES)?.min(block.len());
     (from < to).then(|| block.slice(from..to))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::configuration::Configuration;
+    use crate::types::{DirectoryId, GenesisId, LogIndex, ServerId, Term};
+
+    /// Each key has a block to itself, but for the last, which shares one with the end.
+    fn snapshot(keys: u32) -> Snapshot {
+        let members = [(ServerId(1), DirectoryId(1))].into();
+        let configuration = Configuration::at_genesis(GenesisId(1), members);
+        let pair = |number: u32| {
+            let value = vec![u8::try_from(number).unwrap(); 60 << 10];
+            (format!("{number:05}").into(), LogIndex(1), value.into())
+        };
+        let state = State::of_keys(LogIndex(9), configuration, (0..keys).map(pair));
+        Snapshot::new(state, Term(1), 7)
+    }
+
+    /// What comes of a request for all of the block's first pieces in this turn.
+    fn ask(outbound: &mut Outbound, block: u32) -> Vec<SnapshotPiece> {
+        let (snapshot, first) = (outbound.name(), 0);
+        let mut request = SnapshotRequest { snapshot, block, first, wanted: u64::MAX };
+        std::iter::from_fn(|| outbound.take_piece(&mut request)).collect()
+    }
+
+    fn joined(pieces: &[SnapshotPiece]) -> Vec<u8> {
+        pieces.iter().flat_map(|piece| piece.bytes.to_vec()).collect()
+    }
+
+    #[test]
+    fn each_block_is_sent_whole_and_the_last_is_named_as_such() {
+        let snapshot = snapshot(3);
+        let blocks: Vec<Bytes> = snapshot.blocks().collect();
+        let mut outbound = Outbound::new(snapshot, Instant(0));
+        for (number, block) in (0..).zip(&blocks) {
+            let pieces = ask(&mut outbound, number);
+            assert_eq!(joined(&pieces), block[..], "block {number}");
+            let is_last = number as usize + 1 == blocks.len();
+            assert!(pieces.iter().all(|piece| piece.last == is_last), "block {number}");
+            outbound.end_turn();
+        }
+        assert_eq!(ask(&mut outbound, 1_000), [], "there is no such block");
+        assert_eq!(ask(&mut outbound, 0).first().map(|piece| piece.last), Some(false));
+    }
+
+    /// Another node has sent those before.
+    #[test]
+    fn a_block_far_ahead_is_reached_by_so_many_a_turn() {
+        let mut outbound = Outbound::new(snapshot(9), Instant(0));
+        let turns = (1..9).find(|_| {
+            let is_sent = !ask(&mut outbound, 5).is_empty();
+            outbound.end_turn();
+            is_sent
+        });
+        assert_eq!(turns, Some(3), "six blocks, of which two are made in a turn");
+    }
+
+    #[test]
+    fn blocks_that_are_not_kept_are_made_again() {
+        let snapshot = snapshot(45);
+        let blocks: Vec<Bytes> = snapshot.blocks().collect();
+        let mut outbound = Outbound::new(snapshot, Instant(0));
+        let numbers = 0..u32::try_from(blocks.len()).unwrap();
+        let last = numbers.end - 1;
+        for number in numbers.chain(0..last).chain([last, 0]) {
+            let sent = joined(&ask(&mut outbound, number));
+            assert_eq!(sent, blocks[number as usize][..], "block {number}");
+            outbound.end_turn();
+        }
+        assert_eq!(outbound.made.len(), BLOCKS_KEPT);
+    }
+
+    #[test]
+    fn no_piece_begins_at_the_end_of_a_block() {
+        let block = Bytes::from(vec![7; 2 * PIECE_BYTES]);
+        let lengths = (0..4).map(|piece| piece_of(&block, piece).map(|bytes| bytes.len()));
+        let whole = Some(PIECE_BYTES);
+        assert_eq!(lengths.collect::<Vec<_>>(), [whole, whole, None, None]);
+    }
+}

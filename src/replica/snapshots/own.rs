@@ -205,4 +205,14 @@ mod tests {
         own.on_written();
         assert_eq!(taken(&mut own), None);
     }
+
+    #[test]
+    fn what_found_no_room_is_written_again_rather_than_an_older_one() {
+        let mut own = OwnSnapshots::default();
+        own.on_fetched(at(9));
+        assert_eq!(taken(&mut own), Some(9));
+        own.want(at(7));
+        own.on_refused();
+        assert_eq!(taken(&mut own), Some(9));
+    }
 }
