@@ -175,6 +175,10 @@ mod tests {
         let late = &mut (2..=40).filter(|packet| *packet != 5).chain([5, 1, 5]);
         assert_eq!(counts(late), heard(40, 0, 1, 2));
         assert_eq!(counts(&mut (1..=200).chain([3])), heard(201, 0, 0, 1), "nobody knows");
+        let late = &mut (2..=40).filter(|packet| *packet != 5).chain([5]);
+        assert_eq!(counts(late), heard(39, 0, 0, 1));
+        let soon = &mut (1..=40).filter(|packet| ![5, 38].contains(packet)).chain([38]);
+        assert_eq!(counts(soon), heard(39, 1, 0, 1), "this one was not lost yet");
     }
 
     #[test]
@@ -196,5 +200,11 @@ mod tests {
     fn a_clean_way_is_forgiven_what_it_lost() {
         let hearing = hearing_of((1..=200).filter(|packet| packet % 3 != 0).chain(201..=1_000));
         assert_eq!(hearing.loss(), LossShare(0));
+    }
+
+    #[test]
+    fn a_share_is_told_in_parts_of_256_to_the_nearest() {
+        let told = |share| Hearing { share, ..Hearing::default() }.loss().0;
+        assert_eq!([0, 127, 128, 383, 384].map(told), [0, 0, 1, 1, 2]);
     }
 }

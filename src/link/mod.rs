@@ -171,4 +171,27 @@ mod tests {
         }
         assert_eq!(link.on_echo(echo(sent.0), Instant(80)), None, "too old to be known");
     }
+
+    #[test]
+    fn frames_are_counted_from_the_first() {
+        let mut link = Link::new(PacketNumber(1_000));
+        let numbers = [(); 3].map(|()| link.number(Instant(1)).0);
+        assert_eq!(numbers, [1_000, 1_001, 1_002]);
+        assert_eq!(link.sent(), 3);
+    }
+
+    #[test]
+    fn the_numbers_of_a_new_life_are_heard_anew() {
+        let mut link = Link::new(PacketNumber(1_000));
+        let hear = |link: &mut Link| link.hear(PacketNumber(7), LossShare(0), Instant(1));
+        assert!(hear(&mut link) && !hear(&mut link));
+        link.restart_hearing();
+        assert!(hear(&mut link));
+    }
+
+    #[test]
+    fn no_age_is_that_of_nothing_heard() {
+        assert_eq!(age_micros(Instant(9), Instant(2)), 7);
+        assert_eq!(age_micros(Instant(u64::MAX), Instant(0)), u32::MAX - 1);
+    }
 }

@@ -129,4 +129,25 @@ mod tests {
         // The way has become longer for good.
         assert!(!measure(100, 20_000));
     }
+
+    /// RFC 6298, section 2.2.
+    #[test]
+    fn the_first_measure_varies_by_its_half() {
+        let mut round_trip = RoundTrip::default();
+        assert_eq!(round_trip.reordering(), TIMEOUT_UNMEASURED);
+        round_trip.sample(Duration::from_millis(20));
+        assert_eq!(round_trip.variation(), Duration::from_millis(10));
+        assert_eq!(round_trip.reordering(), Duration::from_millis(5));
+    }
+
+    #[test]
+    fn bounds_belong_to_what_they_bound() {
+        let of = |smoothed| {
+            let (smoothed, least) = (Some(smoothed), Duration::from_millis(20));
+            RoundTrip { smoothed, least, ..RoundTrip::default() }
+        };
+        assert_eq!(of(16 * SPACING_MIN).spacing(), SPACING_MIN);
+        let most = 2 * Duration::from_millis(20) + UNREST;
+        assert!(!of(most).is_congested() && of(most + Duration::from_micros(1)).is_congested());
+    }
 }

@@ -366,4 +366,28 @@ mod tests {
         timing.speak(at(134));
         assert_eq!(timing.next_beat(), at(140), "what only heartbeats tell must not grow old");
     }
+
+    #[test]
+    fn what_is_late_and_what_an_election_takes_follow_from_the_round_trip() {
+        let mut round_trip = RoundTrip::default();
+        round_trip.sample(Duration::from_millis(200));
+        let measured = Measured { round_trip, losses: [LossShare(0); 2], enough: true };
+        let mut timing = Timing::new(Pinned::default(), UNMEASURED);
+        timing.listen(Duration::from_millis(10), &measured);
+        let expected = STALL + 200 * MILLISECOND + 4 * (100 * MILLISECOND) + 5 * (10 * MILLISECOND);
+        assert_eq!(timing.timeout(), expected);
+        assert_eq!(timing.scatter(), 4 * (600 * MILLISECOND));
+    }
+
+    const MILLISECOND: Duration = Duration::from_millis(1);
+
+    /// It had no reason to speak.
+    #[test]
+    fn the_time_before_a_node_is_expected_to_speak_is_no_silence() {
+        let mut timing = Timing::new(Pinned::default(), UNMEASURED);
+        timing.hear(Instant(0));
+        timing.restart();
+        timing.hear(Instant(400_000));
+        assert_eq!(timing.longest_silence(), Duration::ZERO);
+    }
 }

@@ -77,3 +77,24 @@ impl Extremes {
     /// Nothing was measured.
     const NONE: Self = Self { carried: 0, round_trip: Duration::MAX, loss: LossShare(u8::MAX) };
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_is_remembered_for_four_seconds_and_at_most_eight() {
+        let mut best = Best::new(Instant(0));
+        let mut carries = |at, bytes| {
+            let (took, round_trip) = (Duration::from_secs(1), Duration::from_millis(20));
+            let round = EndedRound { at: Instant(at), took, bytes, round_trip, was_idle: false };
+            best.note(&round, LossShare(0));
+            best.carries()
+        };
+        assert_eq!(carries(0, 1_000), 1_000);
+        assert_eq!(carries(4_000_000, 10), 1_000);
+        assert_eq!(carries(4_000_001, 10), 1_000, "what follows is measured apart");
+        assert_eq!(carries(8_000_001, 10), 1_000);
+        assert_eq!(carries(8_000_002, 10), 10);
+    }
+}

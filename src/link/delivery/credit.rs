@@ -45,3 +45,19 @@ impl Credit {
         self.at + Duration::from_micros(owed.saturating_mul(1_000_000) / pace + 1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slowest_pace_fills_it_however_often_it_is_asked() {
+        let mut credit = Credit::new(Instant(0), 0);
+        assert!(!credit.is_left());
+        let filled = (1..99).map(|tenth| Instant(tenth * 100)).find(|now| {
+            credit.gain(1_000, 10, *now);
+            credit.is_left()
+        });
+        assert_eq!(filled, Some(Instant(1_000)), "a byte in a millisecond");
+    }
+}

@@ -10,6 +10,7 @@
 mod best;
 mod credit;
 mod rounds;
+mod stage;
 
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use crate::wire::FRAME_BYTES_MAX;
 use best::Best;
 use credit::Credit;
 use rounds::{EndedRound, Rounds};
+use stage::{AFTER_DRAINING, DRAINS, PACES, Stage};
 
 /// A shorter time measures how processes are scheduled, not what the way carries.
 const ROUND_MIN: Duration = Duration::from_millis(5);
@@ -38,14 +40,6 @@ const CONTENDED_GROWTH: u64 = 2 * FRAME_BYTES_MAX as u64;
 /// While that suffices, no more frames than this are under way: the buffers of sockets are
 /// small.
 const FRAMES_MAX: u64 = 96;
-/// The way is known when so many rounds in a row have not carried a quarter more.
-const ROUNDS_WITHOUT_GROWTH: u32 = 3;
-/// The pace of eight rounds, in sixteenths of what the way carries: one tries more, the next
-/// one lets the queue drain that this has made.
-const PACES: [u64; 8] = [20, 12, 16, 16, 16, 16, 16, 16];
-/// The place of the round in which the queue drains.
-const DRAINS: usize = 1;
-const AFTER_DRAINING: usize = DRAINS + 1;
 /// As long as the way is not known: 2 / ln 2, which doubles what is sent in each round trip.
 const PACE_OF_START: u64 = 46;
 
@@ -66,17 +60,6 @@ pub struct Delivery {
     credit: Credit,
     /// In this turn something was held back.
     holds_back: bool,
-}
-
-/// How well the way is known.
-#[derive(Clone, Copy, Debug)]
-enum Stage {
-    /// More is sent in each round, until no more arrives.
-    Start { known: u64, rounds_without_growth: u32 },
-    /// The queue that the start has made drains.
-    Drain,
-    /// Sending goes on at the pace of this place in [`PACES`].
-    Cruise(usize),
 }
 
 impl Delivery {
@@ -242,31 +225,6 @@ impl Delivery {
             Stage::Cruise(round) => carries * PACES[round] / 16,
         };
         pace.max(BYTES_MIN)
-    }
-}
-
-impl Stage {
-    const START: Self = Self::Start { known: 0, rounds_without_growth: 0 };
-
-    /// What follows a round in which as much was sent as is allowed, so much is known to be
-    /// carried, and there was a queue or not.
-    fn after_round(self, carries: u64, queued: bool) -> Self {
-        match self {
-            Self::Start { .. } if queued => Self::Drain,
-            Self::Start { known, .. } if carries * 4 >= known * 5 => {
-                Self::Start { known: carries, rounds_without_growth: 0 }
-            }
-            Self::Start { known, rounds_without_growth } => {
-                let rounds_without_growth = rounds_without_growth + 1;
-                if rounds_without_growth < ROUNDS_WITHOUT_GROWTH {
-                    Self::Start { known, rounds_without_growth }
-                } else {
-                    Self::Drain
-                }
-            }
-            Self::Drain => Self::Cruise(PACES.len() - 1),
-            Self::Cruise(round) => Self::Cruise((round + 1) % PACES.len()),
-        }
     }
 }
 
@@ -443,5 +401,91 @@ mod tests {
         let less = window_after(9).expect("somebody keeps a queue");
         assert!(less < more, "{less} {more}");
         assert!(way.pass(2_000, LossShare(0)).0 > 0 && way.delivery.contended.is_none());
+    }
+
+    /// Of a way that carries 16 million bytes a second in round trips of 20 ms, which took 40
+    /// of late.
+    fn known(stage: Stage, is_queued: bool, contended: Option<u64>) -> Delivery {
+        let mut delivery = Delivery::new(Instant(0));
+        delivery.best.note(&ended(16_000_000, ROUND_TRIP), LossShare(0));
+        let took = 2 * ROUND_TRIP;
+        Delivery { stage, contended, took, is_queued, ..delivery }
+    }
+
+    /// A round of a second that has brought so much.
+    fn ended(bytes: u64, round_trip: Duration) -> EndedRound {
+        let (at, took) = (Instant(1_000_000), Duration::from_secs(1));
+        EndedRound { at, took, bytes, round_trip, was_idle: false }
+    }
+
+    #[test]
+    fn each_stage_has_its_window_and_its_pace() {
+        let cases = [
+            (Stage::START, false, None, 1_040_000, 46_000_000),
+            (Stage::START, true, None, 1_040_000, 14_000_000),
+            (Stage::Drain, true, None, 400_000, 16_000_000),
+            (Stage::Cruise(0), false, None, 480_000, 20_000_000),
+            (Stage::Cruise(DRAINS), false, None, 400_000, 12_000_000),
+            (Stage::Cruise(DRAINS), true, None, 400_000, 4_000_000),
+            (Stage::Cruise(3), false, None, 480_000, 16_000_000),
+            (Stage::Cruise(3), true, None, 480_000, 14_000_000),
+            (Stage::Cruise(3), true, Some(640_000), 640_000, 20_000_000),
+            (Stage::Cruise(DRAINS), true, Some(640_000), 400_000, 4_000_000),
+            (Stage::Cruise(3), true, Some(9_000_000), 1_040_000, 32_500_000),
+        ];
+        for (stage, is_queued, contended, window, pace) in cases {
+            let mut delivery = known(stage, is_queued, contended);
+            let found = (delivery.window(), delivery.pace());
+            assert_eq!(found, (window, pace), "{stage:?} {is_queued} {contended:?}");
+            delivery.start_over();
+            let unknown = (BYTES_OF_START, if is_queued { 420_000 } else { 1_380_000 });
+            assert_eq!((delivery.window(), delivery.pace()), unknown);
+        }
+    }
+
+    #[test]
+    fn as_many_frames_and_bytes_are_under_way_as_the_window_is_long() {
+        let mut delivery = known(Stage::Cruise(3), false, None);
+        let mut has_room = |frames, bytes| delivery.has_room(frames, bytes);
+        assert!(has_room(399, 0) && !has_room(400, 0), "of 1,200 bytes each");
+        assert!(has_room(0, 479_999) && !has_room(0, 480_000));
+    }
+
+    #[test]
+    fn a_round_that_drains_a_queue_is_as_long_as_that_takes() {
+        let least = |is_queued| known(Stage::Cruise(DRAINS), is_queued, None).round_min();
+        let queued = ROUND_TRIP;
+        assert_eq!([least(false), least(true)], [ROUND_TRIP, ROUND_TRIP + queued * 4 / 3]);
+    }
+
+    #[test]
+    fn a_queue_is_what_takes_longer_than_it_may() {
+        let mut delivery = known(Stage::Cruise(3), false, None);
+        let mut is_seen = |round_trip| {
+            delivery.on_round(&ended(0, round_trip), LossShare(0));
+            delivery.is_queued
+        };
+        let just = ROUND_TRIP + QUEUE_SEEN;
+        assert!(!is_seen(just) && is_seen(just + Duration::from_micros(1)));
+        let contended = |shortest| {
+            let mut delivery = known(Stage::Cruise(AFTER_DRAINING), false, None);
+            delivery.go_on(shortest, LossShare(0));
+            delivery.contended
+        };
+        let just = ROUND_TRIP + QUEUE;
+        assert_eq!(contended(just), None);
+        assert_eq!(contended(just + Duration::from_micros(1)), Some(480_000 + CONTENDED_GROWTH));
+    }
+
+    #[test]
+    fn beside_others_a_window_grows_until_more_is_lost() {
+        let mut delivery = known(Stage::Cruise(3), false, Some(100_000));
+        let mut window = |loss| {
+            delivery.go_on(ROUND_TRIP, LossShare(loss));
+            delivery.lost = LossShare(loss);
+            delivery.contended
+        };
+        let windows = [window(9), window(9), window(0)];
+        assert_eq!(windows, [70_000, 72_400, 74_800].map(Some));
     }
 }
