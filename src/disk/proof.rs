@@ -134,14 +134,17 @@ mod tests {
         Sector::Valid(Stamp::marker(kind, batch, LogEnd::default()), Bytes::new())
     }
 
+    fn proof(sectors: Vec<Sector>) -> Proof {
+        let (name, bytes) = (String::new(), Bytes::new());
+        Proof::of(&[Image { number: 1, name, exists: true, bytes, sectors }])
+    }
+
     /// How batch 5 is, which takes three sectors behind the only one of batch 4.
     fn state(batch: [Sector; 3], behind: Sector) -> State {
         let mut sectors = vec![part(4, 0, 1)];
         sectors.extend(batch);
         sectors.extend([behind, Blank]);
-        let name = String::new();
-        let image = Image { number: 1, name, exists: true, bytes: Bytes::new(), sectors };
-        let newest = Proof::of(&[image]).newest.expect("a sector can be read");
+        let newest = proof(sectors).newest.expect("a sector can be read");
         assert_eq!((newest.batch, newest.start, newest.end), (5, 1, 4));
         newest.state
     }
@@ -173,5 +176,22 @@ mod tests {
         }
         let whole = [part(5, 0, 3), part(5, 1, 3), part(5, 2, 3)];
         assert_eq!(state(whole, Damaged), State::Whole);
+    }
+
+    #[test]
+    fn a_marker_proves_a_batch_of_which_nothing_is_left() {
+        let found = proof(vec![part(4, 0, 1), Damaged, marker(Kind::Synced, 5), Blank]);
+        assert_eq!((found.synced, found.taken()), (5, 5));
+        assert_eq!(found.newest.map(|newest| newest.batch), Some(4));
+    }
+
+    /// A torn batch of three sectors was cut, and its number used again. Then the disk returns
+    /// what one of them once held.
+    #[test]
+    fn what_is_left_of_a_batch_that_was_cut_is_not_the_newest() {
+        let again = [part(4, 0, 1), part(5, 0, 1), marker(Kind::Synced, 5)];
+        let found = proof([&again[..], &[part(5, 2, 3)]].concat());
+        let newest = found.newest.expect("a sector can be read");
+        assert_eq!((newest.start, newest.end, newest.state), (1, 2, State::Whole));
     }
 }

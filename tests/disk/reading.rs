@@ -101,12 +101,15 @@ fn a_pass_reads_each_slice_once() {
 fn a_snapshot_is_damaged_from_its_first_bad_block_on() {
     let length = node().snapshot_bytes();
     let (second, third) = (node().block(1), node().block(2));
-    // A byte of the header; of the content of a block; the length of a block; what is no block,
-    // and the beginning of one.
-    let cases: [(usize, &[u8], usize, usize); 5] = [
+    // No block takes more than 4 MiB, so more is never waited for.
+    let most = (4_u32 << 20) - 16;
+    // A byte of the header; of the content of a block; the length of a block, too great and just
+    // possible; what is no block, and the beginning of one.
+    let cases: [(usize, &[u8], usize, usize); 6] = [
         (10, &[99], 0, 1),
         (third + 500, &[99, 98], third, 3),
-        (second + 8, &[255; 4], second, 1),
+        (second + 8, &(most + 1).to_le_bytes(), second, 1),
+        (second + 8, &most.to_le_bytes(), second, 3),
         (length, &[7; 5], length, 3),
         (length, &[0, 0, 0, 0, 0, 0, 0, 0, 100, 0, 0, 0, 0, 0, 0, 0], length, 3),
     ];
