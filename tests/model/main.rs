@@ -96,11 +96,6 @@ fn birth_and_crashes() {
 }
 
 #[test]
-fn readmission_and_crashes() {
-    check(models::readmission_and_crashes(vec![2]));
-}
-
-#[test]
 fn readmission() {
     check(models::readmission());
 }
@@ -133,4 +128,5 @@ fn larger_bounds() {
     check(models::votes_and_crashes(2, vec![1]));
     check(models::replication(2, 2));
     check(models::replication_and_crashes(1, 2, vec![1]));
+    check(models::readmission_and_crashes(vec![2]));
 }
