@@ -224,6 +224,18 @@ mod tests {
     }
 
     #[test]
+    fn each_denial_says_what_to_do() {
+        let cases = [
+            (Denial::ReadOnly, "a key with --rights rw"),
+            (Denial::OtherKeys, "stay within the prefix"),
+            (Denial::ClientsKey, "use the key file of a node"),
+        ];
+        for (denial, advice) in cases {
+            assert!(denial.to_string().contains(advice), "{denial}");
+        }
+    }
+
+    #[test]
     fn without_a_seal_everybody_may_do_all() {
         let access = Access::default();
         assert!(access.check_read(0, b"").is_ok() && access.check_operator(0).is_ok());

@@ -403,4 +403,9 @@ mod tests {
         assert_eq!(put(KEY_BYTES_MAX + 1, 0), Err(Invalid::KeyTooLong));
         assert_eq!(put(1, VALUE_BYTES_MAX + 1), Err(Invalid::ValueTooLong));
     }
+
+    #[test]
+    fn what_is_wrong_is_said_in_a_sentence() {
+        assert_eq!(Invalid::EmptyKey.to_string(), "the key is empty; a key has 1 to 1024 bytes");
+    }
 }

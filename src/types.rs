@@ -175,3 +175,14 @@ pub const VALUE_BYTES_MAX: usize = 1 << 20;
 pub const ENTRY_BYTES_MAX: usize = 1024;
 /// The most nodes that a cluster may list.
 pub const NODES_MAX: usize = 15;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_is_shown_by_where_it_was_minted_and_its_random_bits() {
+        let session = SessionId { minted_at: LogIndex(7), random: 0x1f };
+        assert_eq!(session.to_string(), "7-000000000000001f");
+    }
+}

@@ -35,6 +35,7 @@ mod shares;
 mod stalls;
 mod doubt;
 mod salvage;
+mod told;
 mod lives;
 mod snapshots;
 mod fetches;

@@ -185,6 +185,11 @@ impl Probe {
         self.node.state()
     }
 
+    /// The node itself: to tell it what only its process knows, and to ask what only that may.
+    pub fn node(&mut self) -> &mut ReplicaNode {
+        &mut self.node
+    }
+
     pub fn store(&self) -> &Store {
         self.node.store()
     }
