@@ -75,3 +75,15 @@ pub fn is_clearly_better(age: u32, than: u32) -> bool {
 fn is_longer(age: u32, bound: Duration) -> bool {
     u64::from(age) > micros(bound)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_is_clearly_better_whose_age_is_a_fraction_of_the_others() {
+        assert!(is_clearly_better(10, 10 * CLEARLY_BETTER));
+        assert!(!is_clearly_better(11, 10 * CLEARLY_BETTER));
+        assert!(is_clearly_better(0, 0));
+    }
+}

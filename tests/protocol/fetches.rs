@@ -217,6 +217,25 @@ fn so_many_requests_of_one_node_wait_and_each_is_answered_once() {
     assert_eq!(numbers, (0..32).collect::<Vec<u32>>());
 }
 
+/// No transfer of a snapshot delays a heartbeat, though the socket stands still for a while.
+#[test]
+fn heartbeats_leave_before_pieces() {
+    let mut probe = leader();
+    let snapshot = newest(&probe);
+    (0..20).for_each(|first| ask_for(&mut probe, snapshot, first));
+    for _ in 0..100 {
+        probe.end_turn();
+        probe.pass(Duration::from_millis(1));
+        probe.time_out();
+    }
+    let said = probe.turn();
+    let is_piece = |sent: &Sent| matches!(sent.message, Message::SnapshotPiece(_));
+    let first_piece = said.iter().position(is_piece).expect("some are sent");
+    let is_heartbeat = |sent: &Sent| matches!(sent.message, Message::Heartbeat(_));
+    let last_heartbeat = said.iter().rposition(is_heartbeat).expect("some are sent");
+    assert!(last_heartbeat < first_piece, "{last_heartbeat} {first_piece}");
+}
+
 #[test]
 fn a_snapshot_that_is_fetched_is_kept_beside_a_newer_one_for_ten_seconds() {
     let mut probe = leader();

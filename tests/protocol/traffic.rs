@@ -56,6 +56,28 @@ fn losses_doubles_and_late_comers_are_counted_exactly() {
     assert_eq!(net.leader(), Some(leader));
 }
 
+/// A node tells in each frame how many it misses, and so the other learns what is lost.
+#[test]
+fn whoever_sends_is_told_how_much_is_lost() {
+    let mut net = Net::new(3);
+    for id in ids(3) {
+        net.start(id, Journal::blank(id, directory_of(id)));
+    }
+    net.run(Duration::from_secs(5));
+    let leader = net.leader().expect("one leads");
+    let mut sent = 0_u32;
+    net.disturb(move |from, _| {
+        sent += u32::from(from == leader);
+        if from == leader && sent.is_multiple_of(4) { Fate::Lost } else { Fate::Arrives }
+    });
+    net.run(Duration::from_secs(60));
+    for peer in net.traffic(leader).peers {
+        let [there, back] = peer.losses;
+        assert!((40..90).contains(&there.0), "a quarter of 256, and not {}", there.0);
+        assert_eq!(back.0, 0);
+    }
+}
+
 /// Of ten frames one is lost, one comes twice, and one comes so late that it counts as lost
 /// before.
 fn decide([sent, lost, doubled, late]: &mut [u64; 4]) -> Fate {
