@@ -112,10 +112,29 @@ fn what_is_lost_is_asked_for_again_in_its_time() {
 /// Which blocks the second node is asked for, and which of their first pieces.
 fn wanted(said: &[Sent]) -> Vec<(u32, u64)> {
     let wanted = |message: &&Message| match message {
+        Message::SnapshotRequest(request) if request.wanted == 0 => None,
         Message::SnapshotRequest(request) => Some((request.block, request.wanted)),
         _ => None,
     };
     to_peer(said, SECOND).iter().filter_map(wanted).collect()
+}
+
+/// docs/wire-format.md: "One that wants nothing tells by its echo what has come".
+#[test]
+fn of_eight_pieces_their_sender_learns_that_they_have_come() {
+    let snapshot = of_four_blocks();
+    let name = name_of(&snapshot);
+    let mut probe = damaged();
+    probe.hear(SECOND, Message::SnapshotOffer(SnapshotOffer { term: Term(3), snapshot: name }));
+    probe.turn();
+    let block = snapshot.blocks().next().expect("there are four");
+    let mut told_after = Vec::new();
+    for piece in pieces_of(name, 0, &block).into_iter().take(17) {
+        let number = piece.piece;
+        probe.hear(SECOND, Message::SnapshotPiece(piece));
+        told_after.extend(asked(&probe.turn(), SECOND).iter().map(|_| number + 1));
+    }
+    assert_eq!(told_after, [8, 16]);
 }
 
 fn of_four_blocks() -> Snapshot {
@@ -191,8 +210,13 @@ fn ask_for(probe: &mut Probe, snapshot: SnapshotName, first: u32) {
 
 /// The pieces that the third node is sent within the next tenth of a second.
 fn sent(probe: &mut Probe) -> Vec<SnapshotPiece> {
+    sent_within(100, probe)
+}
+
+/// The same, within so many milliseconds.
+fn sent_within(millis: u64, probe: &mut Probe) -> Vec<SnapshotPiece> {
     let mut pieces = Vec::new();
-    for _ in 0..100 {
+    for _ in 0..millis {
         pieces.extend(to_peer(&probe.turn(), THIRD).into_iter().filter_map(
             |message| match message {
                 Message::SnapshotPiece(piece) => Some(piece.clone()),
@@ -215,6 +239,21 @@ fn so_many_requests_of_one_node_wait_and_each_is_answered_once() {
     }
     let numbers: Vec<u32> = sent(&mut probe).iter().map(|piece| piece.piece).collect();
     assert_eq!(numbers, (0..32).collect::<Vec<u32>>());
+}
+
+/// The queue before a narrow way would be filled by what is asked for at once.
+#[test]
+fn pieces_do_not_run_far_ahead_on_a_way_that_is_not_known() {
+    let mut probe = leader();
+    let snapshot = newest(&probe);
+    let request = |wanted| SnapshotRequest { snapshot, block: 0, first: 0, wanted };
+    probe.hear(THIRD, Message::SnapshotRequest(request(u64::MAX)));
+    let ahead = sent_within(30, &mut probe).len();
+    assert!((14..20).contains(&ahead), "{ahead}");
+    probe.hear(THIRD, Message::SnapshotRequest(request(0)));
+    let more = sent_within(5, &mut probe).len();
+    assert!((14..20).contains(&more), "they have come: {more}");
+    assert!(!sent(&mut probe).is_empty(), "when nothing is heard, they are lost");
 }
 
 /// No transfer of a snapshot delays a heartbeat, though the socket stands still for a while.

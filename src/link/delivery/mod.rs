@@ -34,6 +34,8 @@ const QUEUE: Duration = Duration::from_millis(5);
 /// One of so long is let drain.
 const QUEUE_SEEN: Duration = Duration::from_micros(2_500);
 const PACE_OF_DRAINING: u64 = 14;
+/// Whoever gets something says so within this time and two round trips.
+const PATIENCE: Duration = Duration::from_millis(50);
 /// Beside somebody who keeps a queue, so much more is under way in each round, until something
 /// is lost: about as much as TCP gives itself (RFC 9438).
 const CONTENDED_GROWTH: u64 = 2 * FRAME_BYTES_MAX as u64;
@@ -99,7 +101,7 @@ impl Delivery {
         loss: LossShare,
         round_trip: &RoundTrip,
     ) {
-        self.rounds.on_arrived(packet, round_trip.latest());
+        self.rounds.on_arrived(packet, at, round_trip.latest());
         if let Some(round) = self.rounds.end(at, self.round_min()) {
             self.on_round(&round, loss);
         }
@@ -150,6 +152,23 @@ impl Delivery {
         let has_room = bytes < window && (frames as u64) < frames_max;
         self.holds_back |= !has_room;
         has_room
+    }
+
+    /// When more may be sent of what nobody acknowledges piece by piece, if not now, where so many
+    /// bytes of it are about to leave: as long as the way is not known, no more than a window
+    /// runs ahead of what has arrived. When nothing is heard, that counts as lost at some time.
+    pub fn may_run_ahead_at(&mut self, leaving: u64, now: Instant) -> Option<Instant> {
+        let is_known = !matches!(self.stage, Stage::Start { .. });
+        if is_known || self.rounds.under_way() + leaving < self.window() {
+            return None;
+        }
+        let lost_at = self.rounds.heard_at() + 2 * self.took + PATIENCE;
+        if lost_at <= now {
+            self.rounds.give_up(now);
+            return None;
+        }
+        self.holds_back = true;
+        Some(lost_at)
     }
 
     /// How many bytes may be under way.

@@ -15,6 +15,10 @@ pub struct Rounds {
     sent_up_to: Vec<u64>,
     /// How many of them were sent up to the newest packet that is known to have arrived.
     reached: u64,
+    /// The same, with what counts as lost.
+    settled: u64,
+    /// When that was found out last.
+    heard_at: Instant,
     round: Round,
 }
 
@@ -52,7 +56,8 @@ impl Rounds {
     pub fn new(now: Instant) -> Self {
         let (sent, reached) = (0, 0);
         let round = Round::beginning(now, sent, reached);
-        Self { sent, sent_up_to: vec![0; SENT_TIMES], reached, round }
+        let (settled, heard_at) = (reached, now);
+        Self { sent, sent_up_to: vec![0; SENT_TIMES], reached, settled, heard_at, round }
     }
 
     /// A frame of so many bytes leaves.
@@ -67,9 +72,27 @@ impl Rounds {
     }
 
     /// The packet, one of the newest, has arrived, after such a round trip.
-    pub fn on_arrived(&mut self, packet: PacketNumber, round_trip: Duration) {
+    pub fn on_arrived(&mut self, packet: PacketNumber, at: Instant, round_trip: Duration) {
         self.reached = self.reached.max(self.sent_up_to[slot(packet)]);
+        self.settled = self.settled.max(self.reached);
+        self.heard_at = at;
         self.round.shortest = self.round.shortest.min(round_trip);
+    }
+
+    /// How many bytes were sent behind the newest packet that is known to have arrived, and do
+    /// not count as lost.
+    pub fn under_way(&self) -> u64 {
+        self.sent - self.settled
+    }
+
+    /// Nothing was heard for so long that all that is under way counts as lost.
+    pub fn give_up(&mut self, now: Instant) {
+        (self.settled, self.heard_at) = (self.sent, now);
+    }
+
+    /// When anything was last known to have arrived, or to be lost.
+    pub fn heard_at(&self) -> Instant {
+        self.heard_at
     }
 
     /// Ends the round if that has taken so long at least, and all has arrived that it was for.

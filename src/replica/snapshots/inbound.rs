@@ -23,6 +23,9 @@ const BYTES_AHEAD: u64 = 16 << 20;
 /// The longest block: the longest item, a session with all of its answers or the longest
 /// key and value, with room.
 const LENGTH_MAX: u32 = 4 << 20;
+/// Of so many pieces their sender learns at the latest that they have come: it may not know yet
+/// how much the way carries.
+const ECHOED: u32 = 8;
 /// The most groups on the way at once.
 const WINDOW_MAX: usize = 32;
 
@@ -45,6 +48,8 @@ pub(super) struct Inbound {
     window: usize,
     /// When the last piece that was missing came.
     pub(super) heard_at: Instant,
+    /// How many have come since their sender was last told something.
+    unechoed: u32,
     /// How many bytes have come.
     pub(super) bytes: u64,
 }
@@ -91,6 +96,7 @@ impl Inbound {
             asked: BTreeMap::new(),
             window: 1,
             heard_at: now,
+            unechoed: 0,
             bytes: 0,
         }
     }
@@ -109,11 +115,22 @@ impl Inbound {
                 let wanted = self.missing(block, first);
                 if wanted != 0 && !self.asked.contains_key(&(block, first)) {
                     self.asked.insert((block, first), Asked::at(now));
+                    self.unechoed = 0;
                     requests.push(SnapshotRequest { snapshot: self.name, block, first, wanted });
                 }
             }
         }
         requests
+    }
+
+    /// A request for nothing, if so much has come that its sender should learn of it. A frame
+    /// that leaves for it anyway tells as much.
+    pub(super) fn echo(&mut self) -> Option<SnapshotRequest> {
+        if self.unechoed < ECHOED {
+            return None;
+        }
+        self.unechoed = 0;
+        Some(SnapshotRequest { snapshot: self.name, block: self.next, first: 0, wanted: 0 })
     }
 
     /// Requests for what is lost: it was overtaken before this time, or nothing has come since the
@@ -184,6 +201,7 @@ impl Inbound {
             return;
         }
         self.heard_at = now;
+        self.unechoed += 1;
         let group = (block, number / GROUP * GROUP);
         let Some(asked) = self.asked.get(&group).copied() else { return };
         let missing = self.missing(group.0, group.1);

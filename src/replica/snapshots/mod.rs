@@ -183,6 +183,10 @@ impl SnapshotManager {
         if self.inbound.as_ref().is_some_and(Inbound::has_block) {
             self.build(state, fx);
         }
+        if let Some(inbound) = &mut self.inbound {
+            let echo = inbound.echo();
+            Self::send_requests(inbound.from, echo.into_iter().collect(), fx);
+        }
         self.sender.end_turn(state, fx);
     }
 

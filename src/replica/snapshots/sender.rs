@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::outbound::{Outbound, name_of};
+use crate::link::Delivery;
 use crate::replica::effects::{Destination, Effects, Timer};
 use crate::replica::state::ReplicaState;
 use crate::time::Instant;
@@ -40,6 +41,10 @@ impl Sender {
     ) -> bool {
         let Some(outbound) = self.find(request, state, now) else { return false };
         outbound.asked_at = now;
+        if request.wanted == 0 {
+            // It only says, by what it echoes, what has arrived.
+            return true;
+        }
         let wanted = self.wanted.entry(from).or_default();
         let group = |of: &SnapshotRequest| (of.snapshot, of.block, of.first);
         match wanted.iter().position(|waiting| group(waiting) == group(request)) {
@@ -89,11 +94,12 @@ impl Sender {
                 requests.clear();
                 continue;
             };
+            let mut leaving = 0;
             while left > 0
                 && let Some(request) = requests.front_mut()
             {
-                if !peer.delivery.may_send(fx.now) {
-                    fx.arm(Timer::Pace(to), peer.delivery.may_send_at().since(fx.now));
+                if let Some(at) = next_piece_at(&mut peer.delivery, leaving, fx.now) {
+                    fx.arm(Timer::Pace(to), at.since(fx.now));
                     break;
                 }
                 let sent = outbound.iter_mut().find(|sent| sent.name() == request.snapshot);
@@ -102,6 +108,7 @@ impl Sender {
                     continue;
                 };
                 left -= 1;
+                leaving += PIECE_FRAME_BYTES;
                 peer.delivery.spend(PIECE_FRAME_BYTES);
                 fx.send(Destination::Peer(to), Message::SnapshotPiece(piece));
             }
@@ -116,4 +123,10 @@ impl Sender {
     pub(super) fn oldest(&self) -> Option<LogIndex> {
         self.outbound.iter().map(|outbound| outbound.name().index).min()
     }
+}
+
+/// When the next piece may be sent, if not now. So many bytes leave when the turn ends.
+fn next_piece_at(delivery: &mut Delivery, leaving: u64, now: Instant) -> Option<Instant> {
+    let ahead = delivery.may_run_ahead_at(leaving, now);
+    ahead.or_else(|| (!delivery.may_send(now)).then(|| delivery.may_send_at()))
 }
