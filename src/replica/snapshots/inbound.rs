@@ -7,12 +7,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bytes::Bytes;
-
+use super::block::Block;
 use crate::store::{Snapshot, SnapshotBuilder, State};
 use crate::time::Instant;
 use crate::types::ServerId;
-use crate::wire::{PIECE_BYTES, SnapshotName, SnapshotPiece, SnapshotRequest};
+use crate::wire::{SnapshotName, SnapshotPiece, SnapshotRequest};
 
 /// How many pieces one request asks for at most.
 const GROUP: u32 = 64;
@@ -74,14 +73,6 @@ pub(super) enum Fetched {
     Whole(Snapshot),
     /// The blocks make no snapshot: it must be fetched anew.
     Malformed,
-}
-
-/// The pieces of one block.
-#[derive(Debug)]
-struct Block {
-    length: u32,
-    checksum: u32,
-    pieces: BTreeMap<u32, Bytes>,
 }
 
 impl Inbound {
@@ -286,51 +277,15 @@ impl Asked {
     }
 }
 
-impl Block {
-    fn new(length: u32, checksum: u32) -> Self {
-        Self { length, checksum, pieces: BTreeMap::new() }
-    }
-
-    fn count(&self) -> u32 {
-        u32::try_from((self.length as usize).div_ceil(PIECE_BYTES)).unwrap_or(u32::MAX)
-    }
-
-    /// Returns whether the piece is one of this block that was missing.
-    fn add(&mut self, piece: &SnapshotPiece) -> bool {
-        let is_of_this = (piece.length, piece.checksum) == (self.length, self.checksum);
-        if !is_of_this || self.length_of(piece.piece) != Some(piece.bytes.len()) {
-            return false;
-        }
-        // Copied, so that it does not keep its datagram alive.
-        let copy = || Bytes::copy_from_slice(&piece.bytes);
-        let former = self.pieces.len();
-        self.pieces.entry(piece.piece).or_insert_with(copy);
-        self.pieces.len() > former
-    }
-
-    fn length_of(&self, piece: u32) -> Option<usize> {
-        let before = (piece as usize).checked_mul(PIECE_BYTES)?;
-        let rest = (self.length as usize).checked_sub(before).filter(|rest| *rest > 0)?;
-        Some(rest.min(PIECE_BYTES))
-    }
-
-    fn is_whole(&self) -> bool {
-        self.pieces.len() == self.count() as usize
-    }
-
-    /// The whole block, if it is what its checksum says.
-    fn join(self) -> Option<Bytes> {
-        let mut block = Vec::with_capacity(self.length as usize);
-        self.pieces.values().for_each(|piece| block.extend_from_slice(piece));
-        (crc32fast::hash(&block) == self.checksum).then(|| block.into())
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
+    use super::super::block::tests::pieces_of;
     use super::*;
     use crate::configuration::Configuration;
     use crate::types::{DirectoryId, GenesisId, LogIndex, Term};
+    use crate::wire::PIECE_BYTES;
 
     const NAME: SnapshotName = SnapshotName { index: LogIndex(9), term: Term(1), chain: 0 };
 
@@ -428,29 +383,13 @@ mod tests {
         assert_eq!(inbound.blocks.len(), 5, "the next one always does");
     }
 
-    /// The pieces of a block of these bytes.
-    fn pieces_of(block: u32, bytes: &Bytes, last: bool) -> Vec<SnapshotPiece> {
-        let (length, checksum) = (u32::try_from(bytes.len()).unwrap(), crc32fast::hash(bytes));
-        let parts = bytes.chunks(PIECE_BYTES).map(Bytes::copy_from_slice);
-        let piece = |(piece, bytes)| SnapshotPiece {
-            snapshot: NAME,
-            block,
-            last,
-            length,
-            checksum,
-            piece,
-            bytes,
-        };
-        (0..).zip(parts).map(piece).collect()
-    }
-
     #[test]
     fn nothing_is_asked_for_behind_the_last_block() {
         let now = Instant(1_000);
         let mut inbound = Inbound::new(NAME, ServerId(2), now);
         inbound.window = WINDOW_MAX;
         let two_pieces = vec![7; PIECE_BYTES + 1].into();
-        inbound.on_piece(&pieces_of(2, &two_pieces, true)[0], now);
+        inbound.on_piece(&pieces_of(NAME, 2, &two_pieces, true)[0], now);
         let asked = inbound.ask(now);
         let asked: Vec<(u32, u64)> =
             asked.iter().map(|asked| (asked.block, asked.wanted)).collect();
@@ -463,7 +402,7 @@ mod tests {
     fn a_long_block_is_fetched_in_groups_of_64_pieces() {
         let now = Instant(1_000);
         let mut inbound = Inbound::new(NAME, ServerId(2), now);
-        let pieces = pieces_of(0, &vec![7; 66 * PIECE_BYTES].into(), false);
+        let pieces = pieces_of(NAME, 0, &vec![7; 66 * PIECE_BYTES].into(), false);
         assert_eq!(inbound.ask(now).len(), 1, "how long it is, is not known yet");
         inbound.on_piece(&pieces[0], now);
         inbound.window = 2;
@@ -497,7 +436,7 @@ mod tests {
             assert!(matches!(inbound.build(), Fetched::Partly), "block {number} has not come");
             assert_eq!(inbound.next, number);
             let is_last = number as usize + 1 == blocks.len();
-            for piece in pieces_of(number, block, is_last) {
+            for piece in pieces_of(NAME, number, block, is_last) {
                 inbound.on_piece(&piece, Instant(2_000));
             }
             if is_last {
@@ -513,7 +452,7 @@ mod tests {
     fn what_was_begun_and_is_given_up_can_be_freed() {
         let first = snapshot().blocks().next().unwrap();
         let mut inbound = Inbound::new(NAME, ServerId(2), Instant(1_000));
-        for piece in pieces_of(0, &first, false) {
+        for piece in pieces_of(NAME, 0, &first, false) {
             inbound.on_piece(&piece, Instant(2_000));
         }
         assert!(matches!(inbound.build(), Fetched::Partly));
@@ -524,7 +463,7 @@ mod tests {
     #[test]
     fn a_block_that_is_not_what_its_checksum_says_is_asked_for_again() {
         let mut inbound = asked_for_two();
-        for mut piece in pieces_of(0, &vec![7; 2 * PIECE_BYTES].into(), false) {
+        for mut piece in pieces_of(NAME, 0, &vec![7; 2 * PIECE_BYTES].into(), false) {
             piece.checksum ^= 1;
             inbound.on_piece(&piece, Instant(2_000_000));
         }
@@ -534,24 +473,5 @@ mod tests {
         let asked: Vec<u32> =
             inbound.ask(Instant(2_000_000)).iter().map(|request| request.block).collect();
         assert_eq!(asked, [0, 2], "block 1 is on its way");
-    }
-
-    #[test]
-    fn only_pieces_of_this_very_block_are_taken_and_each_once() {
-        let bytes: Bytes = vec![7; 2 * PIECE_BYTES].into();
-        let pieces = pieces_of(0, &bytes, false);
-        let mut block = Block::new(pieces[0].length, pieces[0].checksum);
-        let first = || pieces[0].clone();
-        let strange = [
-            SnapshotPiece { checksum: first().checksum ^ 1, ..first() },
-            SnapshotPiece { length: first().length + 1, ..first() },
-            SnapshotPiece { bytes: first().bytes.slice(1..), ..first() },
-            SnapshotPiece { piece: 2, bytes: Bytes::new(), ..first() },
-            SnapshotPiece { piece: 3, ..first() },
-        ];
-        assert!(strange.iter().all(|piece| !block.add(piece)));
-        assert!(block.add(&pieces[0]) && !block.add(&pieces[0]));
-        assert!(block.add(&pieces[1]) && block.is_whole());
-        assert_eq!(block.join(), Some(bytes));
     }
 }

@@ -6,6 +6,7 @@
 //! with. When it is whole and on the follower's disk, it takes the place of the log before
 //! it. Heartbeats and entries have lanes of their own and never wait for pieces.
 
+mod block;
 mod inbound;
 mod outbound;
 mod own;
