@@ -52,9 +52,11 @@ impl Log {
         Self { base, entries, durable, unsynced: VecDeque::new(), written: 0 }
     }
 
-    /// The log that begins anew behind a snapshot. The journal's batch `batch` will tell so, and
-    /// nothing of it counts as durable before.
+    /// The log that begins anew behind a snapshot, as the journal's batch `batch` will tell.
+    /// docs/disk-format.md: "nothing that it covers counts as durable before the restart record
+    /// is, which tells without the file how far the log went".
     pub fn behind(base: Base, batch: u64, now: Instant) -> Self {
+        // This stretch reaches from the beginning to the base.
         let unsynced = VecDeque::from([Unsynced { first: LogIndex(1), batch, since: now }]);
         Self { base, unsynced, ..Self::default() }
     }

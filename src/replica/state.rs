@@ -122,14 +122,14 @@ pub struct ReplicaState {
 
 impl ReplicaState {
     /// The state that goes on from what a directory held.
-    pub fn recovered(config: &NodeConfig, recovered: Recovered, fx: &mut Effects) -> Self {
+    pub fn recovered(config: &NodeConfig, mut recovered: Recovered, fx: &mut Effects) -> Self {
         let server_id = recovered.identity.id;
         let listed = config.nodes.iter().map(|(id, listed)| (*id, listed.address)).collect();
         let (base, store) = beginning(&recovered);
-        let log = recovered_log(&recovered, base, fx);
         let pinned = config.pinned;
         let election_timeout = pinned.timeout.unwrap_or(ELECTION_TIMEOUT);
         let resumption = Resumption::new(&recovered, election_timeout, fx);
+        let log = recovered_log(&mut recovered, base, fx);
         let mut state = Self {
             server_id,
             role: Role::Follower,
@@ -449,19 +449,18 @@ impl ReplicaState {
     }
 }
 
-/// The log that the directory holds.
-fn recovered_log(recovered: &Recovered, base: Base, fx: &mut Effects) -> Log {
-    let is_whole = recovered.entries.is_empty() && recovered.doubt.is_none();
-    if recovered.snapshot.is_some() && is_whole {
+/// The log that the directory holds. Where it holds nothing but a snapshot, the power may have
+/// failed before the record of that was durable.
+fn recovered_log(recovered: &mut Recovered, base: Base, fx: &mut Effects) -> Log {
+    if recovered.snapshot.is_some() && recovered.entries.is_empty() {
         return begin_behind(base, fx);
     }
-    Log::recovered(base, recovered.entries.clone())
+    Log::recovered(base, std::mem::take(&mut recovered.entries))
 }
 
 /// The log begins anew behind a snapshot that is on the disk. Whatever log there was before is
 /// void: it may have been cut off before the record of that was durable, and must not come back
-/// when the snapshot is lost some day. docs/disk-format.md: "nothing that it covers counts as
-/// durable before the restart record is, which tells without the file how far the log went".
+/// when the snapshot is lost some day.
 fn begin_behind(base: Base, fx: &mut Effects) -> Log {
     let Base { index, term, chain } = base;
     fx.record(Record::Restart { index, term, chain });

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use quorate::configuration::Configuration;
-use quorate::disk::{Damage, Record};
+use quorate::disk::{Damage, Doubt, GenesisState, Record, Recovered};
 use quorate::replica::HEARTBEAT_INTERVAL;
 use quorate::types::{LogIndex, Term};
 use quorate::wire::{CatchUpRequest, Message, Role, SnapshotOffer};
 
 use super::leader::heartbeat;
 use super::members::{FIRST, SECOND, THIRD, configuration};
-use super::probe::Probe;
+use super::probe::{Probe, blank};
 use super::request::{pieces, put, session};
 use super::said::{Sent, acknowledged, to_peer};
 
@@ -213,6 +213,33 @@ fn nothing_of_it_is_said_to_be_durable_before_the_journal_says_that_the_log_begi
     let said = follower.turn();
     let acknowledge = acknowledged(&said).expect("the leader is told at once");
     assert_eq!(acknowledge.durable, offer.snapshot.index);
+}
+
+/// The power may have failed before that record was durable, in doubt or not.
+#[test]
+fn a_start_on_nothing_but_a_snapshot_records_that_the_log_begins_there() {
+    let leader = leader_with_snapshot();
+    let snapshot = leader.state().snapshots.durable().expect("there is one");
+    let index = snapshot.index();
+    for doubt in [None, Some(Doubt { upto: Some((Term(1), LogIndex(2))) })] {
+        let recovered = Recovered {
+            genesis: GenesisState::Complete(limits()),
+            term: snapshot.term(),
+            commit: index,
+            snapshot: Some(snapshot.clone()),
+            doubt,
+            ..blank(FIRST)
+        };
+        let mut probe = Probe::started_unheard(recovered, limits());
+        probe.turn();
+        assert_eq!(probe.state().log.durable(), LogIndex(0));
+        let begins = probe.write();
+        let is_restart =
+            |record: &Record| matches!(record, Record::Restart { index: at, .. } if *at == index);
+        assert!(begins.records().iter().any(is_restart), "{doubt:?}: {begins:?}");
+        probe.synced(begins);
+        assert_eq!(probe.state().log.durable(), index);
+    }
 }
 
 /// They may come late, of a snapshot that was fetched before, and their checksums are right.
