@@ -65,6 +65,8 @@ pub enum Timer {
     Repeat(ServerId),
     /// The pace of the way to this node allows that more is sent.
     Pace(ServerId),
+    /// The same, of pieces of a snapshot.
+    Pieces(ServerId),
     /// The leader was silent for a while: it is sent something that may be refused.
     Probe,
     /// How far this follower has come is to be said once more.

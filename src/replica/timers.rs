@@ -61,7 +61,7 @@ impl ReplicaNode {
                 }
             }
             // The end of the turn says it.
-            Timer::Repeat(_) | Timer::Pace(_) | Timer::Answer => {}
+            Timer::Repeat(_) | Timer::Pace(_) | Timer::Pieces(_) | Timer::Answer => {}
             // Who lives hears nothing new; of who does not, the system there may tell.
             Timer::Probe => {
                 self.answer_to = HeartbeatManager::leader_to_answer(state);

@@ -6,6 +6,9 @@
 //! faster, to see whether more arrives. So the queue at the narrowest place stays short, and
 //! whatever else passes there is not held up. Where somebody else keeps a queue there, as TCP
 //! does, sending goes by loss as well, like TCP: who gives way to TCP gets nothing.
+//!
+//! Entries keep a window and a pace. Pieces of snapshots keep the pace alone once the way is
+//! known, since nobody acknowledges each of them; before, they keep the window as well.
 
 mod best;
 mod credit;
@@ -154,21 +157,27 @@ impl Delivery {
         has_room
     }
 
-    /// When more may be sent of what nobody acknowledges piece by piece, if not now, where so many
-    /// bytes of it are about to leave: as long as the way is not known, no more than a window
-    /// runs ahead of what has arrived. When nothing is heard, that counts as lost at some time.
-    pub fn may_run_ahead_at(&mut self, leaving: u64, now: Instant) -> Option<Instant> {
+    /// When nothing was heard for long, all that is under way counts as lost.
+    pub fn give_up_what_is_silent(&mut self, now: Instant) {
+        if self.lost_at() <= now {
+            self.rounds.give_up(now);
+        }
+    }
+
+    /// Until when nothing more may be sent of what nobody acknowledges piece by piece, unless
+    /// something is heard, if so many bytes of it are about to leave; none: more may be sent. As
+    /// long as the way is not known, no more than a window runs ahead of what has arrived.
+    pub fn waits_until(&mut self, leaving: u64) -> Option<Instant> {
         let is_known = !matches!(self.stage, Stage::Start { .. });
         if is_known || self.rounds.under_way() + leaving < self.window() {
             return None;
         }
-        let lost_at = self.rounds.heard_at() + 2 * self.took + PATIENCE;
-        if lost_at <= now {
-            self.rounds.give_up(now);
-            return None;
-        }
         self.holds_back = true;
-        Some(lost_at)
+        Some(self.lost_at())
+    }
+
+    fn lost_at(&self) -> Instant {
+        self.rounds.settled_at() + 2 * self.took + PATIENCE
     }
 
     /// How many bytes may be under way.

@@ -15,10 +15,10 @@ pub struct Rounds {
     sent_up_to: Vec<u64>,
     /// How many of them were sent up to the newest packet that is known to have arrived.
     reached: u64,
-    /// The same, with what counts as lost.
+    /// Of so many bytes none is under way any more: they arrived, or count as lost.
     settled: u64,
-    /// When that was found out last.
-    heard_at: Instant,
+    /// When the last of them did.
+    settled_at: Instant,
     round: Round,
 }
 
@@ -56,8 +56,8 @@ impl Rounds {
     pub fn new(now: Instant) -> Self {
         let (sent, reached) = (0, 0);
         let round = Round::beginning(now, sent, reached);
-        let (settled, heard_at) = (reached, now);
-        Self { sent, sent_up_to: vec![0; SENT_TIMES], reached, settled, heard_at, round }
+        let (settled, settled_at) = (reached, now);
+        Self { sent, sent_up_to: vec![0; SENT_TIMES], reached, settled, settled_at, round }
     }
 
     /// A frame of so many bytes leaves.
@@ -75,24 +75,23 @@ impl Rounds {
     pub fn on_arrived(&mut self, packet: PacketNumber, at: Instant, round_trip: Duration) {
         self.reached = self.reached.max(self.sent_up_to[slot(packet)]);
         self.settled = self.settled.max(self.reached);
-        self.heard_at = at;
+        self.settled_at = self.settled_at.max(at);
         self.round.shortest = self.round.shortest.min(round_trip);
     }
 
-    /// How many bytes were sent behind the newest packet that is known to have arrived, and do
-    /// not count as lost.
+    /// How many bytes were sent that are not known to have arrived, and do not count as lost.
     pub fn under_way(&self) -> u64 {
         self.sent - self.settled
     }
 
     /// Nothing was heard for so long that all that is under way counts as lost.
     pub fn give_up(&mut self, now: Instant) {
-        (self.settled, self.heard_at) = (self.sent, now);
+        (self.settled, self.settled_at) = (self.sent, now);
     }
 
-    /// When anything was last known to have arrived, or to be lost.
-    pub fn heard_at(&self) -> Instant {
-        self.heard_at
+    /// When the last arrived that did, or was given up.
+    pub fn settled_at(&self) -> Instant {
+        self.settled_at
     }
 
     /// Ends the round if that has taken so long at least, and all has arrived that it was for.
@@ -111,5 +110,24 @@ impl Rounds {
 impl Round {
     fn beginning(now: Instant, upto: u64, reached: u64) -> Self {
         Self { upto, reached, began: now, shortest: Duration::MAX, was_idle: upto == 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_given_up_is_no_more_under_way_whatever_comes_late() {
+        let mut rounds = Rounds::new(Instant(0));
+        rounds.on_sent(PacketNumber(1), 100);
+        rounds.on_sent(PacketNumber(2), 100);
+        let echo = |rounds: &mut Rounds| {
+            rounds.on_arrived(PacketNumber(1), Instant(5), Duration::from_micros(5));
+            (rounds.under_way(), rounds.settled_at())
+        };
+        assert_eq!(echo(&mut rounds), (100, Instant(5)));
+        rounds.give_up(Instant(60));
+        assert_eq!(echo(&mut rounds), (0, Instant(60)));
     }
 }

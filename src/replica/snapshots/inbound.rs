@@ -114,8 +114,8 @@ impl Inbound {
         requests
     }
 
-    /// A request for nothing, if so much has come that its sender should learn of it. A frame
-    /// that leaves for it anyway tells as much.
+    /// A request for nothing, if so much has come since the last one that its sender should
+    /// learn of it.
     pub(super) fn echo(&mut self) -> Option<SnapshotRequest> {
         if self.unechoed < ECHOED {
             return None;
@@ -144,6 +144,7 @@ impl Inbound {
         let mut requests = Vec::new();
         for (block, first) in lost {
             self.asked.insert((block, first), Asked::at(now));
+            self.unechoed = 0;
             let wanted = self.missing(block, first);
             requests.push(SnapshotRequest { snapshot: self.name, block, first, wanted });
         }

@@ -56,7 +56,7 @@ impl SnapshotManager {
         }
     }
 
-    /// Another node asks for pieces.
+    /// Another node asks for pieces. If for none, its echo has said all that it has to.
     pub fn on_request(
         &mut self,
         from: ServerId,
@@ -64,6 +64,9 @@ impl SnapshotManager {
         state: &mut ReplicaState,
         fx: &mut Effects,
     ) {
+        if request.wanted == 0 {
+            return;
+        }
         if let Some(peer) = state.peers.get_mut(&from) {
             peer.progress.pace.on_request(request);
         }

@@ -41,10 +41,6 @@ impl Sender {
     ) -> bool {
         let Some(outbound) = self.find(request, state, now) else { return false };
         outbound.asked_at = now;
-        if request.wanted == 0 {
-            // It only says, by what it echoes, what has arrived.
-            return true;
-        }
         let wanted = self.wanted.entry(from).or_default();
         let group = |of: &SnapshotRequest| (of.snapshot, of.block, of.first);
         match wanted.iter().position(|waiting| group(waiting) == group(request)) {
@@ -94,12 +90,13 @@ impl Sender {
                 requests.clear();
                 continue;
             };
+            peer.delivery.give_up_what_is_silent(fx.now);
             let mut leaving = 0;
             while left > 0
                 && let Some(request) = requests.front_mut()
             {
                 if let Some(at) = next_piece_at(&mut peer.delivery, leaving, fx.now) {
-                    fx.arm(Timer::Pace(to), at.since(fx.now));
+                    fx.arm(Timer::Pieces(to), at.since(fx.now));
                     break;
                 }
                 let sent = outbound.iter_mut().find(|sent| sent.name() == request.snapshot);
@@ -127,6 +124,6 @@ impl Sender {
 
 /// When the next piece may be sent, if not now. So many bytes leave when the turn ends.
 fn next_piece_at(delivery: &mut Delivery, leaving: u64, now: Instant) -> Option<Instant> {
-    let ahead = delivery.may_run_ahead_at(leaving, now);
-    ahead.or_else(|| (!delivery.may_send(now)).then(|| delivery.may_send_at()))
+    let waits_until = delivery.waits_until(leaving);
+    waits_until.or_else(|| (!delivery.may_send(now)).then(|| delivery.may_send_at()))
 }
