@@ -247,7 +247,7 @@ impl EventLoop {
         let known_at = self.node.state().peers.get(&begun.peer).map(|peer| peer.address);
         if let Some(known_at) = known_at.filter(|known| *known != begun.address) {
             self.doubles.on_session(now, begun, known_at);
-            self.port.turn_away(now, begun);
+            self.port.tell_double(now, begun);
         }
         self.node.on_session(begun.address, begun.peer, begun.key.0);
     }

@@ -97,7 +97,7 @@ impl SealedPort {
             Ok(None) => {
                 let begun = sealer.take_begun();
                 if begun.is_some() {
-                    self.belongs_here(source);
+                    self.forget_stranger(source);
                 }
                 Arrival::Handshake(begun)
             }
@@ -126,9 +126,9 @@ impl SealedPort {
     }
 
     /// Tells who has just begun a session that it has the number of a node which is elsewhere.
-    pub fn turn_away(&mut self, now: Instant, begun: &Begun) {
+    pub fn tell_double(&mut self, now: Instant, begun: &Begun) {
         if let Some(sealer) = &mut self.sealer {
-            sealer.turn_away(now, begun);
+            sealer.tell_double(now, begun);
         }
         self.send_handshakes();
     }
@@ -159,8 +159,9 @@ impl SealedPort {
     }
 
     /// Who was named and comes to a session is no stranger any more. One that does not hear this
-    /// node, for its number is another's, comes to sessions all the time.
-    fn belongs_here(&mut self, source: SocketAddr) {
+    /// node, for it has the number of another, comes to sessions as well, and would be named
+    /// anew for each.
+    fn forget_stranger(&mut self, source: SocketAddr) {
         let known = self.strangers.get(&source);
         if known.is_some_and(|(known, _)| known.cause != DropCause::Address) {
             self.strangers.remove(&source);

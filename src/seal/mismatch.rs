@@ -3,7 +3,8 @@
 //!
 //! A `Hello` brings its sender's cluster name, hidden by the key, so whoever holds the key can
 //! tell that it is genuine although the name is another. The answer, `Mismatch`, brings the name
-//! of who answers in the same way. Nothing follows from either but a line in the log.
+//! of who answers in the same way. Who has the number of another node is told by one as well,
+//! when it has begun a session. Nothing follows from any of it but a line in the log.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

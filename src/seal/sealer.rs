@@ -330,9 +330,9 @@ impl Sealer {
 
     /// Tells who has just begun a session that it does not belong at its address: its number is
     /// that of a node which is known to be elsewhere.
-    pub fn turn_away(&mut self, now: Instant, begun: &Begun) {
+    pub fn tell_double(&mut self, now: Instant, begun: &Begun) {
         let id = (begun.address, begun.peer);
-        let with = self.ways.get(&id).and_then(Way::begun_with);
+        let with = self.ways.get(&id).and_then(|way| self.begun_with(way));
         if let Some(with) = with.filter(|_| self.mismatches.may_tell(now, begun.address)) {
             self.say_mismatch(now, id, with);
         }
@@ -363,14 +363,20 @@ impl Sealer {
         let mut there = self.ways.range((source, ServerId::NONE)..=(source, ServerId(u16::MAX)));
         let with = Some((said.key, said.beginner));
         let greeted = there.find(|(_, way)| {
-            way.has_greeted_with(said.key, &said.beginner) || way.begun_with() == with
+            way.has_greeted_with(said.key, &said.beginner) || self.begun_with(way) == with
         });
         let Some((&(_, greeted), way)) = greeted else { return DropCause::Duplicate };
-        let has_session = way.begun_with() == with;
+        let has_session = self.begun_with(way) == with;
         let Some(cluster) = self.cluster_of(said, datagram) else { return DropCause::Seal };
         let cause = mismatch::cause(said, self.cluster, greeted, has_session);
         self.mismatches.note(source, said, cluster, cause);
         cause
+    }
+
+    /// The key and the random bits that the newest session there began with.
+    fn begun_with(&self, way: &Way) -> Option<(KeyId, Nonce)> {
+        let session = self.sessions.get(way.session?)?;
+        Some((session.key, session.beginner))
     }
 
     /// The cluster of whoever has made the datagram, if that holds the key.
@@ -457,7 +463,7 @@ impl Sealer {
         let datagram = finish.encode(self.tag_keys.get(&finish.key).ok_or(DropCause::Key)?);
         session.finish = Some((datagram.clone(), now));
         self.outbox.push_back((source, datagram));
-        self.begin(now, id, session, &finish)
+        self.begin(now, id, session)
     }
 
     fn accept(
@@ -480,17 +486,11 @@ impl Sealer {
         }
         let [theirs, mine] = session_keys(finish, self.key(finish.key)?, &self.config.cluster);
         let session = Session::new(finish, (finish.sender, source), [mine, theirs], now);
-        self.begin(now, (source, finish.sender), session, finish)
+        self.begin(now, (source, finish.sender), session)
     }
 
     /// From now on what is sent that way is sealed in this session.
-    fn begin(
-        &mut self,
-        now: Instant,
-        id: WayId,
-        session: Session,
-        finish: &Handshake,
-    ) -> Result<(), DropCause> {
+    fn begin(&mut self, now: Instant, id: WayId, session: Session) -> Result<(), DropCause> {
         let (number, key) = (session.id, session.key);
         let Self { sessions, ways, outbox, begun, .. } = self;
         sessions.insert(session, now)?;
@@ -500,8 +500,7 @@ impl Sealer {
             !way.is_idle()
         });
         let way = ways.entry(id).or_default();
-        let left = way.begin(number, (key, finish.beginner));
-        if let Some(left) = left.and_then(|id| sessions.get_mut(id)) {
+        if let Some(left) = way.begin(number).and_then(|id| sessions.get_mut(id)) {
             left.left_at = Some(now);
         }
         let session = sessions.get_mut(number).ok_or(DropCause::Session)?;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use ring::aead::{Aad, LessSafeKey, NONCE_LEN, Nonce};
 
-use super::handshake::Handshake;
+use super::handshake::{self, Handshake};
 use super::keys::KeyId;
 use super::replay_window::ReplayWindow;
 use crate::time::Instant;
@@ -23,6 +23,8 @@ pub struct Session {
     pub id: u32,
     /// The key that it follows from.
     pub key: KeyId,
+    /// The random bits of who began it.
+    pub beginner: handshake::Nonce,
     /// The other side; none: a client.
     pub peer: ServerId,
     /// Where that has proved to be.
@@ -50,6 +52,7 @@ impl Session {
         Self {
             id: finish.session(),
             key: finish.key,
+            beginner: finish.beginner,
             peer,
             address,
             heard_at: now,

@@ -37,6 +37,11 @@ pub struct Sessions {
 
 impl Sessions {
     /// The session with the number.
+    pub fn get(&self, id: u32) -> Option<&Session> {
+        self.by_id.get(&id)
+    }
+
+    /// The same, to be changed.
     pub fn get_mut(&mut self, id: u32) -> Option<&mut Session> {
         self.by_id.get_mut(&id)
     }

@@ -36,8 +36,6 @@ pub struct Way {
     /// There should be a newer one: the keys are others, or the cluster was born.
     pub renew: bool,
     greeting: Option<Greeting>,
-    /// The key and the random bits that the newest session began with.
-    begun_with: Option<(KeyId, Nonce)>,
     held: VecDeque<Vec<u8>>,
     /// Since when frames were sent and nothing came back.
     unanswered_since: Option<Instant>,
@@ -61,7 +59,6 @@ impl Default for Way {
             former: None,
             renew: false,
             greeting: None,
-            begun_with: None,
             held: VecDeque::new(),
             unanswered_since: None,
             silence: SILENCE_MIN,
@@ -130,16 +127,9 @@ impl Way {
         self.greeting.as_ref().is_some_and(|said| said.key == key && said.nonce == *nonce)
     }
 
-    /// The key and the random bits that the newest session began with.
-    pub fn begun_with(&self) -> Option<(KeyId, Nonce)> {
-        self.begun_with
-    }
-
-    /// There is a new session, which began with these. Returns the one that nobody goes on
-    /// sending in.
-    pub fn begin(&mut self, session: u32, with: (KeyId, Nonce)) -> Option<u32> {
+    /// There is a new session. Returns the one that nobody goes on sending in.
+    pub fn begin(&mut self, session: u32) -> Option<u32> {
         self.greeting = None;
-        self.begun_with = Some(with);
         self.renew = false;
         self.unanswered_since = None;
         let former = self.session.replace(session)?;

@@ -65,14 +65,14 @@ fn who_has_the_number_of_another_is_told_in_its_session() {
     let keys = ring("node 1 %1");
     let (mut node, mut double) = (Side::start(1, &keys, 1), Side::start(2, &keys, 2));
     talk(at(0), &mut double, &mut node, 1);
-    let told = node.turn_away(at(0));
+    let told = node.tell_double(at(0));
     assert_eq!((told.len(), told[0].to, told[0].bytes.len()), (1, double.address, HANDSHAKE_BYTES));
     assert_eq!(double.refuses(at(0), &told[0]), DropCause::Address);
     let mismatch = double.sealer.take_mismatch().expect("it is told");
     assert_eq!((mismatch.cause, mismatch.node), (DropCause::Address, node.id));
     let sentence = mismatch.sentence(double.id, "quorate");
     assert!(sentence.contains("is node 1 of cluster quorate, and knows node 2 at another address"));
-    assert!(node.turn_away(at(0)).is_empty(), "once a second at most");
+    assert!(node.tell_double(at(0)).is_empty(), "once a second at most");
     let mut restarted = Side::start(2, &keys, 3);
     greet(at(1), &mut restarted, &node, 1);
     assert_eq!(restarted.refuses(at(1), &told[0]), DropCause::Duplicate);

@@ -109,8 +109,8 @@ impl Side {
     }
 
     /// Who began the newest session does not belong at its address. Returns what leaves.
-    pub fn turn_away(&mut self, now: Instant) -> Vec<Sent> {
-        self.sealer.turn_away(now, &self.begun.expect("a session has begun"));
+    pub fn tell_double(&mut self, now: Instant) -> Vec<Sent> {
+        self.sealer.tell_double(now, &self.begun.expect("a session has begun"));
         self.poll()
     }
 
