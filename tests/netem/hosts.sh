@@ -46,7 +46,7 @@ lead() {
     on "$1" ip -batch - <<END
 link set to-$2 up
 route add $(ip_of "$2") dev to-$2 src $(ip_of "$1")
-neighbour replace $(ip_of "$2") lladdr $3 dev to-$2 nud permanent
+$(neighbour "$2" "$3")
 END
 }
 
@@ -76,6 +76,31 @@ shape() {
 
 # Nothing passes any more from one to the other, and nobody is told.
 cut_way() { shape "$1" "$2" loss 100%; }
+
+# The host is neither heard nor does it hear, from now on and all at once: to replace the netem of
+# one way takes a guest a fifth of a second, and in between some would still hear it. What is sent
+# has an address that no device has, so nobody is told.
+silence_host() { for_ways_of "$1" point_nowhere; }
+
+# It is heard again.
+unsilence_host() { for_ways_of "$1" point; }
+
+# First the ways from the host, in one go, then those to it.
+for_ways_of() {
+    local host=$1 how=$2 other
+    for other in "${hosts[@]}"; do
+        [ "$other" = "$host" ] || "$how" "$host" "$other"
+    done | on "$host" ip -batch -
+    for other in "${hosts[@]}"; do
+        [ "$other" = "$host" ] || "$how" "$other" "$host" | on "$other" ip -batch -
+    done
+}
+
+point() { neighbour "$2" "$(mac_of "$2" "$1")"; }
+point_nowhere() { neighbour "$2" 02:00:00:00:00:00; }
+
+# Where frames for the host go: HOST MAC.
+neighbour() { echo "neighbour replace $(ip_of "$1") lladdr $2 dev to-$1 nud permanent"; }
 
 # Neither from one to the other nor back.
 cut_link() {

@@ -228,8 +228,7 @@ pause_of_writes() {
         end_history
         cp "$work/bench" "$work/measured"
         pauses+=("$(figure longest_gap_us)")
-        shape all all
-        [ "$go" != kill_leader ] || start_on "$leader"
+        if [ "$go" = kill_leader ]; then start_on "$leader"; else unsilence_host "$leader"; fi
         until_well
     done
     mapfile -t pauses < <(printf '%s\n' "${pauses[@]}" | sort -n)
@@ -241,10 +240,7 @@ pause_of_writes() {
 kill_leader() { kill_node "$leader"; }
 
 # Its host is silent: nobody is told that it is gone.
-cut_off_leader() {
-    cut_way "$leader" all
-    cut_way all "$leader"
-}
+cut_off_leader() { silence_host "$leader"; }
 
 ## Nodes
 
