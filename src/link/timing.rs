@@ -4,7 +4,7 @@
 //!
 //! - `interval = (50 ms + 6 × round trip) / lost`, between 5 and 40 ms,
 //! - `timeout = 50 ms + round trip + 4 × variation + lost × interval`, or twice the longest
-//!   silence of the last ten minutes that ended, whichever is more.
+//!   silence of the last ten minutes that ended within half a second, whichever is more.
 //!
 //! `lost` is how many rounds must fail in a row to leave a chance below 1 in 100,000, when
 //! both ways lose more than was measured. The 50 ms are for a process that does not run; if
@@ -47,6 +47,8 @@ const LOSS_UNSEEN: f64 = 0.02;
 /// An election takes a few round trips, and the disks.
 const SCATTER_MIN: Duration = Duration::from_millis(30);
 /// Longer silences tell of no stall, but of a way that was cut or a process that was stopped.
+/// Nothing is learned from them: to elect another leader takes less time than to wait for one
+/// that is so often silent.
 const SILENCE_MAX: Duration = Duration::from_millis(500);
 /// How far back silences are remembered, in minutes.
 const MINUTES: usize = 10;
@@ -151,8 +153,9 @@ impl Timing {
 
     /// The node, which is expected to, has spoken.
     pub fn hear(&mut self, now: Instant) {
-        if let Some(before) = self.heard_at.replace(now) {
-            self.silences.note(now.since(before).min(SILENCE_MAX), now);
+        let silence = self.heard_at.replace(now).map(|before| now.since(before));
+        if let Some(silence) = silence.filter(|silence| *silence <= SILENCE_MAX) {
+            self.silences.note(silence, now);
         }
     }
 
@@ -353,6 +356,16 @@ mod tests {
         let timeouts: Vec<_> = (23..=60_100).map(|hundredth| hear_at(hundredth * 10)).collect();
         let forgotten = timeouts.iter().position(|timeout| *timeout == 101);
         assert_eq!(forgotten, Some(60_000 - 23), "the minute in which it was silent is over");
+    }
+
+    /// Whoever was cut off for a while must not wait the longer for a leader thereafter.
+    #[test]
+    fn a_silence_that_is_longer_than_any_stall_is_not_learned() {
+        let mut timing = Timing::new(Pinned::default(), UNMEASURED);
+        [0, 10, 511, 60_000].into_iter().for_each(|millis| timing.hear(Instant(millis * 1_000)));
+        assert_eq!(timing.longest_silence(), 10 * MILLISECOND);
+        timing.hear(Instant(60_500_000));
+        assert_eq!(timing.longest_silence(), SILENCE_MAX);
     }
 
     #[test]

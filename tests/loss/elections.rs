@@ -102,6 +102,25 @@ fn a_leader_whose_process_ends_is_replaced_at_once() {
     assert!(median < millis(300) && most < millis(1_500), "{median:?} {most:?}");
 }
 
+/// Whoever was cut off learns nothing from it: each cut costs as much as the first.
+#[test]
+fn a_leader_that_is_cut_off_is_replaced_soon_however_often_that_happens() {
+    for seed in 1..=5 {
+        let mut cluster = Cluster::start(millis(1) / 2, seed);
+        cluster.pass(Duration::from_secs(8));
+        for nth in 1..=6 {
+            cluster.cut_off(cluster.leader());
+            let cut_at = cluster.time();
+            assert!(cluster.write().is_some(), "the others are a majority");
+            let pause = cluster.time().saturating_sub(cut_at);
+            assert!(pause < millis(400), "{pause:?} at cut {nth} of seed {seed}");
+            cluster.pass(Duration::from_secs(2));
+            cluster.cut_off(None);
+            cluster.pass(Duration::from_secs(3));
+        }
+    }
+}
+
 /// Whoever forges them sees what nodes send, and quotes it.
 #[test]
 fn refusals_that_are_not_true_change_no_leader() {
