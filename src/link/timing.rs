@@ -362,7 +362,9 @@ mod tests {
     #[test]
     fn a_silence_that_is_longer_than_any_stall_is_not_learned() {
         let mut timing = Timing::new(Pinned::default(), UNMEASURED);
-        [0, 10, 511, 60_000].into_iter().for_each(|millis| timing.hear(Instant(millis * 1_000)));
+        for millis in [0, 10, 511, 60_000] {
+            timing.hear(Instant(millis * 1_000));
+        }
         assert_eq!(timing.longest_silence(), 10 * MILLISECOND);
         timing.hear(Instant(60_500_000));
         assert_eq!(timing.longest_silence(), SILENCE_MAX);
