@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use quorate::configuration::Configuration;
 use quorate::disk::{self, Doubt, Identity, Journal, Record, Recovered, SegmentSize};
-use quorate::replica::{Batch, ListedNode, NodeConfig, ReplicaNode};
+use quorate::replica::{Batch, ListedNode, NodeConfig, Randomness, ReplicaNode};
 use quorate::sim::SimDirectory;
 use quorate::store::Snapshot;
 use quorate::time::Instant;
@@ -46,7 +46,7 @@ impl Life {
         let found = disk::examine(&directory).expect("its identity can be read");
         assert!(found.flaws.is_empty(), "a loss of power is no damage: {:?}", found.flaws);
         let (journal, recovered) = found.start(&mut directory).expect("a disk that works");
-        let node = ReplicaNode::new(&config(size), recovered.clone(), now, seed);
+        let node = ReplicaNode::new(&config(size), recovered.clone(), now, &Randomness::Seed(seed));
         let (writing, writing_snapshot) = (None, None);
         (Self { node, directory, journal, writing, writing_snapshot }, recovered)
     }

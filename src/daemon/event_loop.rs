@@ -19,14 +19,13 @@ use super::journal_thread::JournalThread;
 use super::key_file::random_secret;
 use super::key_watch::KeyWatch;
 use super::notices::Notices;
-use super::random_u64;
 use super::scrubber::{ScrubLedger, Scrubber};
 use super::sealed_port::{Arrival, SealedPort};
 use super::signals::Signals;
 use super::turn_watch::TurnWatch;
 use super::udp_port::UdpPort;
 use crate::disk::{Damage, GenesisState};
-use crate::replica::{Batch, NodeConfig, ReplicaNode};
+use crate::replica::{Batch, NodeConfig, Randomness, ReplicaNode};
 use crate::seal::{Begun, Sealer};
 use crate::time::Instant;
 use crate::types::LogIndex;
@@ -157,8 +156,8 @@ impl EventLoop {
         let (files, told) = (Box::new(files), Arc::clone(&ledger));
         let journal = JournalThread::start(files, journal, lock, told, waker).map_err(no_thread)?;
         let clock = Clock::new();
-        let mut node = ReplicaNode::new(config, recovered, clock.now(), random_u64());
-        node.set_secret(&random_secret());
+        let randomness = Randomness::Secret(random_secret());
+        let node = ReplicaNode::new(config, recovered, clock.now(), &randomness);
         let (events, frame, leave_by) = (Events::with_capacity(16), Vec::new(), None);
         Ok(Self {
             poll,

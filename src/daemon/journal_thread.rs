@@ -190,7 +190,7 @@ mod tests {
     use super::*;
     use crate::daemon::file_directory::FileDirectory;
     use crate::disk::{Identity, Recovered, SegmentSize, create, examine};
-    use crate::replica::{ListedNode, NodeConfig, ReplicaNode};
+    use crate::replica::{ListedNode, NodeConfig, Randomness, ReplicaNode};
     use crate::time::Instant;
     use crate::types::{DirectoryId, ServerId, Term};
     use bytes::Bytes;
@@ -275,7 +275,11 @@ mod tests {
         let lock = File::open(path).unwrap();
         let ledger = Arc::default();
         let thread = JournalThread::start(Box::new(files), journal, lock, ledger, waker).unwrap();
-        Fixture { node: ReplicaNode::new(&config, recovered, Instant(0), 1), thread, poll }
+        Fixture {
+            node: ReplicaNode::new(&config, recovered, Instant(0), &Randomness::Seed(1)),
+            thread,
+            poll,
+        }
     }
 
     impl Fixture {

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::retired::Retired;
-use super::unguessable::Unguessable;
+use super::unguessable::{Randomness, Unguessable};
 use crate::access::Denials;
 use crate::disk::Record;
 use crate::store::State;
@@ -31,7 +31,7 @@ pub struct Effects {
     /// The node's own source of randomness, seeded at its start.
     pub random: fastrand::Rng,
     /// What makes the numbers that nobody may guess; none: they follow from the seed too.
-    pub unguessable: Option<Unguessable>,
+    unguessable: Option<Unguessable>,
     /// What clients were denied.
     pub denials: Denials,
     timers: TimerWheel<Timer>,
@@ -146,11 +146,12 @@ impl Batch {
 
 impl Effects {
     /// An empty sink at `now`.
-    pub fn new(now: Instant, seed: u64) -> Self {
+    pub fn new(now: Instant, randomness: &Randomness) -> Self {
+        let (seed, unguessable) = randomness.sources();
         Self {
             now,
             random: fastrand::Rng::with_seed(seed),
-            unguessable: None,
+            unguessable,
             denials: Denials::default(),
             timers: TimerWheel::new(now),
             urgent: VecDeque::new(),

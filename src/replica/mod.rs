@@ -68,6 +68,7 @@ pub use sightings::Life;
 pub use snapshots::{OwnSnapshots, SnapshotManager};
 pub use space::Room;
 pub use state::ReplicaState;
+pub use unguessable::Randomness;
 
 use std::time::Duration;
 
@@ -130,9 +131,14 @@ pub struct ReplicaNode {
 }
 
 impl ReplicaNode {
-    /// A node that goes on from what its directory held. `seed` must be random.
-    pub fn new(config: &NodeConfig, recovered: Recovered, now: Instant, seed: u64) -> Self {
-        let mut effects = Effects::new(now, seed);
+    /// A node that goes on from what its directory held.
+    pub fn new(
+        config: &NodeConfig,
+        recovered: Recovered,
+        now: Instant,
+        randomness: &Randomness,
+    ) -> Self {
+        let mut effects = Effects::new(now, randomness);
         let mut state = ReplicaState::recovered(config, recovered, &mut effects);
         if state.is_born() {
             ElectionManager::wait_for_leader(&mut state, &mut effects);

@@ -7,8 +7,30 @@
 
 use ring::hmac;
 
-use super::ReplicaNode;
 use crate::seal::Secret;
+
+/// What a node's random numbers come from.
+#[derive(Debug)]
+pub enum Randomness {
+    /// All of them follow from this, so that a run can be repeated.
+    Seed(u64),
+    /// Nobody can reckon them who does not know this, which the system must have drawn.
+    Secret(Secret),
+}
+
+impl Randomness {
+    /// The seed of a plain generator, and what makes the numbers that nobody may guess; none:
+    /// the plain one makes these too.
+    pub fn sources(&self) -> (u64, Option<Unguessable>) {
+        match self {
+            Self::Seed(seed) => (*seed, None),
+            Self::Secret(secret) => {
+                let mut unguessable = Unguessable::new(secret);
+                (unguessable.draw(), Some(unguessable))
+            }
+        }
+    }
+}
 
 /// A generator of such numbers.
 #[derive(Debug)]
@@ -29,14 +51,6 @@ impl Unguessable {
         let tag = hmac::sign(&self.key, &self.drawn.to_le_bytes());
         let (number, _) = tag.as_ref().split_first_chunk().expect("a tag has 32 bytes");
         u64::from_le_bytes(*number)
-    }
-}
-
-impl ReplicaNode {
-    /// From now on the numbers that nobody may guess are made by this secret, and not from the
-    /// seed.
-    pub fn set_secret(&mut self, secret: &Secret) {
-        self.effects.unguessable = Some(Unguessable::new(secret));
     }
 }
 

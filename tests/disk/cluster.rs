@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate::disk::{self, Identity, Journal, Scrub, SegmentSize, StartError};
 use quorate::operation::Operation;
-use quorate::replica::{ListedNode, NodeConfig, ReplicaNode, ReplicaState};
+use quorate::replica::{ListedNode, NodeConfig, Randomness, ReplicaNode, ReplicaState};
 use quorate::sim::SimDirectory;
 use quorate::time::Instant;
 use quorate::types::{DirectoryId, LogIndex, ServerId, SessionId};
@@ -74,7 +74,8 @@ impl Cluster {
             kept_entries: 0,
             ..NodeConfig::new(ids().map(listed).collect())
         };
-        let node = ReplicaNode::new(&config, recovered, self.now, u64::from(id.0));
+        let node =
+            ReplicaNode::new(&config, recovered, self.now, &Randomness::Seed(u64::from(id.0)));
         self.running.insert(id, Running { node, directory, journal, scrub });
         Ok(())
     }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use quorate::client::{Answer, Ask, Client, ClientConfig, Event};
 use quorate::disk::{self, Identity, SegmentSize};
 use quorate::operation::Operation;
-use quorate::replica::{Batch, ListedNode, NodeConfig, ReplicaNode};
+use quorate::replica::{Batch, ListedNode, NodeConfig, Randomness, ReplicaNode};
 use quorate::sim::{Loss, LossyWay, SimDirectory};
 use quorate::time::Instant;
 use quorate::types::{ClusterHash, DirectoryId, LogIndex, ServerId};
@@ -438,6 +438,6 @@ fn member(place: usize, seed: u64) -> Member {
     disk::create(&mut directory, identity, size).expect("room for a directory");
     let found = disk::examine(&directory).expect("a directory");
     let (_, recovered) = found.start(&mut directory).expect("room for a start");
-    let node = ReplicaNode::new(&config, recovered, Instant(0), seed);
+    let node = ReplicaNode::new(&config, recovered, Instant(0), &Randomness::Seed(seed));
     Member { node, syncing: None, wakes_at: None, stalled_until: Instant(0), ended: false }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate::link::Pinned;
 use quorate::replica::{Batch, ELECTION_TIMEOUT, HEARTBEAT_INTERVAL, ListedNode, NodeConfig};
-use quorate::replica::{Life, ReplicaNode};
+use quorate::replica::{Life, Randomness, ReplicaNode};
 use quorate::time::Instant;
 use quorate::types::{LogIndex, PacketNumber, ReadRound, ServerId};
 use quorate::wire::{self, Acknowledge, Echo, GenesisHash, Heartbeat, Message, Role, VoteReply};
@@ -70,7 +70,8 @@ impl Node {
     /// Starts a node. What its directory counts as this start is durable before anything else.
     pub fn start(disk: Disk, size: usize, eager: bool) -> (Self, Said) {
         let seed = disk.directory.0 * 1_000 + u64::from(disk.incarnation.0);
-        let core = ReplicaNode::new(&config(size), disk.recovered(), BEGINNING, seed);
+        let core =
+            ReplicaNode::new(&config(size), disk.recovered(), BEGINNING, &Randomness::Seed(seed));
         let (sent, batches) = (BTreeMap::new(), VecDeque::new());
         let mut node = Self { core, now: BEGINNING, packet: 1, sent, batches, disk, eager };
         node.core.on_timeout(node.now);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate::disk::{self, Identity, Record, Recovered, SegmentSize};
-use quorate::replica::{NodeConfig, ReplicaNode, ReplicaState};
+use quorate::replica::{NodeConfig, Randomness, ReplicaNode, ReplicaState};
 use quorate::sim::SimDirectory;
 use quorate::time::Instant;
 use quorate::types::{DirectoryId, LogIndex, ServerId};
@@ -163,7 +163,8 @@ impl Net {
 
     pub fn start(&mut self, id: ServerId, mut journal: Journal) {
         let seed = u64::from(id.0);
-        let node = ReplicaNode::new(&self.config, journal.start(), self.now, seed);
+        let node =
+            ReplicaNode::new(&self.config, journal.start(), self.now, &Randomness::Seed(seed));
         self.nodes.insert(id, (node, journal));
     }
 

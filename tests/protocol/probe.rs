@@ -11,7 +11,7 @@ use quorate::disk::{
     Damage, Doubt, GenesisState, Identity, LogEnd, Recovered, Sighting, Sightings,
 };
 use quorate::entry::Entry;
-use quorate::replica::{Batch, ReplicaNode, ReplicaState, Room};
+use quorate::replica::{Batch, Randomness, ReplicaNode, ReplicaState, Room};
 use quorate::store::{Snapshot, Store};
 use quorate::time::Instant;
 use quorate::types::{
@@ -103,7 +103,12 @@ impl Probe {
         Self {
             now,
             id: recovered.identity.id,
-            node: ReplicaNode::new(&config(configuration.members.len()), recovered, now, 3),
+            node: ReplicaNode::new(
+                &config(configuration.members.len()),
+                recovered,
+                now,
+                &Randomness::Seed(3),
+            ),
             configuration,
             next_packet: PacketNumber(1),
             heard: BTreeMap::new(),

@@ -8,7 +8,8 @@ use quorate::disk::{self, Identity, Journal, Record, SegmentSize};
 use quorate::entry::{Entry, EntryKind};
 use quorate::link::Pinned;
 use quorate::replica::{
-    Batch, ELECTION_TIMEOUT, HEARTBEAT_INTERVAL, Life, ListedNode, NodeConfig, ReplicaNode,
+    Batch, ELECTION_TIMEOUT, HEARTBEAT_INTERVAL, Life, ListedNode, NodeConfig, Randomness,
+    ReplicaNode,
 };
 use quorate::sim::SimDirectory;
 use quorate::time::Instant;
@@ -84,7 +85,8 @@ impl Member {
     pub fn start(&mut self, size: usize, now: Instant) {
         let found = disk::examine(&self.directory).expect("a directory");
         let (journal, recovered) = found.start(&mut self.directory).expect("room for a start");
-        let node = ReplicaNode::new(&config(size), recovered, now, self.id.0.into());
+        let node =
+            ReplicaNode::new(&config(size), recovered, now, &Randomness::Seed(self.id.0.into()));
         self.running = Some(Running { node, journal, writing: None });
     }
 

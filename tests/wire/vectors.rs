@@ -8,7 +8,7 @@ use quorate::codec::Reader;
 use quorate::disk::{GenesisState, Identity, Recovered};
 use quorate::entry::Entry;
 use quorate::operation::{LoggedRequest, Operation, Settled};
-use quorate::replica::{ListedNode, NodeConfig, ReplicaNode};
+use quorate::replica::{ListedNode, NodeConfig, Randomness, ReplicaNode};
 use quorate::time::Instant;
 use quorate::types::{Incarnation, LogIndex, LossShare, ServerId, Term};
 use quorate::wire::{DropCause, Frame, Header, Kind, ListedValue, seal};
@@ -184,7 +184,7 @@ fn node_1() -> ReplicaNode {
         doubt: None,
         sightings: [].into(),
     };
-    ReplicaNode::new(&config, recovered, Instant(0), 1)
+    ReplicaNode::new(&config, recovered, Instant(0), &Randomness::Seed(1))
 }
 
 /// The frame that the document takes apart, line by line, is the vector of that name.

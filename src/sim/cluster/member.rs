@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Cluster, Event};
-use crate::replica::{ListedNode, NodeConfig, ReplicaNode};
+use crate::replica::{ListedNode, NodeConfig, Randomness, ReplicaNode};
 use crate::sim::Profile;
 use crate::sim::checks::TurningPoint;
 use crate::sim::clock::SimClock;
@@ -94,7 +94,7 @@ impl Cluster {
         member.life += 1;
         (member.writing, member.wake_at, member.stop_by) = (Writing::default(), None, None);
         self.ledger.started(&recovered);
-        member.node = Some(ReplicaNode::new(&config, recovered, now, seed));
+        member.node = Some(ReplicaNode::new(&config, recovered, now, &Randomness::Seed(seed)));
         self.finish_turn(place)
     }
 
