@@ -256,8 +256,11 @@ impl Client {
             return;
         }
         let without_space = operation.without_space;
-        if let (false, Some(sent_at)) = (operation.asked_again, operation.first_sent_at) {
-            self.servers.sample_latency(self.now.since(sent_at));
+        match operation.first_sent_at {
+            Some(sent_at) if !operation.asked_again => {
+                self.servers.sample_latency(self.now.since(sent_at));
+            }
+            _ => self.servers.note_asked_again(),
         }
         self.servers.prefer(from);
         if reply.settled.outcome == Outcome::Forgotten {

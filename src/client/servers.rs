@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::ClientConfig;
 use crate::link::{Copies, Link, Redundancy, RoundTrip};
 use crate::time::Instant;
-use crate::types::{ClusterHash, DirectoryId, Incarnation, PacketNumber, ServerId};
+use crate::types::{ClusterHash, DirectoryId, Incarnation, LossShare, PacketNumber, ServerId};
 use crate::wire::{DropCause, GenesisHash, Header};
 
 /// The most nodes that a client remembers: those given, and those learned.
@@ -17,6 +17,10 @@ const OTHERS_MAX: usize = 8;
 const PATIENCE_MAX: Duration = Duration::from_millis(400);
 /// The shortest, unless the measured latency calls for more.
 const PATIENCE_MIN: Duration = Duration::from_millis(15);
+/// The longest where some requests and answers are lost, unless the round trip calls for more.
+const PATIENCE_LOSSY: Duration = Duration::from_millis(100);
+/// The wait for an answer doubles at most this often since operations had to be asked again.
+const DOUBLED_MAX: u32 = 5;
 
 /// The nodes that a client knows.
 #[derive(Debug)]
@@ -29,6 +33,8 @@ pub struct Servers {
     preferred: ServerIndex,
     /// How long operations take from the first asking to the answer.
     latency: RoundTrip,
+    /// How many operations in a row had to be asked again before they were answered.
+    asked_again: u32,
 }
 
 /// A node's place in the list.
@@ -68,6 +74,7 @@ impl Servers {
             known,
             preferred: ServerIndex::FIRST,
             latency: RoundTrip::default(),
+            asked_again: 0,
         }
     }
 
@@ -208,13 +215,32 @@ impl Servers {
     /// An operation was answered at its first asking, after this long.
     pub fn sample_latency(&mut self, took: Duration) {
         self.latency.sample(took);
+        self.asked_again = 0;
+    }
+
+    /// An operation was answered that had been asked again. Which asking that answers nobody
+    /// knows, so it tells no latency (RFC 6298, section 3).
+    pub fn note_asked_again(&mut self) {
+        self.asked_again = self.asked_again.saturating_add(1);
     }
 
     /// How long to wait for an answer from the node before asking again, after this
     /// many attempts.
     pub fn patience(&self, server: ServerIndex, attempts: u32) -> Duration {
-        let once = self.round_trip(server).timeout().max(self.latency.timeout());
-        let rounds = attempts / 2;
-        (once.max(PATIENCE_MIN) * 2_u32.pow(rounds.min(2))).min(PATIENCE_MAX.max(once))
+        let once = self.answer_expected_within(server).max(PATIENCE_MIN);
+        (once * 2_u32.pow((attempts / 2).min(2))).min(PATIENCE_MAX.max(once))
+    }
+
+    /// Where nothing is lost, operations that are asked again all the same take longer than is
+    /// known, and without a longer wait that would never be known. Where something is, a long
+    /// wait costs more than a request that was not needed.
+    fn answer_expected_within(&self, server: ServerIndex) -> Duration {
+        let round_trip = self.round_trip(server).timeout();
+        if self.known[server.0].link.losses() != [LossShare(0); 2] {
+            return round_trip.max(self.latency.timeout().min(PATIENCE_LOSSY));
+        }
+        let longest = round_trip.max(self.latency.timeout());
+        let doubled = longest * 2_u32.pow(self.asked_again.min(DOUBLED_MAX));
+        doubled.min(longest.max(PATIENCE_MAX))
     }
 }

@@ -94,6 +94,31 @@ fn no_pause_is_longer_than_half_a_second() {
     }
 }
 
+/// The nodes of a cluster may be far from each other, and the client near the leader. Answers
+/// to requests that were asked again tell no time, so it has to grow patient without any.
+#[test]
+fn a_client_stops_asking_again_before_answers_that_take_longer_than_it_expects() {
+    let mut stage = Stage::with_session(config(1));
+    let asked_again = |stage: &mut Stage| {
+        stage.execute(put("value"));
+        let (_, request) = stage.sent_request();
+        let answered_at = stage.now + Duration::from_millis(150);
+        let mut again = 0;
+        while let Some(next) = stage.client.next_deadline().filter(|next| *next < answered_at) {
+            stage.now = next;
+            stage.client.on_timeout(next);
+            again += stage.sent().len();
+        }
+        stage.now = answered_at;
+        stage.settle(0, SESSION, request.sequence, Outcome::Written);
+        assert!(matches!(stage.end(), Some((_, Answer::Settled(_)))));
+        again
+    };
+    let again: Vec<usize> = (0..20).map(|_| asked_again(&mut stage)).collect();
+    assert!(again[0] > 1, "it does not know as yet: {again:?}");
+    assert_eq!(again[10..], [0; 10], "{again:?}");
+}
+
 #[test]
 fn a_redirection_is_followed_at_once_and_remembered() {
     let (mut stage, server, request) = asked(2);
