@@ -88,10 +88,11 @@ pub fn admit(
         return Err(DropCause::Incarnation);
     }
     let is_silent = peer.heard_at.is_none_or(|at| now.since(at) >= genesis::FRESH);
-    match age_of(life, peer, is_silent)? {
-        Age::Present => {}
+    let is_another_life = match age_of(life, peer, is_silent)? {
+        Age::Present => false,
         Age::New if sender.is_fresh(now) || peer.life.is_none() || is_next(life, peer) => {
             begin_life(life, peer, last_index, now);
+            true
         }
         // Another directory, in a frame that may be of any age: it may only say who it
         // is. The answer lets it show that it speaks of the present.
@@ -99,11 +100,14 @@ pub fn admit(
             return Ok(sender);
         }
         Age::New => return Err(DropCause::Incarnation),
-    }
+    };
     if !peer.link.hear(header.packet, header.loss, now) {
         return Err(DropCause::Duplicate);
     }
     peer.heard_at = Some(now);
+    if is_another_life {
+        state.reveal_all();
+    }
     Ok(sender)
 }
 

@@ -180,7 +180,8 @@ impl ReplicaNode {
         self.effects.now = now;
         let Self { state, effects: fx, .. } = self;
         state.meet_peers(fx);
-        if state.role == Role::Leader && ReplicationManager::advance_commit(state) {
+        if state.role == Role::Leader {
+            ReplicationManager::advance_commit(state);
             self.requests.release(state, fx);
             self.membership.release(state, fx);
             self.leave_if_removed();

@@ -311,6 +311,17 @@ impl ReplicaState {
         self.reveal_share();
     }
 
+    /// A node has begun another life: reveals all that is known to be committed before anything
+    /// is said to it, however long that makes the turn.
+    ///
+    /// docs/wire-format.md, section 9.11: "What a leader says to a life of a node to be
+    /// committed is never less than what it has committed with the help of the lives before."
+    /// Else it would end a doubt about entries that it has counted itself.
+    pub fn reveal_all(&mut self) {
+        self.may_reveal = u64::MAX;
+        self.reveal_share();
+    }
+
     /// Reveals of what is known to be committed as much as this turn may.
     pub fn reveal_share(&mut self) {
         let share = self.may_reveal.min(self.known_commit.0 - self.commit.0);

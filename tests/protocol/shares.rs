@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use quorate::entry::Entry;
 use quorate::replica::HEARTBEAT_INTERVAL;
-use quorate::types::{LogIndex, Term};
+use quorate::types::{Incarnation, LifeId, LogIndex, Term};
+use quorate::wire::{Message, Resume};
 
 use super::leader::{heartbeat_that_commits, noop_after, replicate};
-use super::members::SECOND;
+use super::members::{SECOND, directory_of};
 use super::probe::Probe;
 use super::said::replies;
 
@@ -65,4 +66,23 @@ fn a_leader_answers_a_share_of_the_clients_in_each_turn() {
         answered.push(replies(&probe.wait_and_sync()).len());
     }
     assert_eq!(answered, [128, 128, 128, 128, 128, 128, 128, 104]);
+}
+
+/// Its former life may have helped to commit all of it. What ends a doubt about its directory is
+/// what the leader says to be committed, so that must not be a share.
+#[test]
+fn to_another_life_of_a_follower_nothing_is_said_before_all_is_revealed() {
+    let mut probe = Probe::serving(3);
+    probe.ask_to_put(ENTRIES);
+    probe.sync();
+    let last = probe.state().log.last_index();
+    probe.acknowledge(SECOND, last);
+    let answered = replies(&probe.turn()).len();
+    assert_eq!((answered, probe.state().commit.0), (128, 2 + SHARE));
+
+    let held = Resume { term: Term(1), voted: true, end: None };
+    let life = (SECOND, directory_of(SECOND), (Incarnation(2), LifeId(22)));
+    probe.hear_from(life, Message::Resume(held));
+    assert_eq!(probe.state().commit, last);
+    assert_eq!(replies(&probe.turn()).len(), 1_000 - 128, "nobody is forgotten");
 }

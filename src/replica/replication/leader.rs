@@ -275,12 +275,12 @@ impl ReplicationManager {
         Self::send_window(from, state, fx);
     }
 
-    /// Commits what is on a majority's disks. Returns whether more is revealed.
+    /// Commits what is on a majority's disks.
     ///
     /// docs/guarantees.md: "Only an entry of the leader's own term is committed by
     /// counting"; those before it may be on a majority and still be overwritten by a
     /// leader of a term between (Raft, section 5.4.2).
-    pub fn advance_commit(state: &mut ReplicaState) -> bool {
+    pub fn advance_commit(state: &mut ReplicaState) {
         let mut durable: Vec<LogIndex> = state
             .configuration()
             .members
@@ -290,13 +290,11 @@ impl ReplicationManager {
         durable.sort_unstable();
         let on_a_majority = durable[durable.len() - state.configuration().majority()];
         let own_term = state.log.term_at(on_a_majority) == Some(state.term);
-        let before = state.commit;
         if own_term {
             state.commit_to(on_a_majority);
         } else {
             state.reveal_share();
         }
-        state.commit > before
     }
 }
 
