@@ -308,8 +308,10 @@ impl ReplicaNode {
                 RepairManager::on_request(sender.id, request, &self.state, &mut self.effects);
             }
             Message::RepairReply(reply) if is_absurd(&reply) => return Err(DropCause::Protocol),
-            Message::RepairReply(reply) => {
+            Message::RepairReply(mut reply) => {
                 let Self { state, effects: fx, .. } = self;
+                // Entries prove themselves, but an end is a promise.
+                reply.end = reply.end.filter(|_| state.is_voting_peer(sender.id));
                 self.repair.on_reply((sender.id, sender.directory), reply, state, fx);
             }
             _ => {}

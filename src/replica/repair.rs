@@ -105,7 +105,7 @@ impl RepairManager {
 
     fn tell_end(from: ServerId, request: RepairRequest, state: &ReplicaState, fx: &mut Effects) {
         let is_above = request.bound.is_some_and(|(term, _)| state.term > term);
-        if !is_above || !state.in_doubt.has_bound() {
+        if !is_above || !state.in_doubt.has_bound() || !state.resumption.may_promise() {
             return;
         }
         let end = Some(state.log.end().max(state.in_doubt.bound().unwrap_or_default()));
@@ -190,7 +190,9 @@ impl RepairManager {
     }
 
     /// What so many members do not have that the others are no majority was never
-    /// acknowledged, and is in doubt no more.
+    /// acknowledged, and is in doubt no more. docs/guarantees.md: "A directory that has
+    /// forgotten what it promised counts as lost", and so does its end, also one that it said
+    /// before that was known.
     ///
     /// The members are known only as far as the log is. So the log, with what is held for
     /// the gap, must reach the new bound; no change of the members may be open there; and so
@@ -201,7 +203,9 @@ impl RepairManager {
         let members = state.configuration();
         let needed = members.majority();
         let counted = self.ends.iter().filter(|((node, directory), _)| {
-            *node != state.server_id && members.is_voter(*node, *directory)
+            *node != state.server_id
+                && members.is_voter(*node, *directory)
+                && !state.sightings.is_lost(*node, *directory)
         });
         let mut ends: Vec<LogEnd> = counted.map(|(_, end)| *end).collect();
         ends.sort_unstable();

@@ -1,17 +1,17 @@
 //! A node on a damaged directory: what it does not do until it is repaired, and how that
 //! comes about.
 
-use quorate::disk::{Doubt, LogEnd, Record};
+use quorate::disk::{Doubt, GenesisState, LogEnd, Record, Recovered};
 use quorate::entry::{Entry, EntryKind};
-use quorate::types::{DirectoryId, GenesisId, Incarnation, LogIndex, LogTime, Term};
+use quorate::types::{DirectoryId, GenesisId, Incarnation, LifeId, LogIndex, LogTime, Term};
 use quorate::wire::{
-    CatchUpRequest, GenesisHash, Header, Introduce, Message, RepairReply, RepairRequest, Standing,
-    VoteRequest,
+    CatchUpRequest, GenesisHash, Header, Introduce, Message, RepairReply, RepairRequest, Resume,
+    Standing, Verdict, VoteRequest,
 };
 
 use super::leader::{heartbeat_that_commits, noop_after, replicate};
-use super::members::{SECOND, THIRD, configuration};
-use super::probe::Probe;
+use super::members::{FIRST, SECOND, THIRD, configuration, directory_of};
+use super::probe::{Probe, blank};
 use super::request::{put, request, session};
 use super::said::{Sent, to_peer};
 
@@ -185,6 +185,65 @@ fn only_ends_of_voters_lower_the_bound() {
     assert!(probe.state().in_doubt.is_there());
     probe.hear_in_life(SECOND, blank, end(3, (Term(1), LogIndex(3))));
     assert!(probe.state().in_doubt.is_there());
+}
+
+/// An older copy that was put back lacks what its directory had acknowledged.
+#[test]
+fn ends_of_directories_that_have_forgotten_lower_no_bound() {
+    let damaged = || Probe::damaged(3, &log()[..2], &[], Some((Term(2), LogIndex(7))));
+    let said = || end(3, (Term(1), LogIndex(3)));
+    let life = |number| (Incarnation(number), LifeId(number));
+    let held = |term| Resume { term: Term(term), voted: false, end: Some((Term(1), LogIndex(3))) };
+
+    // It has not said yet what it holds.
+    let mut probe = damaged();
+    probe.hear(SECOND, said());
+    probe.hear_from((THIRD, directory_of(THIRD), life(2)), said());
+    assert!(probe.state().in_doubt.is_there());
+
+    // It has said its end, and turns out lost thereafter.
+    let mut probe = damaged();
+    probe.hear(THIRD, said());
+    probe.hear_from((THIRD, directory_of(THIRD), life(2)), Message::Resume(held(2)));
+    probe.hear(SECOND, said());
+    assert!(probe.state().in_doubt.is_there());
+
+    let mut probe = damaged();
+    probe.hear(THIRD, said());
+    probe.hear_from((THIRD, directory_of(THIRD), life(2)), Message::Resume(held(3)));
+    probe.hear(SECOND, said());
+    assert!(!probe.state().in_doubt.is_there(), "one that has forgotten nothing counts on");
+}
+
+/// Its own directory may be one that has forgotten.
+#[test]
+fn who_was_just_started_does_not_say_where_its_log_ends() {
+    let configuration = configuration(3);
+    let recovered = Recovered {
+        genesis: GenesisState::Complete(configuration.clone()),
+        term: Term(3),
+        commit: LogIndex(1),
+        entries: vec![Entry::genesis(&configuration)],
+        ..blank(FIRST)
+    };
+    let mut probe = Probe::started_unheard(recovered, configuration);
+    let request = RepairRequest {
+        first: LogIndex(2),
+        last: LogIndex(7),
+        bound: Some((Term(2), LogIndex(7))),
+    };
+    let says_its_end = |probe: &mut Probe| {
+        probe.hear(SECOND, Message::RepairRequest(request));
+        let said = probe.sync();
+        to_peer(&said, SECOND)
+            .iter()
+            .any(|message| matches!(message, Message::RepairReply(reply) if reply.end.is_some()))
+    };
+    assert!(!says_its_end(&mut probe));
+    for peer in [SECOND, THIRD] {
+        probe.answer_resume(peer, Verdict::Whole);
+    }
+    assert!(says_its_end(&mut probe));
 }
 
 #[test]
