@@ -14,9 +14,10 @@
 //!   has no entry of one.
 //! - If `c` is `v`, the shorter log is the beginning of the longer one (log matching), and
 //!   nothing is removed.
-//! - Before it removes anything, the candidate leaves its term. What it has acknowledged
-//!   there it never acknowledges again, so no leader of that term counts it for more than it
-//!   had; and nobody takes its directory for one that has forgotten something.
+//! - Before it removes anything, the candidate leaves its term, unless it has taken that up
+//!   itself and acknowledged nothing there. What it has acknowledged in a term that it has left
+//!   it never acknowledges again, so no leader of that term counts it for more than it had;
+//!   and nobody takes its directory for one that has forgotten something.
 //!
 //! All of this holds for any log that a voter ever had: a reply may be of any age.
 
@@ -46,7 +47,8 @@ pub struct CatchUp {
     /// The furthest end of a log that was heard of in this candidacy. Nothing is taken from a
     /// log that ends before it.
     furthest: LogEnd,
-    /// The term that this candidacy took up, so that it may remove entries.
+    /// The term that this candidacy took up, so that it may remove entries; none: it took up
+    /// none, or has acknowledged something in it.
     taken_up: Option<Term>,
 }
 
@@ -65,6 +67,12 @@ impl CatchUp {
     /// Another candidacy begins.
     pub fn begin(&mut self) {
         self.furthest = LogEnd::default();
+        self.taken_up = None;
+    }
+
+    /// The candidate answers a leader of its term, whose frames are too old for it to follow:
+    /// before it removes anything more it leaves this term too.
+    pub fn on_acknowledging(&mut self) {
         self.taken_up = None;
     }
 

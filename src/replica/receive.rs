@@ -395,6 +395,7 @@ impl ReplicaNode {
         let fresh = sender.echoed.is_some_and(|at| fx.now.since(at) < state.timeout_of(sender.id))
             && !state.leader_is_stalled(fx.now);
         if state.role == Role::Candidate && !fresh && !self.election.yields_to_stale_contact() {
+            self.catch_up.on_acknowledging();
             return Ok(true);
         }
         if state.leader_id.is_none() {

@@ -12,7 +12,7 @@ use quorate::wire::{
 use super::leader::{heartbeat, heartbeat_that_commits, noop_after, replicate};
 use super::members::{SECOND, THIRD, configuration};
 use super::probe::Probe;
-use super::said::{Sent, to_peer};
+use super::said::{Sent, acknowledged, to_peer};
 
 /// The genesis, and behind it an entry of each of these terms.
 fn log(terms: &[u64]) -> Vec<Entry> {
@@ -195,6 +195,33 @@ fn it_leaves_its_term_before_it_removes_anything() {
     probe.hear(THIRD, reply(&probe, &log(&[1, 3]), 2));
     assert_eq!(log_of(&probe), [Term(1), Term(3)]);
     assert_eq!(probe.state().term, Term(4), "one candidacy takes up one term");
+}
+
+/// What a leader says is taken in and acknowledged also where it is too old for contact, by
+/// which the candidacy would end. Nothing of that may be removed in the leader's term.
+#[test]
+fn it_leaves_the_term_that_it_took_up_once_it_has_acknowledged_something_there() {
+    let mut probe = candidate(&[1, 1], 3);
+    probe.hear(THIRD, lacks(&probe));
+    let taken_over = log(&[1, 2]);
+    probe.hear(THIRD, reply(&probe, &taken_over, 2));
+    probe.sync();
+    assert_eq!((probe.state().term, probe.state().role), (Term(4), Role::Candidate));
+
+    let stale = replicate(Term(4), &taken_over[1], &taken_over[2], LogIndex(1));
+    probe.hear_altered(SECOND, |header| header.echo = None, stale);
+    let said = probe.sync();
+    let durable = acknowledged(&said).map(|acknowledge| acknowledge.durable);
+    assert_eq!(durable, Some(LogIndex(3)));
+    assert_eq!(probe.state().role, Role::Candidate);
+    probe.hear(THIRD, lacks(&probe));
+    probe.hear(THIRD, reply(&probe, &log(&[1, 3]), 2));
+    assert_eq!((log_of(&probe), probe.state().term), (vec![Term(1), Term(3)], Term(5)));
+
+    // The leader has committed what was removed here.
+    let commits = heartbeat_that_commits(Term(4), LogIndex(3));
+    probe.hear_altered(SECOND, |header| header.echo = None, commits);
+    assert_eq!(probe.state().commit, LogIndex(1));
 }
 
 /// However late it comes: it may be of a log that the voter had once.
