@@ -29,6 +29,8 @@ impl Examination {
         mut self,
         directory: &mut dyn Directory,
     ) -> Result<(Journal, Recovered), DiskError> {
+        // What was read by a name may be what only the page cache knows by it.
+        directory.sync_names()?;
         let mut meta = self.meta.meta.clone();
         meta.incarnation = meta.incarnation.next();
         self.recovered.incarnation = meta.incarnation;

@@ -152,6 +152,40 @@ fn what_a_start_has_read_is_durable_when_it_is_done() {
     assert!(seed > 1_000, "{seed}");
 }
 
+/// A process is killed while a snapshot takes the place of another, and the start removes what
+/// that has made needless. Names come and go each for itself: the name that it goes by must not
+/// be the only one that the disk never got.
+#[test]
+fn a_start_removes_nothing_for_a_name_that_is_not_durable() {
+    let mut author = Author::born(5);
+    for _ in 0..2 {
+        author.vote(1);
+        author.entries(100, 900);
+        author.commit_and_vote();
+        author.compact();
+    }
+    let mut recording = Recording::of(blank());
+    let (mut journal, _) = start(&mut recording);
+    let mut expected = Expected::default();
+    for step in &author.steps {
+        recording.copies.clear();
+        take(step, &expected.log, &mut journal, &mut recording);
+        expected = possible(&expected, step).pop().expect("there is a last");
+    }
+    let mut seed = 0;
+    for killed in recording.copies {
+        let mut starting = Recording::of(killed);
+        start(&mut starting);
+        for copy in &starting.copies {
+            for _ in 0..32 {
+                seed += 1;
+                check(copy, seed, std::slice::from_ref(&expected));
+            }
+        }
+    }
+    assert!(seed > 500, "{seed}");
+}
+
 fn with_both(copies: Vec<SimDirectory>) -> impl Iterator<Item = (SimDirectory, bool)> {
     copies.into_iter().flat_map(|copy| [(copy.clone(), false), (copy, true)])
 }
