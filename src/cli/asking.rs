@@ -56,11 +56,11 @@ fn ask(
                 Event::Done(_, answer) => return Ok(answer),
             }
         }
-        let until = driver.now() + flags.timeout;
-        driver.turn(until)?;
         if let Some(failure) = driver.strangers().failure() {
             return Err(failure);
         }
+        let until = driver.now() + flags.timeout;
+        driver.turn(until)?;
     }
 }
 

@@ -366,6 +366,11 @@ impl Sealer {
             way.has_greeted_with(said.key, &said.beginner) || self.begun_with(way) == with
         });
         let Some((&(_, greeted), way)) = greeted else { return DropCause::Duplicate };
+        if self.config.own == ServerId::NONE && way.session.is_some() {
+            // Its greeting was passed on to others as well. What it sends in the session may be
+            // done, so it must not take their answer for the node's.
+            return DropCause::Duplicate;
+        }
         let has_session = self.begun_with(way) == with;
         let Some(cluster) = self.cluster_of(said, datagram) else { return DropCause::Seal };
         let cause = mismatch::cause(said, self.cluster, greeted, has_session);

@@ -78,6 +78,28 @@ fn who_has_the_number_of_another_is_told_in_its_session() {
     assert_eq!(restarted.refuses(at(1), &told[0]), DropCause::Duplicate);
 }
 
+/// Whoever passes its greeting on to a node of another cluster gets a genuine answer to it. A
+/// client that has a session with the node may have had something done there, and must not take
+/// the answer for a sign that nothing was.
+#[test]
+fn a_client_that_has_a_session_with_a_node_is_told_nothing_of_it() {
+    let keys = ring("node 1 %1");
+    let (mut client, mut node) = (Side::start(CLIENT.0, &keys, 1), Side::start(1, &keys, 2));
+    let mut other = Side::of_cluster("prod-b", 1, &keys, 3);
+    let first = talk(at(0), &mut client, &mut node, 1).remove(0);
+    // It greets again when the node is silent, and goes on in the session meanwhile.
+    let mut say =
+        |second| client.send(at(second), (node.id, node.address), &frame(CLIENT, node.id, 2));
+    say(1);
+    let second = say(2).into_iter().find(|sent| sent.bytes[3] == 112).expect("it greets");
+    for (when, hello) in [(at(2), first), (at(4), second)] {
+        let mut mismatch = other.hear(when, &hello).remove(0);
+        mismatch.from = node.address;
+        let cause = client.refuses(when, &mismatch);
+        assert_eq!((client.sealer.take_mismatch(), cause), (None, DropCause::Duplicate));
+    }
+}
+
 /// The key file was read again: what is said by a new key is told by it.
 #[test]
 fn both_are_told_by_a_new_key_too() {
