@@ -30,17 +30,12 @@ pub fn change_members(flags: &ClientFlags, change: MemberChange) -> Result<Membe
     let denied = |error| Failure::system("a socket", &error);
     let socket = ClientSocket::open(flags).map_err(denied)?;
     let request = MemberRequest { nonce: random_u64(), change };
-    let mut call = Call { flags, socket, request, give_up_at: Instant::now() + flags.timeout };
+    let give_up_at = Instant::now() + flags.timeout;
+    let mut call = Call { flags, socket, request, give_up_at, pending: None, in_doubt: false };
     match call.run().map_err(denied)? {
         Some(Ok(reply)) => Ok(reply),
         Some(Err(denial)) => Err(Failure::refused(denial.to_string())),
-        None => Err(call.socket.strangers().failure().unwrap_or_else(|| {
-            Failure::no_answer(format!(
-                "no leader answered within {} s; {}",
-                flags.timeout.as_secs_f64(),
-                survey::take(flags).sentence()
-            ))
-        })),
+        None => Err(call.socket.strangers().failure().unwrap_or_else(|| call.no_answer())),
     }
 }
 
@@ -49,6 +44,11 @@ struct Call<'a> {
     socket: ClientSocket,
     request: MemberRequest,
     give_up_at: Instant,
+    /// The last that said that another change is pending.
+    pending: Option<MemberReply>,
+    /// The change may stand in the log: somebody was asked for it, and has not answered, or has
+    /// led and may have ceased to after it took the change up.
+    in_doubt: bool,
 }
 
 /// What came back from the node that was asked.
@@ -64,12 +64,21 @@ impl Call<'_> {
     fn run(&mut self) -> std::io::Result<Option<Result<MemberReply, Denial>>> {
         let mut others = self.flags.servers.iter().cycle().copied();
         let mut asked = self.flags.servers[0];
-        let (mut redirects, mut pending) = (0, None);
+        let mut redirects = 0;
         while Instant::now() < self.give_up_at && self.socket.strangers().failure().is_none() {
             self.send_to(asked);
-            match self.hear_from(asked)? {
+            let heard = self.hear_from(asked)?;
+            self.in_doubt |= match &heard {
+                Heard::Answer(_) => false,
+                Heard::Declined(_) => self.pending.is_some(),
+                Heard::Nothing => true,
+            };
+            match heard {
                 Heard::Answer(reply) if reply.outcome == MemberOutcome::Pending => {
-                    pending = Some(reply);
+                    self.pending = Some(reply);
+                    if self.has_no_time_to_ask_again() {
+                        break;
+                    }
                     std::thread::sleep(PAUSE);
                     continue;
                 }
@@ -90,7 +99,25 @@ impl Call<'_> {
             redirects = 0;
             asked = others.next().unwrap_or(asked);
         }
-        Ok(pending.map(Ok))
+        Ok(self.pending.clone().filter(|_| !self.in_doubt).map(Ok))
+    }
+
+    /// Whether the answer to another asking, after a pause, would come too late. That asking would
+    /// only make it unknown what came of the change.
+    fn has_no_time_to_ask_again(&self) -> bool {
+        Instant::now() + 2 * PAUSE > self.give_up_at
+    }
+
+    /// What is to be said when what came of the change is not known.
+    fn no_answer(&self) -> Failure {
+        let why = if self.pending.is_some() {
+            "another change was pending, and whether this one is made is not known: `quorate \
+             member list` shows it"
+                .to_owned()
+        } else {
+            format!("no leader answered within {} s", self.flags.timeout.as_secs_f64())
+        };
+        Failure::no_answer(format!("{why}; {}", survey::take(self.flags).sentence()))
     }
 
     fn send_to(&mut self, asked: SocketAddr) {

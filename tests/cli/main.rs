@@ -12,6 +12,7 @@ mod inspect;
 mod json;
 mod keys;
 mod lines;
+mod pending_change;
 #[path = "../processes/mod.rs"]
 mod processes;
 mod rescue;
