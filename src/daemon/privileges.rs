@@ -22,6 +22,11 @@ use super::error::RunError;
 /// The system does not know of it.
 pub fn give_up() -> io::Result<()> {
     set_no_new_privs(true)?;
+    hide_memory()
+}
+
+/// Nobody but root gets at the memory.
+fn hide_memory() -> io::Result<()> {
     Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
 
@@ -108,7 +113,7 @@ impl Account {
 
     /// The process is this user from now on, in its groups and no others, and cannot be root again.
     /// The library does it for all threads, also those that are not ours; the system takes all
-    /// capabilities away with it.
+    /// capabilities away with it. The memory stays hidden.
     ///
     /// # Errors
     /// The system denies it.
@@ -127,7 +132,8 @@ impl Account {
         if setuid(Uid::from_raw(0)).is_ok() {
             return Err(denied(nix::Error::EPERM));
         }
-        Ok(())
+        // Whoever becomes another user has this set anew by the system, as its administrator wants.
+        hide_memory().map_err(|error| RunError::system("to give up rights", &error))
     }
 }
 

@@ -81,6 +81,9 @@ fn it_becomes_the_user_for_good_and_serves() {
             assert_eq!(field(&status, set), "0".repeat(16), "{set}: {status}");
         }
     }
+    // Where `fs.suid_dumpable` is 1, the system gives it away to whom the process becomes.
+    let memory = format!("/proc/{}/mem", node.child.id());
+    assert_eq!(owner(&memory), 0, "only root gets at the memory");
     let words = ["put", "k", "v", "--key-file", &key];
     quorate(&address, &words, b"").expect(0);
     assert!(fs::read_dir(&data).expect("root may").all(|file| {
