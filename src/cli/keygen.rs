@@ -89,10 +89,14 @@ fn add_client(holder: Holder, id: Option<KeyId>, into: &Path, out: &Path) -> Out
     let key = Key::new(id, holder, random_secret());
     adding.add(&key)?;
     write_key(out, &key)?;
-    if let Err(error) = adding.finish() {
+    let changed = adding.replace().inspect_err(|_| {
         fs::remove_file(out).ok();
-        return Err(error.into());
-    }
+    })?;
+    // From here on the nodes may take the key, so the client keeps it.
+    changed.sync().map_err(|error| {
+        let Failure { exit, sentence } = error.into();
+        Failure { exit, sentence: format!("{sentence}; {} has the key", out.display()) }
+    })?;
     note(&format!(
         "quorate: {} has key {id}; nodes take it once they have this {} and a SIGHUP",
         out.display(),

@@ -36,6 +36,13 @@ struct Beside {
     _lock: File,
 }
 
+/// A key file that is changed, and may not be after a loss of power.
+#[derive(Debug)]
+#[must_use]
+pub struct Changed {
+    path: PathBuf,
+}
+
 impl KeyChange {
     /// Begins to change the file.
     ///
@@ -93,12 +100,22 @@ impl KeyChange {
         Ok(())
     }
 
-    /// The file is as it was changed, with the mode and the owner that it had.
+    /// The file is as it was changed, with the mode and the owner that it had, and stays so if the
+    /// power is lost.
+    ///
+    /// # Errors
+    /// Those of [`Self::replace`] and [`Changed::sync`].
+    pub fn finish(self) -> Result<(), RunError> {
+        self.replace()?.sync()
+    }
+
+    /// The file is as it was changed, for whoever reads it from now on.
     ///
     /// # Errors
     /// The disk's. Then the file is what it was.
-    pub fn finish(mut self) -> Result<(), RunError> {
-        self.write().map_err(|error| failed(&self.path, &error))
+    pub fn replace(mut self) -> Result<Changed, RunError> {
+        self.write().map_err(|error| failed(&self.path, &error))?;
+        Ok(Changed { path: self.path })
     }
 
     fn write(&mut self) -> io::Result<()> {
@@ -111,8 +128,23 @@ impl KeyChange {
         }
         file.write_all(self.text.as_bytes())?;
         file.sync_all()?;
-        fs::rename(&self.beside.path, &self.path)?;
-        sync_names(self.path.parent().unwrap_or(Path::new("/")))
+        fs::rename(&self.beside.path, &self.path)
+    }
+}
+
+impl Changed {
+    /// The file stays as it is now, also if the power is lost.
+    ///
+    /// # Errors
+    /// The disk's. The file has changed all the same.
+    pub fn sync(self) -> Result<(), RunError> {
+        let shown = self.path.display();
+        sync_names(self.path.parent().unwrap_or(Path::new("/"))).map_err(|error| {
+            RunError::disk(format!(
+                "{shown} is changed, and a loss of power may undo that, for its directory cannot \
+                 be synced: {error}"
+            ))
+        })
     }
 }
 
@@ -225,6 +257,22 @@ mod tests {
         assert!(!left.exists());
         let seen = io::read_to_string(&mut reader).unwrap();
         assert_eq!(seen, "node 1 77", "who has the former one open sees no key");
+    }
+
+    /// Whoever has a key that is taken must not lose it because its line may be lost as well.
+    #[test]
+    fn what_cannot_be_synced_is_changed_all_the_same() {
+        let directory = tempfile::tempdir().unwrap();
+        let (above, moved) = (directory.path().join("above"), directory.path().join("moved"));
+        fs::create_dir(&above).unwrap();
+        write_secret(&above.join("key"), &format!("node 1 {}\n", "7".repeat(64))).unwrap();
+        let mut adding = KeyChange::begin(&above.join("key")).unwrap();
+        adding.add(&client("ann", 2)).unwrap();
+        let changed = adding.replace().unwrap();
+        fs::rename(&above, &moved).unwrap();
+        let sentence = changed.sync().unwrap_err().to_string();
+        assert!(sentence.contains("is changed, and a loss of power may undo that"), "{sentence}");
+        assert_eq!(read_keys(&moved.join("key")).unwrap().iter().count(), 2);
     }
 
     #[test]

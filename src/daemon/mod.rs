@@ -37,7 +37,7 @@ pub use clock::{Clock, WakeUp};
 pub use error::RunError;
 pub use founding::{Founder, rescue, restore};
 pub use inspect::{Inspection, inspect};
-pub use key_change::KeyChange;
+pub use key_change::{Changed, KeyChange};
 pub use key_file::{fastest_cipher, life_secret, random_secret, read_keys, write_secret};
 pub use signals::Signals;
 
