@@ -13,6 +13,7 @@ mod session;
 mod sessions;
 mod way;
 mod sealer;
+mod telling;
 
 pub use handshake::{Cipher, HANDSHAKE_BYTES, LifeSecret, Step};
 pub use keys::{Key, KeyId, KeyRing, Secret};

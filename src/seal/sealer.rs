@@ -12,7 +12,7 @@ use super::handshake::{
     Cipher, Handshake, LifeSecret, Nonce, Step, WELCOME_LIFE, handshake_key, session_keys, vouch,
 };
 use super::keys::{Key, KeyId, KeyRing};
-use super::mismatch::{self, Mismatch, Mismatches};
+use super::mismatch::{Mismatch, Mismatches};
 use super::session::Session;
 use super::sessions::Sessions;
 use super::way::{Way, WayId};
@@ -46,19 +46,19 @@ pub struct SealerConfig {
 /// [`Self::poll_send`] are to be sent.
 #[derive(Debug)]
 pub struct Sealer {
-    config: SealerConfig,
-    cluster: ClusterHash,
-    keys: Arc<KeyRing>,
+    pub(super) config: SealerConfig,
+    pub(super) cluster: ClusterHash,
+    pub(super) keys: Arc<KeyRing>,
     tag_keys: BTreeMap<KeyId, hmac::Key>,
     life: LifeSecret,
-    genesis: GenesisId,
-    sessions: Sessions,
-    ways: BTreeMap<WayId, Way>,
+    pub(super) genesis: GenesisId,
+    pub(super) sessions: Sessions,
+    pub(super) ways: BTreeMap<WayId, Way>,
     /// The ways to nodes whose sessions are to be replaced, even if nothing is sent there.
     stale: BTreeSet<WayId>,
     /// The node that the newest session is with, and where it is.
     begun: Option<Begun>,
-    mismatches: Mismatches,
+    pub(super) mismatches: Mismatches,
     greeted: Budget,
     outbox: VecDeque<(SocketAddr, Vec<u8>)>,
 }
@@ -304,91 +304,6 @@ impl Sealer {
         said.genesis.0 != 0 && self.genesis.0 != 0 && said.genesis != self.genesis
     }
 
-    /// Tells a holder of the key who is here, if that is why its `Hello` is refused.
-    fn tell(
-        &mut self,
-        now: Instant,
-        to: SocketAddr,
-        hello: &Handshake,
-        datagram: &[u8],
-        cause: DropCause,
-    ) {
-        let may_be_told =
-            matches!(cause, DropCause::Cluster | DropCause::Destination | DropCause::Genesis);
-        // What has this node's number may be its own, turned back.
-        let is_node = ![ServerId::NONE, hello.sender].contains(&self.config.own);
-        if !may_be_told || !is_node || self.check_holder(hello).is_err() {
-            return;
-        }
-        let Some(cluster) = self.cluster_of(hello, datagram) else { return };
-        if !self.mismatches.may_tell(now, to) {
-            return;
-        }
-        self.mismatches.note(to, hello, cluster, cause);
-        self.say_mismatch(now, (to, hello.sender), (hello.key, hello.beginner));
-    }
-
-    /// Tells who has just begun a session that it does not belong at its address: its number is
-    /// that of a node which is known to be elsewhere.
-    pub fn tell_double(&mut self, now: Instant, begun: &Begun) {
-        let id = (begun.address, begun.peer);
-        let with = self.ways.get(&id).and_then(|way| self.begun_with(way));
-        if let Some(with) = with.filter(|_| self.mismatches.may_tell(now, begun.address)) {
-            self.say_mismatch(now, id, with);
-        }
-    }
-
-    fn say_mismatch(&mut self, now: Instant, (to, other): WayId, (key, beginner): (KeyId, Nonce)) {
-        let mut mismatch = Handshake {
-            step: Step::Mismatch,
-            cluster: self.cluster,
-            sender: self.config.own,
-            destination: other,
-            key,
-            cipher: self.config.cipher,
-            genesis: self.genesis,
-            issued: now,
-            beginner,
-            answerer: Nonce::default(),
-        };
-        mismatch.answerer = self.mismatches.hidden_name(&mismatch);
-        self.say(to, &mismatch);
-    }
-
-    /// Takes note of who answers instead of whom this side has greeted.
-    fn on_mismatch(&mut self, source: SocketAddr, said: &Handshake, datagram: &[u8]) -> DropCause {
-        if said.destination != self.config.own || said.sender == ServerId::NONE {
-            return DropCause::Destination;
-        }
-        let mut there = self.ways.range((source, ServerId::NONE)..=(source, ServerId(u16::MAX)));
-        let with = Some((said.key, said.beginner));
-        let greeted = there.find(|(_, way)| {
-            way.has_greeted_with(said.key, &said.beginner) || self.begun_with(way) == with
-        });
-        let Some((&(_, greeted), way)) = greeted else { return DropCause::Duplicate };
-        if self.config.own == ServerId::NONE && way.session.is_some() {
-            // Its greeting was passed on to others as well. What it sends in the session may be
-            // done, so it must not take their answer for the node's.
-            return DropCause::Duplicate;
-        }
-        let has_session = self.begun_with(way) == with;
-        let Some(cluster) = self.cluster_of(said, datagram) else { return DropCause::Seal };
-        let cause = mismatch::cause(said, self.cluster, greeted, has_session);
-        self.mismatches.note(source, said, cluster, cause);
-        cause
-    }
-
-    /// The key and the random bits that the newest session there began with.
-    fn begun_with(&self, way: &Way) -> Option<(KeyId, Nonce)> {
-        let session = self.sessions.get(way.session?)?;
-        Some((session.key, session.beginner))
-    }
-
-    /// The cluster of whoever has made the datagram, if that holds the key.
-    fn cluster_of(&self, said: &Handshake, datagram: &[u8]) -> Option<String> {
-        self.mismatches.cluster_of(said, datagram, self.keys.get(said.key)?)
-    }
-
     fn check_addressing(&self, said: &Handshake) -> Result<(), DropCause> {
         let own = self.config.own;
         let is_node = own != ServerId::NONE;
@@ -403,7 +318,7 @@ impl Sealer {
     }
 
     /// A client's key speaks for a client only.
-    fn check_holder(&self, said: &Handshake) -> Result<(), DropCause> {
+    pub(super) fn check_holder(&self, said: &Handshake) -> Result<(), DropCause> {
         let client = if said.step == Step::Welcome { said.destination } else { said.sender };
         let key = self.keys.get(said.key).ok_or(DropCause::Key)?;
         let is_node_key = key.holder == Holder::Node;
@@ -520,7 +435,7 @@ impl Sealer {
         self.keys.get(id).ok_or(DropCause::Key)
     }
 
-    fn say(&mut self, to: SocketAddr, said: &Handshake) {
+    pub(super) fn say(&mut self, to: SocketAddr, said: &Handshake) {
         if let Some(key) = self.tag_keys.get(&said.key) {
             self.outbox.push_back((to, said.encode(key)));
         }
