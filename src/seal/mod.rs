@@ -20,4 +20,4 @@ pub use keys::{Key, KeyId, KeyRing, Secret};
 pub use mismatch::Mismatch;
 pub use sealer::{Begun, HELLOS_PER_SECOND_MAX, Opened, Sealer, SealerConfig};
 pub use session::SEAL_BYTES;
-pub use sessions::{SESSIONS_MAX, SESSIONS_PER_SOURCE_MAX};
+pub use sessions::{SESSIONS_MAX, SESSIONS_PER_KEY_MAX, SESSIONS_PER_SOURCE_MAX};

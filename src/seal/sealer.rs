@@ -227,6 +227,10 @@ impl Sealer {
         let id = self.way_id(source, sender);
         if let Some(way) = self.ways.get_mut(&id) {
             way.on_heard();
+            // The other side may be heard in the session before, and hear this side in this one.
+            if let Some(newest) = way.session.and_then(|newest| self.sessions.get_mut(newest)) {
+                newest.heard_at = now;
+            }
         }
         SealedHeader::remove(&mut datagram[..length]);
         Ok(Some(Opened { length, key }))

@@ -13,17 +13,23 @@ use crate::wire::DropCause;
 pub const SESSIONS_MAX: usize = 8_192;
 /// The most sessions with clients of one address, whatever the port.
 pub const SESSIONS_PER_SOURCE_MAX: usize = 4_096;
+/// The most sessions with clients by one key, wherever they are: whoever holds it must not keep
+/// out all others, least of all those who would take it back.
+pub const SESSIONS_PER_KEY_MAX: usize = 6_144;
 /// The most with one other side: two in use, and those that were left just before.
 const PER_WAY_MAX: usize = 16;
-/// The most with nodes. Only who holds their key comes that far.
+/// The most with nodes, and with those of one address. Only who holds their key comes that far,
+/// or who passes its handshakes on.
 const WITH_NODES_MAX: usize = 1_024;
+const WITH_NODES_PER_SOURCE_MAX: usize = 512;
 
 /// How long a session is kept that was left: frames may be under way. It is longer than a
 /// `Welcome` may be answered, so that the `Finish` that has begun a session never begins it
 /// again: its window would be empty, and its numbers would count from 1 under the same keys.
 const KEPT_LEFT: Duration = Duration::from_secs(10);
 const _: () = assert!(KEPT_LEFT.as_millis() > WELCOME_LIFE.as_millis());
-/// How long a client may be silent.
+/// How long the other side may be silent. A session whose handshake somebody has passed on from
+/// an address of its own is never heard again, so it must not stay.
 const KEPT_IDLE: Duration = Duration::from_secs(120);
 const _: () = assert!(KEPT_IDLE.as_millis() > WELCOME_LIFE.as_millis());
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -77,14 +83,19 @@ impl Sessions {
 
     fn has_room_for(&self, new: &Session) -> bool {
         let is_client = new.peer == ServerId::NONE;
-        let alike = || self.by_id.values().filter(|one| (one.peer == ServerId::NONE) == is_client);
-        let of_source = || alike().filter(|one| one.address.ip() == new.address.ip());
-        let of_way =
-            of_source().filter(|one| (one.address, one.peer) == (new.address, new.peer)).count();
+        let (mut in_all, mut of_source, mut of_key, mut of_way) = (0, 0, 0, 0);
+        for one in self.by_id.values().filter(|one| (one.peer == ServerId::NONE) == is_client) {
+            in_all += 1;
+            of_source += usize::from(one.address.ip() == new.address.ip());
+            of_key += usize::from(one.key == new.key);
+            of_way += usize::from((one.address, one.peer) == (new.address, new.peer));
+        }
         let has_room = if is_client {
-            alike().count() < SESSIONS_MAX && of_source().count() < SESSIONS_PER_SOURCE_MAX
+            in_all < SESSIONS_MAX
+                && of_source < SESSIONS_PER_SOURCE_MAX
+                && of_key < SESSIONS_PER_KEY_MAX
         } else {
-            alike().count() < WITH_NODES_MAX
+            in_all < WITH_NODES_MAX && of_source < WITH_NODES_PER_SOURCE_MAX
         };
         has_room && of_way < PER_WAY_MAX
     }
@@ -92,8 +103,7 @@ impl Sessions {
 
 fn is_over(session: &Session, now: Instant) -> bool {
     let was_left = session.left_at.is_some_and(|at| now.since(at) >= KEPT_LEFT);
-    let is_client = session.peer == ServerId::NONE;
-    was_left || is_client && now.since(session.heard_at) >= KEPT_IDLE
+    was_left || now.since(session.heard_at) >= KEPT_IDLE
 }
 
 #[cfg(test)]
@@ -101,39 +111,45 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::*;
+    use crate::seal::KeyId;
 
-    /// security.md: "sessions are bounded, for each source and in total".
+    /// security.md: "sessions are bounded, for each source and key and in total".
     #[test]
     fn there_are_so_many_sessions_and_no_more() {
-        type Side = fn(u32) -> (ServerId, SocketAddr);
-        let client: Side = |number| (ServerId::NONE, address(number, 1));
-        let of_source: Side = |number| (ServerId::NONE, address(0, number));
-        let node: Side = |number| (ServerId(1), address(number, 1));
-        let client_again: Side = |_| (ServerId::NONE, address(0, 1));
-        let node_again: Side = |_| (ServerId(1), address(0, 1));
+        type Side = fn(u16) -> (ServerId, SocketAddr, u16);
+        let client: Side = |number| (ServerId::NONE, address(number, 1), number);
+        let of_source: Side = |number| (ServerId::NONE, address(0, number), number);
+        let of_key: Side = |number| (ServerId::NONE, address(number, 1), 1);
+        let node: Side = |number| (ServerId(1), address(number, 1), 1);
+        let node_of_source: Side = |number| (ServerId(1), address(0, number), 1);
+        let client_again: Side = |_| (ServerId::NONE, address(0, 1), 1);
+        let node_again: Side = |_| (ServerId(1), address(0, 1), 1);
         let cases = [
             (client, SESSIONS_MAX),
             (of_source, SESSIONS_PER_SOURCE_MAX),
+            (of_key, SESSIONS_PER_KEY_MAX),
             (node, WITH_NODES_MAX),
+            (node_of_source, WITH_NODES_PER_SOURCE_MAX),
             (client_again, PER_WAY_MAX),
             (node_again, PER_WAY_MAX),
         ];
         for (side, most) in cases {
-            let sample = |number: u32| {
-                let (peer, address) = side(number);
-                Session::sample(number, peer, address)
+            let sample = |number: u16| {
+                let (peer, address, key) = side(number);
+                let mut session = Session::sample(number.into(), peer, address);
+                session.key = KeyId(key);
+                session
             };
-            let most = u32::try_from(most).unwrap();
-            let by_id = (1..most).map(|number| (number, sample(number))).collect();
+            let most = u16::try_from(most).unwrap();
+            let by_id = (1..most).map(|number| (number.into(), sample(number))).collect();
             let mut sessions = Sessions { by_id, ..Sessions::default() };
             assert!(sessions.insert(sample(most), Instant(0)).is_ok(), "{most}");
             assert!(sessions.insert(sample(most + 1), Instant(0)).is_err(), "{most}");
         }
     }
 
-    fn address(host: u32, port: u32) -> SocketAddr {
-        let port = u16::try_from(port).unwrap();
-        SocketAddr::new(std::net::Ipv4Addr::from(host).into(), port)
+    fn address(host: u16, port: u16) -> SocketAddr {
+        SocketAddr::new(std::net::Ipv4Addr::from(u32::from(host)).into(), port)
     }
 
     /// wire-format.md: "Each MUST be kept for longer than a `Welcome` may be answered".
@@ -145,8 +161,8 @@ mod tests {
             let mut sessions = Sessions::default();
             sessions.insert(session, Instant(0)).expect("there is room");
             let mut sample = |second: u64| {
-                let number = u32::try_from(second).unwrap() + 2;
-                let other = Session::sample(number, ServerId(9), address(number, 1));
+                let number = u16::try_from(second).unwrap() + 2;
+                let other = Session::sample(number.into(), ServerId(9), address(number, 1));
                 assert!(sessions.insert(other, Instant(second * 1_000_000)).is_ok());
                 sessions.contains(1)
             };
@@ -154,7 +170,7 @@ mod tests {
         };
         let at = |seconds: u64| Instant(seconds * 1_000_000);
         assert_eq!(kept_until(ServerId(2), Some(at(5)), at(3)), 15, "a node's that was left");
-        assert_eq!(kept_until(ServerId(2), None, at(3)), 1_000, "a node's that may be used");
+        assert_eq!(kept_until(ServerId(2), None, at(3)), 123, "a silent node's");
         assert_eq!(kept_until(ServerId::NONE, Some(at(5)), at(3)), 15, "a client's");
         assert_eq!(kept_until(ServerId::NONE, None, at(3)), 123, "a silent client's");
     }

@@ -37,12 +37,17 @@ impl Sealer {
     }
 
     /// Tells who has just begun a session that it does not belong at its address: its number is
-    /// that of a node which is known to be elsewhere.
+    /// that of a node which is known to be elsewhere. What it says is not heeded, and its
+    /// handshake may be one that somebody has passed on; so nothing is sent there any more.
     pub fn tell_double(&mut self, now: Instant, begun: &Begun) {
         let id = (begun.address, begun.peer);
         let with = self.ways.get(&id).and_then(|way| self.begun_with(way));
         if let Some(with) = with.filter(|_| self.mismatches.may_tell(now, begun.address)) {
             self.say_mismatch(now, id, with);
+        }
+        let left = self.ways.remove(&id).and_then(|way| way.session);
+        if let Some(session) = left.and_then(|left| self.sessions.get_mut(left)) {
+            session.left_at = Some(now);
         }
     }
 

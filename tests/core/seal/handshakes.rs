@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use quorate::seal::{Cipher, HANDSHAKE_BYTES, HELLOS_PER_SECOND_MAX, SESSIONS_PER_SOURCE_MAX};
+use quorate::seal::{
+    Cipher, HANDSHAKE_BYTES, HELLOS_PER_SECOND_MAX, SESSIONS_PER_KEY_MAX, SESSIONS_PER_SOURCE_MAX,
+};
 use quorate::time::Instant;
 use quorate::types::{GenesisId, ServerId};
 use quorate::wire::DropCause;
@@ -203,6 +205,56 @@ fn sessions_of_one_source_are_bounded() {
     let mut late = Side::start(CLIENT.0, &of_client, 201);
     talk(at(121_000), &mut late, &mut node, 1);
     assert_eq!(node.sealer.remembered(), (1, 1), "who is silent for two minutes is forgotten");
+}
+
+/// Whoever revokes a key must come to a session, however many its holder has.
+#[test]
+fn sessions_of_one_key_leave_room_for_others() {
+    let keys = ring("node 1 %1\nclient ann 2 %2 r\nclient bob 3 %3 r");
+    let mut node = Side::start(1, &keys, 1);
+    let mut begin = |key: &str, number: usize| {
+        let mut client = Side::start(CLIENT.0, &ring(key), 200);
+        let number = u32::try_from(number).unwrap();
+        client.address = (std::net::Ipv4Addr::from(number / 100), 1).into();
+        client.address.set_port(u16::try_from(number % 100 + 1).unwrap());
+        talk(at(0), &mut client, &mut node, 1);
+        node.taken.len()
+    };
+    let most = SESSIONS_PER_KEY_MAX;
+    let of_ann = (0..most + 9).map(|number| begin("client ann 2 %2 r", number)).last();
+    assert_eq!(of_ann, Some(most));
+    assert_eq!(begin("client bob 3 %3 r", most + 10), most + 1);
+    assert_eq!(begin("node 1 %1", most + 11), most + 2);
+}
+
+/// Handshakes of another node that somebody passes on, each from an address of its own, come to
+/// sessions that are never heard. The node itself must find room.
+#[test]
+fn handshakes_that_were_passed_on_keep_no_node_out() {
+    let keys = ring("node 1 %1");
+    for address_is_known in [false, true] {
+        let (mut one, mut two) = (Side::start(1, &keys, 1), Side::start(2, &keys, 2));
+        let home = two.address;
+        for nth in 1..=3_000_u32 {
+            let now = at(u64::from(nth) * 300);
+            two = Side::start(2, &keys, u8::try_from(nth % 250 + 3).unwrap());
+            two.address = (std::net::Ipv4Addr::from(nth), 1).into();
+            let hello = two.send(now, (one.id, one.address), &frame(two.id, one.id, 1));
+            let welcome = one.hear(now, &hello[0]);
+            let finish = two.hear(now, &welcome[0]);
+            one.hear(now, &finish[0]);
+            if address_is_known {
+                one.tell_double(now);
+            }
+        }
+        let (sessions, ways) = one.sealer.remembered();
+        assert!(sessions <= 512 && ways <= 512, "{sessions} sessions, {ways} ways");
+        assert!(!address_is_known || (sessions <= 40 && ways <= 1), "{sessions} and {ways}");
+        two = Side::start(2, &keys, 2);
+        two.address = home;
+        talk(at(901_000), &mut two, &mut one, 1);
+        assert_eq!(one.taken.len(), 1);
+    }
 }
 
 /// What waits for a session that never comes is bounded, and so are the greetings.
