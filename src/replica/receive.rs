@@ -363,6 +363,7 @@ impl ReplicaNode {
             check_term(answer.term)?;
             self.step_down_to(answer.term);
         } else if answer.term == state.term && state.role == Role::Leader {
+            check_indexes(answer)?;
             self.replication.on_acknowledge(sender.id, answer, sender.echoed, state, fx);
         }
         Ok(())
@@ -417,6 +418,13 @@ impl ReplicaNode {
             self.step_down_to(term);
         }
     }
+}
+
+/// Whether nothing is acknowledged that no log reaches.
+fn check_indexes(answer: &Acknowledge) -> Result<(), DropCause> {
+    let received = answer.received.iter().map(|(_, last)| *last);
+    let mut indexes = received.chain([answer.matched, answer.durable, answer.hint_index]);
+    if indexes.all(|index| index <= LogIndex::MAX) { Ok(()) } else { Err(DropCause::Protocol) }
 }
 
 /// Whether what is sent of a log cannot be: no log has such a term, or comes as far, and none

@@ -4,8 +4,8 @@
 use quorate::entry::Entry;
 use quorate::types::{LogIndex, Term};
 use quorate::wire::{
-    CatchUpReply, DropCause, Message, RepairReply, RepairRequest, Resume, SnapshotName,
-    SnapshotOffer, VoteReply, VoteRequest,
+    Acknowledge, CatchUpReply, DropCause, Message, RepairReply, RepairRequest, Resume,
+    SnapshotName, SnapshotOffer, VoteReply, VoteRequest,
 };
 
 use super::leader::{heartbeat, noop_after, replicate};
@@ -35,6 +35,26 @@ fn nobody_is_elected_in_a_term_that_nothing_could_follow() {
             probe.hear(SECOND, message.clone());
             assert_eq!(dropped(&probe) == 1, is_absurd, "{message:?}");
             assert_eq!(probe.state().term == term, !is_absurd, "{message:?}");
+        }
+    }
+}
+
+#[test]
+fn an_acknowledgment_of_what_no_log_reaches_is_dropped() {
+    let beyond = [LogIndex::MAX.next(), LogIndex(u64::MAX)];
+    for index in [LogIndex(2), LogIndex::MAX].into_iter().chain(beyond) {
+        let plain = Probe::leading(3).acknowledgment(LogIndex(1));
+        let range = (index, index);
+        for acknowledge in [
+            Acknowledge { matched: index, ..plain.clone() },
+            Acknowledge { durable: index, ..plain.clone() },
+            Acknowledge { hint_index: index, ..plain.clone() },
+            Acknowledge { matched: LogIndex(index.0 - 2), received: vec![range], ..plain.clone() },
+        ] {
+            let mut probe = Probe::leading(3);
+            probe.hear(SECOND, Message::Acknowledge(acknowledge.clone()));
+            probe.sync();
+            assert_eq!(dropped(&probe) == 1, beyond.contains(&index), "{acknowledge:?}");
         }
     }
 }
