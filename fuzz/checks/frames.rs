@@ -72,7 +72,7 @@ pub fn from_client(choices: &mut Choices, node: &ReplicaNode) -> Message {
         9 => Message::TimeoutsRequest(TimeoutsRequest { nonce: choices.byte().into() }),
         10 => Message::TrafficRequest(TrafficRequest { nonce: choices.byte().into() }),
         11 => Message::KeyRequest(KeyRequest { nonce: 7, key: choices.byte().into() }),
-        _ => Message::MemberRequest(MemberRequest { nonce: 7, change: change(choices) }),
+        _ => Message::MemberRequest(member_request(choices, node)),
     }
 }
 
@@ -408,13 +408,18 @@ fn read(choices: &mut Choices) -> Read {
     }
 }
 
-fn change(choices: &mut Choices) -> MemberChange {
-    let node = ServerId(choices.below(8).try_into().expect("a small number"));
-    match choices.below(3) {
+/// Mostly of the members as they are.
+fn member_request(choices: &mut Choices, node: &ReplicaNode) -> MemberRequest {
+    let present = node.state().configuration_index();
+    let other = ServerId(choices.below(8).try_into().expect("a small number"));
+    let kind = choices.below(12);
+    let seen = if kind < 9 { present } else { LogIndex(present.0.saturating_sub(1)) };
+    let change = match kind % 3 {
         0 => MemberChange::None,
-        1 => MemberChange::Add { node, address: address(choices) },
-        _ => MemberChange::Remove { node },
-    }
+        1 => MemberChange::Add { node: other, address: address(choices) },
+        _ => MemberChange::Remove { node: other },
+    };
+    MemberRequest { nonce: 7, seen, change }
 }
 
 fn some_bytes(choices: &mut Choices) -> Bytes {

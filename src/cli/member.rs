@@ -28,9 +28,9 @@ list    shows voters and learners, with the addresses of those that were added.
 A node that lost its disk needs no command: start it, and it gets its vote back.
 To ask again does no harm: what is so already is not changed.
 
-Exit codes: 0 done, or so already; 3 no answer; 4 refused, and why: another
-change is pending, the quorum would be lost, it is the last voter, there are 15
-nodes already, or the address is another's.
+Exit codes: 0 done, or so already; 3 no answer, or unknown; 4 refused, and why:
+another change is pending, the quorum would be lost, it is the last voter, there
+are 15 nodes already, or the address is another's.
 
 Example: quorate member add 4=10.0.0.4:9717
 ";
@@ -95,6 +95,7 @@ fn refusal(outcome: MemberOutcome) -> Option<String> {
         MemberOutcome::AddressTaken => {
             "the node is known at another address, or another node at this one"
         }
+        MemberOutcome::Outdated => "the members have changed meanwhile; ask again",
     };
     Some(why.to_owned())
 }

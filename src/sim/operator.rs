@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::disk::CLUSTER;
 use super::network::Endpoint;
 use crate::time::Instant;
-use crate::types::{ClusterHash, DirectoryId, PacketNumber, ServerId};
+use crate::types::{ClusterHash, DirectoryId, LogIndex, PacketNumber, ServerId};
 use crate::wire::{self, Header, MemberChange, MemberOutcome, MemberRequest, Message};
 
 /// Where the operator is reached: no other client has this number.
@@ -24,6 +24,8 @@ pub struct Operator {
     acts_at: Instant,
     /// The number of the change that is asked for.
     nonce: u64,
+    /// Where the members stand in the log that the operator knows of.
+    seen: LogIndex,
     /// Whether a node may still be let out: also by what was asked for and given up.
     lets_out: bool,
 }
@@ -31,7 +33,14 @@ pub struct Operator {
 impl Operator {
     /// One who does nothing.
     pub fn idle(random: fastrand::Rng) -> Self {
-        Self { random, changes: Vec::new(), acts_at: Instant(0), nonce: 1, lets_out: false }
+        Self {
+            random,
+            changes: Vec::new(),
+            acts_at: Instant(0),
+            nonce: 1,
+            seen: LogIndex(0),
+            lets_out: false,
+        }
     }
 
     /// One who lets the last of so many nodes in, and then perhaps any of them out.
@@ -44,7 +53,7 @@ impl Operator {
             changes.insert(0, MemberChange::Remove { node: id_of(random.usize(..nodes)) });
         }
         let acts_at = Instant(0) + within.mul_f64(random.f64());
-        Self { random, changes, acts_at, nonce: 1, lets_out }
+        Self { changes, acts_at, lets_out, ..Self::idle(random) }
     }
 
     /// Whether nothing is left to be done.
@@ -70,25 +79,28 @@ impl Operator {
             DirectoryId(1),
             PacketNumber(self.random.u64(1..1 << 62)),
         );
-        let request = MemberRequest { nonce: self.nonce, change };
+        let request = MemberRequest { nonce: self.nonce, seen: self.seen, change };
         let mut frame = Vec::new();
         wire::encode(&header, &Message::MemberRequest(request), &mut frame);
         Some((Endpoint::Node(self.random.usize(..nodes)), frame))
     }
 
-    /// Takes in an answer. What would cost the quorum is given up; what is pending is asked
-    /// for again.
+    /// Takes in an answer. What would cost the quorum is given up. What meets another change is
+    /// asked for again, of the members as they are then.
     pub fn on_datagram(&mut self, datagram: &Bytes) {
         let Ok(frame) = wire::decode(datagram) else { return };
         let Message::MemberReply(reply) = frame.message else { return };
-        if reply.nonce == self.nonce && reply.outcome != MemberOutcome::Pending {
-            let change = self.changes.pop();
-            let is_done =
-                matches!(reply.outcome, MemberOutcome::Changed | MemberOutcome::AlreadySo);
-            let is_out = matches!(change, Some(MemberChange::Remove { .. })) && is_done;
-            self.lets_out &= !is_out;
-            self.nonce += 1;
+        if reply.nonce != self.nonce || reply.outcome == MemberOutcome::Pending {
+            return;
         }
+        self.nonce += 1;
+        if reply.outcome == MemberOutcome::Outdated {
+            self.seen = reply.index;
+            return;
+        }
+        let change = self.changes.pop();
+        let is_out = matches!(change, Some(MemberChange::Remove { .. })) && reply.outcome.is_so();
+        self.lets_out &= !is_out;
     }
 }
 

@@ -12,6 +12,7 @@ use crate::types::{LogIndex, ServerId};
 impl Body for MemberRequest {
     fn put(&self, out: &mut Vec<u8>) {
         out.put_u64_le(self.nonce);
+        out.put_u64_le(self.seen.0);
         match self.change {
             MemberChange::None => out.put_u8(0),
             MemberChange::Add { node, address } => {
@@ -28,13 +29,14 @@ impl Body for MemberRequest {
 
     fn take(reader: &mut Reader) -> Result<Self, Malformed> {
         let nonce = reader.u64()?;
+        let seen = LogIndex(reader.u64()?);
         let change = match reader.u8()? {
             0 => MemberChange::None,
             1 => MemberChange::Add { node: take_node(reader)?, address: take_address(reader)? },
             2 => MemberChange::Remove { node: take_node(reader)? },
             _ => return Err(Malformed),
         };
-        Ok(Self { nonce, change })
+        Ok(Self { nonce, seen, change })
     }
 }
 

@@ -6,11 +6,15 @@ use crate::configuration::Configuration;
 use crate::types::{LogIndex, ServerId};
 
 /// An operator asks the leader who the members are, or for a change of them. To ask again
-/// does no harm: what is so already is not changed.
+/// does no harm: what is so already is not changed. Nor does a copy that comes late: the index
+/// ties the change to the members that it was decided on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemberRequest {
     /// Repeated in the answer.
     pub nonce: u64,
+    /// Where the configuration stands that the operator knows, as a reply has told when it was
+    /// committed. Only as long as it is in force, something is changed.
+    pub seen: LogIndex,
     /// What is asked for.
     pub change: MemberChange,
 }
@@ -67,9 +71,16 @@ pub enum MemberOutcome {
     TooManyNodes = 5,
     /// Refused: the node is there at another address, or another node is at this one.
     AddressTaken = 6,
+    /// Refused: the members have changed since the operator saw them.
+    Outdated = 7,
 }
 
 impl MemberOutcome {
+    /// Whether all is as it was asked for.
+    pub fn is_so(self) -> bool {
+        matches!(self, Self::AlreadySo | Self::Changed)
+    }
+
     /// The outcome that the byte stands for.
     pub fn from_byte(byte: u8) -> Option<Self> {
         let all = [
@@ -80,6 +91,7 @@ impl MemberOutcome {
             Self::LastVoter,
             Self::TooManyNodes,
             Self::AddressTaken,
+            Self::Outdated,
         ];
         all.into_iter().nth(byte.into())
     }

@@ -1,6 +1,5 @@
 //! Changes of the members: in which order, and which are refused.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use quorate::configuration::Configuration;
@@ -60,7 +59,7 @@ fn no_change_is_made_before_a_commit_in_the_term() {
     assert_eq!(probe.state().role, Role::Leader);
     assert_eq!(seen.len(), 1, "{seen:?}");
 
-    probe.ask(1, add(FOURTH));
+    ask(&mut probe, 7, add(FOURTH));
     let said = probe.turn();
     let busy = |sent: &Sent| {
         matches!(&sent.message, Message::Declined(declined)
@@ -126,10 +125,8 @@ fn a_node_that_is_added_learns_until_it_has_caught_up() {
     assert_eq!(changed.addresses[&FOURTH], address_of(FOURTH));
 
     assert_eq!(outcomes(&mut probe, add(FOURTH)), [], "who asks again waits, too");
-    assert_eq!(
-        outcomes(&mut probe, request(8, MemberChange::Remove { node: THIRD })),
-        [MemberOutcome::Pending]
-    );
+    ask(&mut probe, 8, MemberChange::Remove { node: THIRD });
+    assert_eq!(said_of_members(&probe.sync()), [MemberOutcome::Pending]);
     probe.acknowledge(SECOND, LogIndex(3));
     assert_eq!(said_of_members(&probe.sync()), [], "what stands before it is committed");
     probe.acknowledge(SECOND, LogIndex(4));
@@ -156,7 +153,7 @@ fn packets_to_a_node_that_comes_again_are_newer_than_those_before() {
     let mut probe = Probe::serving(3);
     let change = |probe: &mut Probe, change| {
         let asked_at = probe.now;
-        probe.ask(1, change);
+        ask(probe, 7, change);
         for _ in 0..2 {
             probe.acknowledge(SECOND, probe.state().log.last_index());
             probe.sync();
@@ -167,7 +164,7 @@ fn packets_to_a_node_that_comes_again_are_newer_than_those_before() {
         (asked_at, probe.newest_to(FOURTH).0)
     };
     let (first_added, before) = change(&mut probe, add(FOURTH));
-    change(&mut probe, request(8, MemberChange::Remove { node: FOURTH }));
+    change(&mut probe, MemberChange::Remove { node: FOURTH });
     assert!(!probe.state().peers.contains_key(&FOURTH));
     let (then_added, after) = change(&mut probe, add(FOURTH));
     assert!(after > before, "{before}, and then {after}");
@@ -180,7 +177,7 @@ fn packets_to_a_node_that_comes_again_are_newer_than_those_before() {
 fn who_is_far_behind_gets_no_vote() {
     let mut probe = Probe::serving(3);
     probe.ask_to_put(1_100);
-    probe.ask(1, add(FOURTH));
+    ask(&mut probe, 7, add(FOURTH));
     let mut seen = vec![probe.state().configuration().clone()];
     let mut live_with_fourth_at = |probe: &mut Probe, index: u64| {
         live_on(probe, LONG, &mut seen, |probe| {
@@ -214,12 +211,12 @@ fn what_may_not_be_is_refused_by_name() {
     probe.acknowledge(SECOND, LogIndex(2));
     probe.pass(silent / 5);
     for (change, expected) in cases {
-        assert_eq!(outcomes(&mut probe, request(7, change)), [expected], "{change:?}");
+        assert_eq!(outcomes(&mut probe, change), [expected], "{change:?}");
     }
 
     let mut alone = Probe::leading(1);
     alone.sync();
-    let last = request(7, MemberChange::Remove { node: FIRST });
+    let last = MemberChange::Remove { node: FIRST };
     assert_eq!(outcomes(&mut alone, last), [MemberOutcome::LastVoter]);
 
     let mut full = configuration(3);
@@ -239,7 +236,7 @@ fn a_leader_that_is_removed_leads_until_that_is_committed() {
         probe.acknowledge(peer, LogIndex(2));
     }
     probe.ask_to_put(1);
-    assert_eq!(outcomes(&mut probe, request(7, MemberChange::Remove { node: FIRST })), []);
+    assert_eq!(outcomes(&mut probe, MemberChange::Remove { node: FIRST }), []);
     probe.acknowledge(SECOND, LogIndex(4));
     probe.sync();
     assert_eq!(probe.state().commit, LogIndex(2), "its own disk counts no more");
@@ -273,6 +270,45 @@ fn an_operator_is_told_when_the_leader_leads_no_more() {
         if declined.about == About::Members(7) && declined.reason == DeclineReason::NoLeader)
     };
     assert!(said.iter().any(is_told), "{said:?}");
+}
+
+/// The network holds a copy of each request back for as long as it likes.
+#[test]
+fn a_late_copy_of_a_request_changes_nothing() {
+    let mut probe = Probe::serving(3);
+    let (remove, add) = (MemberChange::Remove { node: THIRD }, add(THIRD));
+    for (then, now) in [(remove, add), (add, remove)] {
+        let late = request(1, probe.state().configuration_index(), then);
+        make(&mut probe, 1, then);
+        make(&mut probe, 2, now);
+        let last = probe.state().log.last_index();
+        probe.ask(1, late);
+        assert_eq!(said_of_members(&probe.sync()), [MemberOutcome::Outdated]);
+        assert_eq!(probe.state().log.last_index(), last, "nobody has asked for that again");
+        make(&mut probe, 3, then);
+        assert_eq!(outcomes(&mut probe, then), [MemberOutcome::AlreadySo]);
+    }
+}
+
+/// Whoever has seen no members yet, or former ones, learns from the answer which there are.
+#[test]
+fn only_the_members_that_were_seen_are_changed() {
+    let mut probe = Probe::serving(3);
+    make(&mut probe, 1, add(FOURTH));
+    let present = probe.state().configuration_index();
+    let remove = MemberChange::Remove { node: FOURTH };
+    for seen in [LogIndex(0), LogIndex(1), LogIndex(present.0 - 1), present.next()] {
+        probe.ask(1, request(1, seen, remove));
+        let said = probe.sync();
+        let Some(Message::MemberReply(reply)) = said.last().map(|sent| &sent.message) else {
+            panic!("it is answered: {said:?}");
+        };
+        assert_eq!((reply.outcome, reply.index), (MemberOutcome::Outdated, present));
+        probe.ask(1, request(1, seen, add(FOURTH)));
+        assert_eq!(said_of_members(&probe.sync()), [MemberOutcome::AlreadySo]);
+    }
+    assert_eq!(probe.state().configuration_index(), present);
+    make(&mut probe, 2, remove);
 }
 
 /// The first of five, whose first entry of its term is committed.
@@ -324,19 +360,33 @@ fn blank(probe: &Probe) -> Acknowledge {
     Acknowledge { matched: nothing, durable: nothing, hint_index: nothing, ..known }
 }
 
-fn request(nonce: u64, change: MemberChange) -> Message {
-    Message::MemberRequest(MemberRequest { nonce, change })
+fn request(nonce: u64, seen: LogIndex, change: MemberChange) -> Message {
+    Message::MemberRequest(MemberRequest { nonce, seen, change })
 }
 
-fn add(node: ServerId) -> Message {
-    let address: SocketAddr = address_of(node);
-    request(7, MemberChange::Add { node, address })
+fn add(node: ServerId) -> MemberChange {
+    MemberChange::Add { node, address: address_of(node) }
+}
+
+/// An operator who knows the members asks for this.
+fn ask(probe: &mut Probe, nonce: u64, change: MemberChange) {
+    let seen = probe.state().configuration_index();
+    probe.ask(1, request(nonce, seen, change));
 }
 
 /// What an operator who asks this is told in the same turn.
-fn outcomes(probe: &mut Probe, message: Message) -> Vec<MemberOutcome> {
-    probe.ask(1, message);
+fn outcomes(probe: &mut Probe, change: MemberChange) -> Vec<MemberOutcome> {
+    ask(probe, 7, change);
     said_of_members(&probe.sync())
+}
+
+/// The second has all of the log, and takes in what is asked for.
+fn make(probe: &mut Probe, nonce: u64, change: MemberChange) {
+    answer(probe, SECOND, directory_of(SECOND));
+    ask(probe, nonce, change);
+    assert_eq!(said_of_members(&probe.sync()), [], "{change:?}");
+    answer(probe, SECOND, directory_of(SECOND));
+    assert_eq!(said_of_members(&probe.sync()), [MemberOutcome::Changed], "{change:?}");
 }
 
 fn said_of_members(said: &[Sent]) -> Vec<MemberOutcome> {

@@ -203,7 +203,8 @@ fn members_are_changed_by_who_holds_a_key_of_nodes() {
     for (change, is_for_all) in [(MemberChange::None, true), (remove, false), (add, false)] {
         for key in [READER, WRITER, OF_APP, NOBODY, NODES] {
             let may = is_for_all || key == NODES;
-            let asked = Message::MemberRequest(MemberRequest { nonce: key.into(), change });
+            let seen = probe.state().configuration_index();
+            let asked = Message::MemberRequest(MemberRequest { nonce: key.into(), seen, change });
             let expected = if may { Ok(()) } else { Err(Denial::ClientsKey) };
             assert_eq!(ask(&mut probe, key, &asked), expected, "{key}: {change:?}");
         }
@@ -235,7 +236,7 @@ fn what_is_denied_is_counted() {
     assert!(put_by(&mut probe, OF_APP, "other") && !put_by(&mut probe, OF_APP, "app/x"));
     assert!(ask(&mut probe, OF_APP, &Message::Read(get("other"))).is_err());
     let change = MemberChange::Remove { node: ServerId(4) };
-    let remove = Message::MemberRequest(MemberRequest { nonce: 1, change });
+    let remove = Message::MemberRequest(MemberRequest { nonce: 1, seen: LogIndex(1), change });
     for _ in 0..4 {
         assert!(ask(&mut probe, WRITER, &remove).is_err());
     }

@@ -316,9 +316,9 @@ fn client_questions() -> Vec<Named<Message>> {
         ("timeouts-request", Message::TimeoutsRequest(TimeoutsRequest { nonce: 0x0043 })),
         ("traffic-request", Message::TrafficRequest(TrafficRequest { nonce: 0x0044 })),
         ("key-request", Message::KeyRequest(KeyRequest { nonce: 0x0044, key: 7 })),
-        ("member-list", member_request(MemberChange::None)),
-        ("member-add", member_request(add)),
-        ("member-remove", member_request(MemberChange::Remove { node: ServerId(3) })),
+        ("member-list", member_request(0, MemberChange::None)),
+        ("member-add", member_request(977, add)),
+        ("member-remove", member_request(977, MemberChange::Remove { node: ServerId(3) })),
     ]
 }
 
@@ -381,8 +381,9 @@ fn key_standing() -> KeyStanding {
     KeyStanding { nonce: 0x0044, id: ServerId(2), key: 7, taken: true, peers }
 }
 
-fn member_request(change: MemberChange) -> Message {
-    Message::MemberRequest(MemberRequest { nonce: 0x0099, change })
+fn member_request(seen: u64, change: MemberChange) -> Message {
+    let seen = LogIndex(seen);
+    Message::MemberRequest(MemberRequest { nonce: 0x0099, seen, change })
 }
 
 /// Node 3 has been wiped and learns, and node 4 has come.

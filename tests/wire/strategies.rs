@@ -502,11 +502,15 @@ fn member_request() -> impl Strategy<Value = MemberRequest> {
         (node(), address()).prop_map(|(node, address)| MemberChange::Add { node, address }),
         node().prop_map(|node| MemberChange::Remove { node }),
     ];
-    (any::<u64>(), change).prop_map(|(nonce, change)| MemberRequest { nonce, change })
+    (any::<[u64; 2]>(), change).prop_map(|([nonce, seen], change)| MemberRequest {
+        nonce,
+        seen: LogIndex(seen),
+        change,
+    })
 }
 
 fn member_reply() -> impl Strategy<Value = MemberReply> {
-    let outcome = (0_u8..7).prop_map(|byte| MemberOutcome::from_byte(byte).expect("an outcome"));
+    let outcome = (0_u8..8).prop_map(|byte| MemberOutcome::from_byte(byte).expect("an outcome"));
     (any::<[u64; 3]>(), outcome, configuration()).prop_map(
         |([nonce, index, commit], outcome, configuration)| MemberReply {
             nonce,

@@ -31,8 +31,8 @@ impl MembershipManager {
         state: &ReplicaState,
         fx: &mut Effects,
     ) -> Option<Configuration> {
-        let MemberRequest { nonce, change } = request;
-        if let Some(reason) = objection(change, client, state) {
+        let nonce = request.nonce;
+        if let Some(reason) = objection(request.change, client, state) {
             decline(About::Members(nonce), client, reason, state, fx);
             return None;
         }
@@ -40,7 +40,7 @@ impl MembershipManager {
             asked.client = client;
             return None;
         }
-        match changed_by(change, state, fx.now) {
+        match changed_by(request, state, fx.now) {
             Ok(changed) => {
                 let index = state.log.last_index().next();
                 self.asked = Some(Asked { client, nonce, index });
@@ -91,18 +91,32 @@ fn objection(
     }
 }
 
-/// The configuration after the change; or, if nothing is to be changed, why.
+/// The configuration after the change; or, if nothing is to be changed, why. What the operator
+/// saw must be in force still: a copy that comes late would undo what was done since.
 fn changed_by(
-    change: MemberChange,
+    request: MemberRequest,
     state: &ReplicaState,
     now: Instant,
 ) -> Result<Configuration, MemberOutcome> {
+    let MemberRequest { seen, change, .. } = request;
     if change == MemberChange::None {
         return Err(MemberOutcome::AlreadySo);
     }
     if !may_change(state) {
         return Err(MemberOutcome::Pending);
     }
+    match applied(change, state, now) {
+        Err(MemberOutcome::AlreadySo) => Err(MemberOutcome::AlreadySo),
+        _ if seen != state.configuration_index() => Err(MemberOutcome::Outdated),
+        otherwise => otherwise,
+    }
+}
+
+fn applied(
+    change: MemberChange,
+    state: &ReplicaState,
+    now: Instant,
+) -> Result<Configuration, MemberOutcome> {
     match change {
         MemberChange::Add { node, address } => with_node(node, address, state),
         MemberChange::Remove { node } => without_node(node, state, now),
