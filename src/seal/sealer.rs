@@ -140,6 +140,7 @@ impl Sealer {
         }
         let is_stale = |(id, way): &(&WayId, &Way)| id.1 != ServerId::NONE && way.renew;
         self.stale = self.ways.iter().filter(is_stale).map(|(id, _)| *id).collect();
+        self.ways.retain(|id, way| !way.is_idle() || self.stale.contains(id));
     }
 
     /// Seeks sessions by the new keys, also where nothing is sent: else nobody could tell when

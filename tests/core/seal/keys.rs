@@ -69,6 +69,8 @@ fn no_client_is_greeted_when_the_keys_change() {
     assert!(node.tend(at(1_000)).is_empty());
     talk(at(2_000), &mut client, &mut node, 2);
     assert_eq!(node.taken.len(), 2, "its session goes on");
+    node.sealer.set_keys(ring("node 2 %2"));
+    assert_eq!(node.sealer.remembered(), (0, 0), "nothing is kept of whose key is gone");
 }
 
 /// A key that is gone ends its sessions at once. Should it come back, what was recorded then
