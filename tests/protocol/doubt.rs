@@ -1,7 +1,7 @@
 //! A node on a damaged directory: what it does not do until it is repaired, and how that
 //! comes about.
 
-use quorate::disk::{Doubt, GenesisState, LogEnd, Record, Recovered};
+use quorate::disk::{Doubt, LogEnd, Record};
 use quorate::entry::{Entry, EntryKind};
 use quorate::types::{DirectoryId, GenesisId, Incarnation, LifeId, LogIndex, LogTime, Term};
 use quorate::wire::{
@@ -10,8 +10,9 @@ use quorate::wire::{
 };
 
 use super::leader::{heartbeat_that_commits, noop_after, replicate};
-use super::members::{FIRST, SECOND, THIRD, configuration, directory_of};
-use super::probe::{Probe, blank};
+use super::lives::starting;
+use super::members::{SECOND, THIRD, configuration, directory_of};
+use super::probe::Probe;
 use super::request::{put, request, session};
 use super::said::{Sent, to_peer};
 
@@ -218,15 +219,7 @@ fn ends_of_directories_that_have_forgotten_lower_no_bound() {
 /// Its own directory may be one that has forgotten.
 #[test]
 fn who_was_just_started_does_not_say_where_its_log_ends() {
-    let configuration = configuration(3);
-    let recovered = Recovered {
-        genesis: GenesisState::Complete(configuration.clone()),
-        term: Term(3),
-        commit: LogIndex(1),
-        entries: vec![Entry::genesis(&configuration)],
-        ..blank(FIRST)
-    };
-    let mut probe = Probe::started_unheard(recovered, configuration);
+    let mut probe = starting(None);
     let request = RepairRequest {
         first: LogIndex(2),
         last: LogIndex(7),

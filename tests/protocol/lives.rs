@@ -400,7 +400,7 @@ fn what_was_seen_is_written_with_the_next_batch() {
 }
 
 /// The first of three, of which nobody has heard yet what its directory holds.
-fn starting(doubt: Option<Doubt>) -> Probe {
+pub fn starting(doubt: Option<Doubt>) -> Probe {
     let configuration = configuration(3);
     let recovered = Recovered {
         genesis: GenesisState::Complete(configuration.clone()),
