@@ -26,6 +26,8 @@ pub const META_BYTES: u64 = 8_192;
 /// both.
 const COPIES: [u64; 2] = [0, SECOND_COPY as u64];
 const SECOND_COPY: usize = 4_096;
+/// How much of the file is one copy's; zeros follow it there.
+const PLACE_BYTES: usize = SECOND_COPY;
 /// The first sector of a copy, without its checksum at the end.
 const CHECKED_BYTES: usize = SECTOR_BYTES - 4;
 /// The longest genesis: the three sectors behind the first.
@@ -86,8 +88,12 @@ impl Meta {
     }
 
     /// The same, as it is, into a file of this name.
+    ///
+    /// All of a copy's page is written: to write a part of it, the system must read the rest
+    /// first, and that fails when the page is what cannot be read.
     pub fn save_as(&self, name: &str, directory: &mut dyn Directory) -> Result<(), DiskError> {
-        let bytes = self.encode();
+        let mut bytes = self.encode();
+        bytes.resize(PLACE_BYTES, 0);
         for copy in COPIES {
             directory.write_at(name, copy, &bytes)?;
             directory.sync(name)?;

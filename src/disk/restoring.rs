@@ -195,17 +195,19 @@ fn tidy_continued(
     directory: &mut dyn Directory,
 ) -> Result<(), DiskError> {
     let end = image.end_of_batches();
-    if !matches!(image.sectors.get(end), Some(Sector::Valid(..))) {
-        let last = image.sectors[..end].iter().rev().find_map(|sector| match sector {
-            Sector::Valid(stamp, _) => Some((stamp.batch, stamp.last)),
-            _ => None,
-        });
-        if let Some(last) = last {
-            write_marker(image, end, (Kind::Continued, last), meta, directory)?;
-            directory.sync(&image.name)?;
-        }
+    if matches!(image.sectors.get(end), Some(Sector::Valid(..))) {
+        return blank_if_flawed(image, end + 1, directory);
     }
-    blank_if_flawed(image, end + 1, directory)
+    // First, and from here on: where a page begins that cannot be read, all of it is written,
+    // and the mark in it can be.
+    blank_if_flawed(image, end, directory)?;
+    let last = image.sectors[..end].iter().rev().find_map(|sector| match sector {
+        Sector::Valid(stamp, _) => Some((stamp.batch, stamp.last)),
+        _ => None,
+    });
+    let Some(last) = last else { return Ok(()) };
+    write_marker(image, end, (Kind::Continued, last), meta, directory)?;
+    directory.sync(&image.name)
 }
 
 /// Blanks the segment from this sector on, if anything there cannot be read.

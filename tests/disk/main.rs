@@ -20,4 +20,5 @@ mod scrub;
 mod segments;
 mod sightings;
 mod sweep;
+mod unreadable;
 mod vectors;
