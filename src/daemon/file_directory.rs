@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rustix::fs::{Advice, fadvise};
 
+use super::bad_pages::BadPages;
 use super::disk_use::DiskUse;
 use crate::disk::{Directory, DiskError};
 
@@ -24,12 +25,15 @@ pub struct FileDirectory {
     open: BTreeMap<String, File>,
     /// What keeps them within a bound, if anything does.
     disk_use: Option<Arc<DiskUse>>,
+    /// What of them could not be read.
+    bad_pages: BadPages,
 }
 
 impl FileDirectory {
     /// The directory at `path`, which exists.
     pub fn at(path: &Path) -> Self {
-        Self { path: path.to_owned(), open: BTreeMap::new(), disk_use: None }
+        let (open, bad_pages) = (BTreeMap::new(), BadPages::default());
+        Self { path: path.to_owned(), open, disk_use: None, bad_pages }
     }
 
     /// The same, which makes no file beyond the bound.
@@ -91,7 +95,7 @@ impl Directory for FileDirectory {
     }
 
     fn read(&self, name: &str) -> Result<Bytes, DiskError> {
-        std::fs::read(self.path.join(name)).map(Bytes::from).map_err(failed(name))
+        self.bad_pages.read(&self.path.join(name), name).map(Bytes::from).map_err(failed(name))
     }
 
     fn reread(&self, name: &str, offset: u64, most: usize) -> Result<Bytes, DiskError> {

@@ -18,6 +18,7 @@ mod signals;
 mod socket_options;
 mod data_dir;
 mod file_directory;
+mod bad_pages;
 mod inspect;
 mod backup_file;
 mod founding;

@@ -36,7 +36,8 @@ pub trait Directory {
     /// The disk's.
     fn names(&self) -> Result<Vec<String>, DiskError>;
 
-    /// All bytes of the file.
+    /// All bytes of the file. Where the disk does not return a little of it, something stands
+    /// that is neither zeros nor intact.
     ///
     /// # Errors
     /// The disk's.

@@ -197,6 +197,8 @@ mod tests {
     fn what_is_not_there_is_told_apart() {
         assert_eq!(classify(PLACE, &vec![0; SECTOR_BYTES].into()), Sector::Blank);
         assert_eq!(classify(PLACE, &sector(PLACE).slice(..SECTOR_BYTES - 1)), Sector::Missing);
+        let unreadable = vec![0xff; SECTOR_BYTES].into();
+        assert_eq!(classify(PLACE, &unreadable), Sector::Damaged, "what a start puts in its place");
         for at in 0..SECTOR_BYTES {
             let mut bytes = sector(PLACE).to_vec();
             bytes[at] ^= 0x10;

@@ -124,7 +124,7 @@ fn start_without(
     recovered
 }
 
-/// docs/guarantees.md: "all that can still be read is kept".
+/// docs/guarantees.md: "What a start cannot read is damage like any other".
 #[test]
 fn a_start_goes_on_without_any_page() {
     let (intact, expected) = lived(&long_life());

@@ -13,6 +13,11 @@
  *   torn          half is written, the call says so, and the next one fails with ENOSPC.
  *   ignored       this and each later sync returns success, and did nothing.
  * When it has failed, the file gets the suffix ".done"; after a short write another may follow.
+ *
+ * The file FAULT_FILE with the suffix ".page" says what cannot be read, as "NAME NUMBER": this
+ * page of 4,096 bytes of the file of this name, from 0. As behind a page cache, to write a part
+ * of the page is to read the rest of it, and fails as well; and once all of it is written, it can
+ * be read again, and the suffix becomes ".mended".
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -28,6 +33,7 @@
 #include <unistd.h>
 
 #define FILES_MAX 64
+#define PAGE 4096
 
 enum how { NOTHING, FAILS, LOSES, SHORTENS, TEARS, IGNORES };
 
@@ -112,6 +118,40 @@ static int is_faulty(int fd) {
     return strncmp(path, directory, strlen(directory)) == 0;
 }
 
+/* Where the page begins that cannot be read of this file, or -1. */
+static off_t bad_page(int fd) {
+    char list[PATH_MAX], link[64], path[PATH_MAX], name[NAME_MAX + 1];
+    long number;
+    const char *fault_file = getenv("FAULT_FILE");
+    snprintf(list, sizeof list, "%s.page", fault_file == NULL ? "" : fault_file);
+    FILE *file = fault_file == NULL ? NULL : fopen(list, "re");
+    if (file == NULL) return -1;
+    int is_told = fscanf(file, "%255s %ld", name, &number) == 2;
+    fclose(file);
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, path, sizeof path - 1);
+    if (!is_told || length < 0) return -1;
+    path[length] = '\0';
+    return strcmp(strrchr(path, '/') + 1, name) == 0 ? number * PAGE : -1;
+}
+
+static void report_mended(void) {
+    const char *path = getenv("FAULT_FILE");
+    char list[PATH_MAX], mended[PATH_MAX];
+    snprintf(list, sizeof list, "%s.page", path);
+    snprintf(mended, sizeof mended, "%s.mended", path);
+    if (rename(list, mended) != 0) abort();
+}
+
+/* Whether a write would have to read a page first that cannot be read. The lock is held. */
+static int is_partial_on_bad(int fd, off_t offset, size_t length) {
+    off_t page = bad_page(fd), end = offset + (off_t)length;
+    if (page < 0 || end <= page || page + PAGE <= offset) return 0;
+    if (page < offset || end < page + PAGE) return 1;
+    report_mended();
+    return 0;
+}
+
 /* The entry of the file, or a null pointer. */
 static struct file *find(const struct stat *stat) {
     for (size_t i = 0; i < FILES_MAX; i++) {
@@ -178,6 +218,11 @@ static int fails(void) {
     return -1;
 }
 
+static int unreadable(void) {
+    errno = EIO;
+    return -1;
+}
+
 static int sync_with(int fd, int (*real)(int)) {
     if (!is_faulty(fd)) return real(fd);
     pthread_mutex_lock(&lock);
@@ -200,10 +245,12 @@ int fdatasync(int fd) { return sync_with(fd, REAL(fdatasync)); }
 static ssize_t allowed(int fd, off_t offset, size_t length) {
     if (!is_faulty(fd)) return length;
     pthread_mutex_lock(&lock);
+    int is_bad = is_partial_on_bad(fd, offset, length);
     enum how how = happens(0);
-    if (how != FAILS) remember(fd, offset, length);
+    if (how != FAILS && !is_bad) remember(fd, offset, length);
     pthread_mutex_unlock(&lock);
     if (how == FAILS) return fails();
+    if (is_bad) return unreadable();
     return how == SHORTENS || how == TEARS ? (ssize_t)(length + 1) / 2 : (ssize_t)length;
 }
 
@@ -234,4 +281,26 @@ ssize_t pwritev64(int fd, const struct iovec *pieces, int count, off64_t offset)
 
 ssize_t pwritev(int fd, const struct iovec *pieces, int count, off_t offset) {
     return pwritev64(fd, pieces, count, offset);
+}
+
+/* How much of a read is to happen, or -1. */
+static ssize_t readable(int fd, off_t offset, size_t length) {
+    if (!is_faulty(fd)) return length;
+    off_t page = bad_page(fd);
+    if (page < 0 || offset + (off_t)length <= page || page + PAGE <= offset) return length;
+    return offset < page ? page - offset : unreadable();
+}
+
+ssize_t pread64(int fd, void *bytes, size_t length, off64_t offset) {
+    ssize_t some = readable(fd, offset, length);
+    return some < 0 ? some : REAL(pread64)(fd, bytes, some, offset);
+}
+
+ssize_t pread(int fd, void *bytes, size_t length, off_t offset) {
+    return pread64(fd, bytes, length, offset);
+}
+
+ssize_t read(int fd, void *bytes, size_t length) {
+    ssize_t some = readable(fd, lseek(fd, 0, SEEK_CUR), length);
+    return some < 0 ? some : REAL(read)(fd, bytes, some);
 }
