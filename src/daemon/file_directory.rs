@@ -65,6 +65,24 @@ impl FileDirectory {
         Ok(bytes.into())
     }
 
+    /// Removes a file for which there was no room: perhaps not even for its name.
+    fn remove_if_made(&mut self, name: &str) -> Result<(), DiskError> {
+        match std::fs::remove_file(self.path.join(name)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(name)(error)),
+            _ => {}
+        }
+        self.forget(name);
+        Ok(())
+    }
+
+    /// The file is gone.
+    fn forget(&mut self, name: &str) {
+        self.open.remove(name);
+        if let Some(disk_use) = &self.disk_use {
+            disk_use.remove(name);
+        }
+    }
+
     fn write_new(&self, name: &str, length: u64) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(0o600);
@@ -113,7 +131,7 @@ impl Directory for FileDirectory {
                 Ok(())
             }
             Err(error) if is_no_space(&error) => {
-                self.remove(name)?;
+                self.remove_if_made(name)?;
                 Err(DiskError::NoSpace)
             }
             Err(error) => Err(failed(name)(error)),
@@ -142,11 +160,8 @@ impl Directory for FileDirectory {
     }
 
     fn remove(&mut self, name: &str) -> Result<(), DiskError> {
-        self.open.remove(name);
         std::fs::remove_file(self.path.join(name)).map_err(failed(name))?;
-        if let Some(disk_use) = &self.disk_use {
-            disk_use.remove(name);
-        }
+        self.forget(name);
         Ok(())
     }
 
@@ -209,6 +224,18 @@ mod tests {
         }
         assert_eq!(files.create("full", 1), Err(DiskError::NoSpace));
         assert_eq!(files.names().unwrap(), [""; 0], "nothing is left behind");
+    }
+
+    /// As on a file system that has no inodes left.
+    #[test]
+    fn a_file_that_was_not_even_begun_for_want_of_room_is_gone_and_takes_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let segment = SegmentSize::default();
+        let disk_use = Arc::new(DiskUse::of(directory.path(), segment, 1_000).unwrap());
+        let mut files = FileDirectory::within(directory.path(), Arc::clone(&disk_use));
+        assert!(disk_use.make("a", 600));
+        files.remove_if_made("a").unwrap();
+        files.create("b", 1_000).unwrap();
     }
 
     #[test]
