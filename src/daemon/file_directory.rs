@@ -22,11 +22,19 @@ static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 #[derive(Debug)]
 pub struct FileDirectory {
     path: PathBuf,
-    open: BTreeMap<String, File>,
+    open: BTreeMap<String, Open>,
     /// What keeps them within a bound, if anything does.
     disk_use: Option<Arc<DiskUse>>,
     /// What of them could not be read.
     bad_pages: BadPages,
+}
+
+/// A file that is open for writing.
+#[derive(Debug)]
+struct Open {
+    file: File,
+    /// Whether everything that was written to it is synced.
+    is_synced: bool,
 }
 
 impl FileDirectory {
@@ -41,12 +49,20 @@ impl FileDirectory {
         Self { disk_use: Some(disk_use), ..Self::at(path) }
     }
 
-    fn writable(&mut self, name: &str) -> io::Result<&File> {
+    fn writable(&mut self, name: &str) -> io::Result<&mut Open> {
         if !self.open.contains_key(name) {
             let file = OpenOptions::new().write(true).open(self.path.join(name))?;
-            self.open.insert(name.to_owned(), file);
+            self.keep_open(name, file);
         }
-        Ok(&self.open[name])
+        Ok(self.open.get_mut(name).expect("it is open by now"))
+    }
+
+    /// There may be more segments than a process may have files open, so those which wait for
+    /// no sync are closed. Where one waits, its descriptor is what an error that the system has
+    /// met meanwhile is told to.
+    fn keep_open(&mut self, name: &str, file: File) {
+        self.open.retain(|_, open| !open.is_synced);
+        self.open.insert(name.to_owned(), Open { file, is_synced: true });
     }
 
     /// The page cache is told to forget these pages, so that they come from the disk, unless
@@ -127,7 +143,7 @@ impl Directory for FileDirectory {
         }
         match self.write_new(name, length) {
             Ok(file) => {
-                self.open.insert(name.to_owned(), file);
+                self.keep_open(name, file);
                 Ok(())
             }
             Err(error) if is_no_space(&error) => {
@@ -139,12 +155,16 @@ impl Directory for FileDirectory {
     }
 
     fn write_at(&mut self, name: &str, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
-        let written = self.writable(name).and_then(|file| file.write_all_at(bytes, offset));
-        written.map_err(failed(name))
+        let open = self.writable(name).map_err(failed(name))?;
+        open.is_synced = false;
+        open.file.write_all_at(bytes, offset).map_err(failed(name))
     }
 
     fn sync(&mut self, name: &str) -> Result<(), DiskError> {
-        self.writable(name).and_then(File::sync_data).map_err(failed(name))
+        let open = self.writable(name).map_err(failed(name))?;
+        open.file.sync_data().map_err(failed(name))?;
+        open.is_synced = true;
+        Ok(())
     }
 
     fn rename(&mut self, from: &str, to: &str) -> Result<(), DiskError> {
@@ -185,8 +205,16 @@ pub fn sync_names(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::SegmentSize;
+    use crate::disk::{Identity, Record, SegmentSize, create, examine};
+    use crate::types::{DirectoryId, LogIndex, ServerId, Term};
     use std::os::unix::fs::PermissionsExt;
+
+    /// How many files below the path this process has open.
+    fn open_below(path: &Path) -> usize {
+        let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+        let is_below = |target: PathBuf| target.starts_with(path);
+        open.filter(|fd| std::fs::read_link(fd.path()).is_ok_and(is_below)).count()
+    }
 
     #[test]
     fn what_it_is_told_is_what_the_files_say() {
@@ -224,6 +252,26 @@ mod tests {
         }
         assert_eq!(files.create("full", 1), Err(DiskError::NoSpace));
         assert_eq!(files.names().unwrap(), [""; 0], "nothing is left behind");
+    }
+
+    #[test]
+    fn segments_that_are_sealed_are_not_held_open() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut files = FileDirectory::at(directory.path());
+        let identity = Identity { cluster: "c".into(), id: ServerId(1), directory: DirectoryId(5) };
+        let size = SegmentSize::new(SegmentSize::BYTES_MIN.into()).unwrap();
+        create(&mut files, identity, size).unwrap();
+        let (mut journal, _) = examine(&files).unwrap().start(&mut files).unwrap();
+        // Less than a segment holds, and more than half of it.
+        let records: Vec<Record> = (0..4_000).map(|at| Record::Commit(LogIndex(at))).collect();
+        for turn in 0..100 {
+            let vote = Record::HardState { term: Term(turn), voted_for: None };
+            journal.write(&mut files, &[&records[..], &[vote]].concat()).unwrap();
+            journal.sync(&mut files).unwrap();
+        }
+        assert!(journal.sealed().len() > 90, "{:?}", journal.sealed());
+        assert!(open_below(directory.path()) <= 4, "{}", open_below(directory.path()));
+        assert!(examine(&files).unwrap().flaws.is_empty());
     }
 
     /// As on a file system that has no inodes left.
