@@ -47,9 +47,9 @@ impl DataDir {
     /// one gets segments of this size; any other keeps its own. It may take `most` bytes.
     ///
     /// # Errors
-    /// Refused when another process uses it, or when it belongs to another node, cluster
-    /// or version, or to something else altogether; a disk error when it cannot be read
-    /// or written, or is damaged.
+    /// A wrong command line when a new directory would take more than that; refused when
+    /// another process uses it, or when it belongs to another node, cluster or version, or to
+    /// something else altogether; a disk error when it cannot be read or written, or is damaged.
     pub fn open(
         path: &Path,
         id: ServerId,
@@ -62,9 +62,11 @@ impl DataDir {
         let mut files = FileDirectory::at(path);
         if !disk::is_born(&files).map_err(|error| unusable(path, &error))? {
             check_empty(path)?;
+            let segment_size = segment_size.unwrap_or_default();
+            check_bound(most, segment_size)?;
             let directory = DirectoryId(random_u64().max(1));
             let identity = Identity { cluster: cluster.to_owned(), id, directory };
-            disk::create(&mut files, identity, segment_size.unwrap_or_default())
+            disk::create(&mut files, identity, segment_size)
                 .map_err(|error| failed(path, "written", &error))?;
         }
         let found = examine(&files).map_err(|error| unusable(path, &error))?;
@@ -193,6 +195,19 @@ fn check_empty(path: &Path) -> Result<(), RunError> {
         }
     }
     Ok(())
+}
+
+/// A directory that may take less has no room for a log, so its node would refuse all writes.
+fn check_bound(most: u64, segment: SegmentSize) -> Result<(), RunError> {
+    let least = DiskUse::least(segment);
+    if most >= least {
+        return Ok(());
+    }
+    Err(RunError::usage(format!(
+        "--disk-max is {most} bytes, and a directory with segments of {} bytes needs {least} at \
+         least; raise --disk-max, or lower --segment-size",
+        segment.bytes()
+    )))
 }
 
 fn check_owner(path: &Path, found: &Identity, id: ServerId, cluster: &str) -> Result<(), RunError> {

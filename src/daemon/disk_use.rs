@@ -44,8 +44,14 @@ impl DiskUse {
         let files: BTreeMap<_, _> =
             std::fs::read_dir(path)?.map(length).collect::<io::Result<_>>()?;
         let taken = AtomicU64::new(lasting(&files));
-        let fixed = 2 * META_BYTES + SEGMENTS_FIXED * u64::from(segment.bytes());
+        let fixed = fixed(segment);
         Ok(Self { most, fixed, files: Mutex::new(files), taken, left: AtomicU64::new(u64::MAX) })
+    }
+
+    /// What a directory with segments of so many bytes takes at least, if anything is to be
+    /// written to it.
+    pub fn least(segment: SegmentSize) -> u64 {
+        fixed(segment) + u64::from(segment.bytes())
     }
 
     /// A file of this length is about to take the place of any of the same name. Returns
@@ -105,6 +111,10 @@ impl DiskUse {
     fn files(&self) -> MutexGuard<'_, BTreeMap<String, u64>> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn fixed(segment: SegmentSize) -> u64 {
+    2 * META_BYTES + SEGMENTS_FIXED * u64::from(segment.bytes())
 }
 
 fn lasting(files: &BTreeMap<String, u64>) -> u64 {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use crate::alone::Alone;
+use crate::processes::quorate;
 
 const DISK_MAX: u64 = 1 << 20;
 const FLAGS: [&str; 6] = ["--disk-max", "1M", "--segment-size", "64K", "--snapshot-bytes", "64K"];
@@ -73,4 +74,16 @@ fn what_would_take_more_is_refused_until_there_is_room_and_the_bound_holds() {
     alone.run(&["put", "more", "value"]).expect(0);
     let most = watch.end();
     assert!((DISK_MAX / 8..=DISK_MAX).contains(&most), "{most}");
+}
+
+#[test]
+fn a_bound_in_which_no_log_fits_is_a_wrong_line_and_takes_nothing() {
+    let directory = tempfile::tempdir().expect("a directory of one's own");
+    let data = directory.path().display().to_string();
+    let line = ["run", "--id", "1", "--data-dir", &data, "--insecure-no-key"];
+    let listen = ["--listen", "127.0.0.1:0", "--disk-max", "1M"];
+    let ran = quorate("", &[&line[..], &listen].concat(), b"").expect(2);
+    let needs = "--disk-max is 1048576 bytes, and a directory with segments of 4194304 bytes needs";
+    assert!(ran.err.contains(needs) && ran.err.contains("raise --disk-max"), "{ran:?}");
+    assert_eq!(bytes_in(directory.path()), 0, "nothing but a lock is made");
 }
