@@ -94,7 +94,8 @@ pub fn lock_empty(path: &Path) -> Result<File, RunError> {
     let lock = lock(path)?;
     if disk::is_born(&FileDirectory::at(path)) != Ok(false) {
         return Err(RunError::refused(format!(
-            "the directory {} holds a node's data already; name an empty one",
+            "the directory {} holds a node's data already, or what a restore has left that was \
+             killed; name an empty one",
             path.display()
         )));
     }

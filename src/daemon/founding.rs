@@ -16,7 +16,7 @@ use super::file_directory::FileDirectory;
 use super::inspect::Inspection;
 use super::random_u64;
 use crate::configuration::Configuration;
-use crate::disk::{self, Identity, SegmentSize};
+use crate::disk::{self, Directory, Identity, META, SegmentSize};
 use crate::store::Snapshot;
 use crate::types::{DirectoryId, GenesisId, ServerId};
 
@@ -41,7 +41,7 @@ pub struct Founder {
 /// Refused when the directory is not empty, or in use; otherwise the disk's.
 pub fn restore(path: &Path, founder: Founder, backup: &Snapshot) -> Result<GenesisId, RunError> {
     let _lock = lock_empty(path)?;
-    begin(path, founder, backup)
+    begin(path, founder, backup).inspect_err(|_| remove_unborn(path))
 }
 
 /// Makes the directory that was inspected that of the founder of a cluster with the keys of
@@ -70,6 +70,19 @@ fn begin(path: &Path, founder: Founder, held: &Snapshot) -> Result<GenesisId, Ru
     Ok(genesis)
 }
 
+/// Removes what was made in a directory that was empty and has not become a node's: it would
+/// pass for what is left of one. What cannot be removed stays, and the next restore says so.
+fn remove_unborn(path: &Path) {
+    let mut files = FileDirectory::at(path);
+    let Ok(names) = files.names() else { return };
+    if names.iter().any(|name| name == META) {
+        return;
+    }
+    for name in names.iter().filter(|name| disk::is_owned(name)) {
+        files.remove(name).ok();
+    }
+}
+
 /// The birth's configuration, and in it those who learn. Where they are is known as far as the
 /// former cluster's log knew it, and otherwise by the flags.
 fn with_others(
@@ -82,4 +95,36 @@ fn with_others(
     let known = former.addresses.iter().filter(|(id, _)| nodes.contains(id));
     all.addresses.extend(known);
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::State;
+    use crate::types::LogIndex;
+    use bytes::Bytes;
+
+    fn backup() -> Snapshot {
+        let none = Configuration::unborn();
+        let configuration = none.reborn(GenesisId(7), ServerId(1), DirectoryId(8));
+        let key = (Bytes::from_static(b"k"), LogIndex(2), Bytes::from_static(b"v"));
+        Snapshot::backup(&State::of_keys(LogIndex(300), configuration, [key]))
+    }
+
+    #[test]
+    fn a_restore_that_found_no_room_can_be_tried_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        let founder = Founder {
+            id: ServerId(1),
+            cluster: "c".into(),
+            segment_size: SegmentSize::default(),
+            nodes: [ServerId(1)].into(),
+        };
+        // There is room for the snapshot, and none for the segment behind it.
+        std::os::unix::fs::symlink("/dev/full", path.join("journal.new")).unwrap();
+        let error = restore(path, founder.clone(), &backup()).unwrap_err();
+        assert!(error.to_string().contains("no space left"), "{error}");
+        restore(path, founder, &backup()).unwrap();
+    }
 }
