@@ -233,8 +233,9 @@ pub fn unusable(path: &Path, error: &StartError) -> RunError {
             RunError::refused(format!("the directory {directory} cannot be used: {error}"))
         }
         StartError::MetaLost => RunError::disk(format!(
-            "the directory {directory} cannot be used: {error}; keep a copy, and start the node \
-             on an empty directory"
+            "the directory {directory} cannot be used: {error}; keep a copy; if the other nodes \
+             have all, start this one on an empty directory, or else `quorate restore` makes a \
+             cluster of the newest file snapshot-... in it"
         )),
     }
 }

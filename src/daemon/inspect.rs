@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::data_dir;
 use super::error::RunError;
 use super::file_directory::FileDirectory;
-use crate::disk::{Examination, StartError, examine};
+use crate::disk::{Examination, StartError, examine, is_born};
 
 /// What a directory holds.
 #[derive(Debug)]
@@ -25,7 +25,8 @@ pub struct Inspection {
 /// it cannot be read.
 pub fn inspect(path: &Path) -> Result<Inspection, RunError> {
     let lock = data_dir::lock_existing(path)?;
-    match examine(&FileDirectory::at(path)) {
+    let files = FileDirectory::at(path);
+    match is_born(&files).and_then(|_| examine(&files)) {
         Err(error @ StartError::Disk(_)) => Err(data_dir::unusable(path, &error)),
         found => Ok(Inspection { found, path: path.to_owned(), _lock: lock }),
     }

@@ -49,6 +49,9 @@ fn a_directory_that_belongs_to_no_cluster_or_cannot_be_read_is_refused() {
     fs::write(&meta, "spoilt").expect("it can be written");
     let ran = quorate("", &["rescue", "--data-dir", &data, "--yes"], b"").expect(5);
     assert!(ran.err.contains("both copies of its identity"), "{ran:?}");
+    fs::remove_file(&meta).expect("it is there");
+    let ran = quorate("", &["rescue", "--data-dir", &data, "--yes"], b"").expect(5);
+    assert!(ran.err.contains("`quorate restore` makes a cluster"), "{ran:?}");
     let nobody = format!("{data}/..");
     quorate("", &["rescue", "--data-dir", &nobody, "--yes"], b"").expect(4);
 }
