@@ -138,9 +138,17 @@ fn make_durably(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
+    let changed = changed_by_making(path)?;
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    let above = path.canonicalize()?.parent().map(Path::to_owned);
-    above.map_or(Ok(()), |above| sync_names(&above))
+    changed.iter().try_for_each(|above| sync_names(above))
+}
+
+/// The directories that get a name in them when the one at `path` is made, and all above it
+/// that are missing.
+fn changed_by_making(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let path = std::path::absolute(path)?;
+    let missing = path.ancestors().take_while(|at| !at.is_dir());
+    Ok(missing.filter_map(Path::parent).map(Path::to_owned).collect())
 }
 
 fn lock(path: &Path) -> Result<File, RunError> {
@@ -273,6 +281,17 @@ mod tests {
         let second = open(&path).unwrap();
         assert_eq!(second.recovered.identity, identity);
         assert_eq!(second.recovered.incarnation, Incarnation(2));
+    }
+
+    #[test]
+    fn every_directory_that_gets_a_name_is_made_durable() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("a/b/c");
+        let changed = changed_by_making(&path).unwrap();
+        let below = |name: &str| parent.path().join(name);
+        assert_eq!(changed, [below("a/b"), below("a"), parent.path().to_owned()]);
+        make_durably(&path).unwrap();
+        assert!(path.is_dir());
     }
 
     #[test]
