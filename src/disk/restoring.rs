@@ -123,14 +123,19 @@ impl Examination {
             tidy_continued(image, meta, directory)?;
         }
         let last = &self.images[last_used];
-        let marker = match last.sectors.get(self.journal.end) {
+        let end = self.journal.end;
+        let marker = match last.sectors.get(end) {
             Some(Sector::Valid(stamp, _)) => Some(stamp.kind),
             _ => None,
         };
-        let mut current = last_used;
-        let mut position = self.journal.end;
+        let proof = &self.journal.proof;
+        let said = (proof.taken(), proof.log_end().unwrap_or_default());
+        let (mut current, mut position) = (last_used, end);
         if marker == Some(Kind::Continued) {
-            tidy_continued(last, meta, directory)?;
+            // No batch in the next segment proves yet that this is on the disk.
+            write_marker(last, end, (Kind::Continued, said), meta, directory)?;
+            directory.sync(&last.name)?;
+            blank_if_flawed(last, end + 1, directory)?;
             (current, position) = (last_used + 1, 0);
             blank_if_flawed(&self.images[current], 0, directory)?;
         } else {
@@ -149,9 +154,8 @@ impl Examination {
             })
             .collect();
         let of = (meta.stamp, meta.segment_size);
-        let proof = &self.journal.proof;
-        let (next_batch, log_end) = (proof.taken() + 1, proof.log_end().unwrap_or_default());
-        Ok(SegmentWriter::resume(of, segments, position, next_batch, log_end))
+        let (taken, log_end) = said;
+        Ok(SegmentWriter::resume(of, segments, position, taken + 1, log_end))
     }
 
     /// The segment with the journal's end: the batch that no later one proves synced is

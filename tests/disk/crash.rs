@@ -1,9 +1,10 @@
 //! The power fails before and after each thing that is done to the disk. What was synced
 //! is there again, and nothing is ever in doubt.
 
-use quorate::disk::{self, Directory, META, Record};
+use quorate::disk::{self, Directory, Doubt, META, Record};
 use quorate::sim::SimDirectory;
 
+use super::damage::{files, is_segment};
 use super::life::{Author, Expected, Step, blank, identity, long_life, segment_size, start, take};
 use super::recording::Recording;
 
@@ -184,6 +185,43 @@ fn a_start_removes_nothing_for_a_name_that_is_not_durable() {
         }
     }
     assert!(seed > 500, "{seed}");
+}
+
+/// docs/guarantees.md: "Nothing read at start is relied on before it is written and synced
+/// again": that the journal goes on in another segment, too. Should that one be lost with what
+/// was synced in it, the one before must tell.
+#[test]
+fn a_lost_segment_is_missed_whatever_the_start_before_had_read() {
+    let mut author = Author::born(6);
+    author.vote(1);
+    author.entries(100, 900);
+    let mut recording = Recording::of(blank());
+    let (mut journal, _) = start(&mut recording);
+    for step in &author.steps {
+        take(step, &[], &mut journal, &mut recording);
+    }
+    let (mut seed, mut lost) = (0, 0);
+    for (mut directory, has_failed) in with_both(recording.copies) {
+        if has_failed {
+            directory.forget_unsynced();
+        }
+        let (mut journal, recovered) = start(&mut directory);
+        let batch = [Record::Commit(recovered.commit)];
+        journal.write(&mut directory, &batch).expect("room for it");
+        journal.sync(&mut directory).expect("a disk that works");
+        seed += 1;
+        directory.lose_power(&mut fastrand::Rng::with_seed(seed));
+        let [.., _, (last, _)] =
+            &files(&directory).into_iter().filter(is_segment).collect::<Vec<_>>()[..]
+        else {
+            continue;
+        };
+        directory.remove(last).expect("it is there");
+        let found = disk::examine(&directory).expect("its identity can be read");
+        assert_eq!(found.recovered.doubt, Some(Doubt { upto: None }), "moment {seed}");
+        lost += 1;
+    }
+    assert!(lost > 4, "{lost}");
 }
 
 fn with_both(copies: Vec<SimDirectory>) -> impl Iterator<Item = (SimDirectory, bool)> {
