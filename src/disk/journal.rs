@@ -97,7 +97,8 @@ impl Journal {
     }
 
     /// Reads the file `meta` again, and writes it anew from memory if a copy in it is not
-    /// intact. Returns what was wrong. What was written before must be synced.
+    /// intact, or not what was written last. Returns what was wrong. What was written before
+    /// must be synced.
     ///
     /// Nobody else writes the file, so what looks wrong here is no half of an update. And
     /// when the power fails meanwhile, a copy that was intact still is: of that, nothing but
@@ -106,7 +107,7 @@ impl Journal {
     /// # Errors
     /// The disk's. It is final.
     pub fn mend_meta(&mut self, directory: &mut dyn Directory) -> Result<Vec<Flaw>, DiskError> {
-        let flaws = meta_flaws(directory);
+        let flaws = meta_flaws(directory, Some(&self.meta));
         if !flaws.is_empty() {
             self.meta.save(directory)?;
         }

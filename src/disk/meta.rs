@@ -213,6 +213,12 @@ pub(super) fn damaged_copies(file: &Bytes) -> Vec<u64> {
     COPIES.into_iter().filter(|at| decode_copy(file, *at).is_err()).collect()
 }
 
+/// Where the file holds a copy that is intact, but says something else than this.
+pub(super) fn other_copies(file: &Bytes, meta: &Meta) -> Vec<u64> {
+    let is_other = |at: &u64| decode_copy(file, *at).is_ok_and(|(copy, _)| copy != *meta);
+    COPIES.into_iter().filter(is_other).collect()
+}
+
 /// The copy at this place, and its bytes.
 fn decode_copy(file: &Bytes, at: u64) -> Result<(Meta, Bytes), StartError> {
     let from = if at == 0 { 0 } else { SECOND_COPY };

@@ -124,6 +124,13 @@ pub(super) fn copy_flaw(offset: u64) -> Flaw {
     Flaw { name: META.to_owned(), offset, what, harm: Harm::Nothing }
 }
 
+/// One of the copies is intact, but not what the running node wrote last: the disk has lost a
+/// write. A start cannot tell that from a loss of power between the copies.
+pub(super) fn other_copy_flaw(offset: u64) -> Flaw {
+    let what = "one of its two copies is not what was written last";
+    Flaw { name: META.to_owned(), offset, what, harm: Harm::Nothing }
+}
+
 fn all_flaws(
     meta: &FoundMeta,
     images: &[Image],

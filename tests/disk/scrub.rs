@@ -179,3 +179,23 @@ fn mending_a_copy_of_meta_can_be_interrupted_anywhere() {
         }
     }
 }
+
+/// A write that the disk has lost leaves one copy as it was before, and intact. Should the other
+/// go bad then, a start would take the former term and vote from it.
+#[test]
+fn a_copy_of_meta_that_is_former_is_found_and_mended_while_the_node_runs() {
+    let intact = stage();
+    let former = intact.read(disk::META).expect("it is there");
+    for copy in [0, 4_096] {
+        let mut cluster = alone(&intact);
+        let directory = cluster.directory(NODE);
+        let sector = former.slice(copy..copy + disk::SECTOR_BYTES);
+        directory.write_at(disk::META, copy as u64, &sector).expect("a disk that works");
+        directory.sync(disk::META).expect("a disk that works");
+        assert_eq!(scrub(&mut cluster, "a former copy"), 1, "the copy at {copy}");
+        let mended = cluster.stop(NODE).without_unsynced();
+        let file = mended.read(disk::META).expect("it is there");
+        assert_eq!(file[..2_048], file[4_096..6_144], "the copy at {copy}");
+        assert_ne!(file[..512], former[..512], "the copy at {copy}");
+    }
+}

@@ -28,9 +28,9 @@ use std::ops::Range;
 
 use super::SegmentSize;
 use super::directory::Directory;
-use super::meta::{META_BYTES, damaged_copies};
+use super::meta::{FoundMeta, META_BYTES, Meta, damaged_copies, other_copies};
 use super::names::META;
-use super::recovery::copy_flaw;
+use super::recovery::{copy_flaw, other_copy_flaw};
 use super::scan::Flaw;
 use crate::types::{DirectoryId, LogIndex};
 use reading::Reading;
@@ -49,7 +49,8 @@ enum File {
 /// What is damaged and waits for its repair.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Damage {
-    /// The file `meta` does not look right. Only the journal can tell: it may be writing it.
+    /// The file `meta` does not look right: a copy is not intact, or the two differ. Only the
+    /// journal can tell: it may be writing it.
     pub meta: bool,
     /// The newest snapshot.
     pub snapshot: bool,
@@ -213,9 +214,13 @@ fn is_in_use(file: File, snapshot: Option<LogIndex>, sealed: &Range<u32>) -> boo
     }
 }
 
-/// What is wrong with the file `meta`, as the disk has it now. What cannot be read is lost.
-pub(super) fn meta_flaws(directory: &dyn Directory) -> Vec<Flaw> {
+/// What is wrong with the file `meta`, as the disk has it now. What cannot be read is lost. Both
+/// copies must say what was `written` last, or, where that is not known, what the newest says.
+pub(super) fn meta_flaws(directory: &dyn Directory, written: Option<&Meta>) -> Vec<Flaw> {
     let most = usize::try_from(META_BYTES).expect("the file is short");
     let file = directory.reread(META, 0, most).unwrap_or_default();
-    damaged_copies(&file).into_iter().map(copy_flaw).collect()
+    let newest = FoundMeta::read(&file).ok().map(|found| found.meta);
+    let other = written.or(newest.as_ref()).map(|meta| other_copies(&file, meta));
+    let damaged = damaged_copies(&file).into_iter().map(copy_flaw);
+    damaged.chain(other.into_iter().flatten().map(other_copy_flaw)).collect()
 }

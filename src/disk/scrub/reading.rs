@@ -42,7 +42,7 @@ impl Reading {
         of: (DirectoryId, SegmentSize),
     ) -> Option<Vec<Flaw>> {
         match self.file {
-            File::Meta => Some(meta_flaws(directory)),
+            File::Meta => Some(meta_flaws(directory, None)),
             File::Segment(number) => self.segment(number, directory, of),
             File::Snapshot(index) => self.snapshot(index, directory),
         }
