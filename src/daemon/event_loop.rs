@@ -326,8 +326,9 @@ impl EventLoop {
 
     /// A batch that is durable. Keeps the disk busy with one batch at a time, in order.
     fn next_synced(&mut self) -> Result<Option<Batch>, RunError> {
-        if self.journal.is_busy() {
-            return self.journal.take_synced();
+        let synced = self.journal.take_synced()?;
+        if synced.is_some() || self.journal.is_busy() {
+            return Ok(synced);
         }
         let Some(batch) = self.node.take_batch() else { return Ok(None) };
         if batch.records().is_empty() {

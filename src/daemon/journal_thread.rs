@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io;
+use std::mem;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::thread;
@@ -38,8 +39,8 @@ enum Work {
 }
 
 impl JournalThread {
-    /// Starts the thread. It keeps `lock` for as long as it may write, and wakes the loop
-    /// after each batch.
+    /// Starts the thread, which wakes the loop after each batch. Only the process's end releases
+    /// `lock`: nobody waits for the threads that may still write.
     ///
     /// # Errors
     /// The system has no more threads.
@@ -55,10 +56,9 @@ impl JournalThread {
         let (results, written) = channel();
         let no_space_pause = NO_SPACE_PAUSE;
         let writer = JournalWriter { directory, journal, orders, ledger, no_space_pause };
-        thread::Builder::new().name("journal".into()).spawn(move || {
-            let _lock = lock;
-            writer.run(&results, &waker);
-        })?;
+        let run = move || writer.run(&results, &waker);
+        thread::Builder::new().name("journal".into()).spawn(run)?;
+        mem::forget(lock);
         Ok(Self { work, written, is_busy: false, _waker: kept_waker })
     }
 
@@ -86,7 +86,8 @@ impl JournalThread {
         self.work.send(Work::Mend(damage)).ok();
     }
 
-    /// The batch that has become durable, if there is one.
+    /// The batch that has become durable, if there is one. To be asked whenever the thread has
+    /// woken the loop, also when no batch is on its way: a cut or a mend may have failed.
     ///
     /// # Errors
     /// The disk's; the node must not go on.
@@ -195,7 +196,11 @@ mod tests {
     use crate::types::{DirectoryId, ServerId, Term};
     use bytes::Bytes;
     use mio::{Events, Poll, Token};
+    use rustix::fs::{FlockOperation, flock};
+    use rustix::io::Errno;
     use std::path::Path;
+
+    const NON_BLOCKING: FlockOperation = FlockOperation::NonBlockingLockExclusive;
 
     /// A cluster of one, which gives itself all the work that there is.
     struct Fixture {
@@ -273,6 +278,7 @@ mod tests {
         let poll = Poll::new().unwrap();
         let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
         let lock = File::open(path).unwrap();
+        flock(&lock, NON_BLOCKING).unwrap();
         let ledger = Arc::default();
         let thread = JournalThread::start(Box::new(files), journal, lock, ledger, waker).unwrap();
         Fixture {
@@ -329,6 +335,21 @@ mod tests {
         let error = fixture.lead().unwrap_err();
         assert_eq!(error.exit_code(), 5);
         assert!(error.to_string().contains("bad disk"), "{error}");
+    }
+
+    /// docs/guarantees.md: "An error from write or fdatasync ends the process": until it has
+    /// ended, nobody else may take the directory.
+    #[test]
+    fn the_lock_is_kept_when_a_write_has_failed() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut fixture = fixture(directory.path(), 4);
+        let try_lock = || flock(File::open(directory.path()).unwrap(), NON_BLOCKING);
+        fixture.lead().unwrap_err();
+        // The thread ends when it has said so.
+        thread::sleep(Duration::from_millis(100));
+        assert_eq!(try_lock(), Err(Errno::WOULDBLOCK), "while the loop goes on");
+        drop(fixture);
+        assert_eq!(try_lock(), Err(Errno::WOULDBLOCK), "while other threads may write");
     }
 
     #[test]
