@@ -6,10 +6,10 @@ use super::inspect::describe_doubt;
 use super::output::note;
 use crate::disk::{Examination, Recovered};
 
-/// Says what there is, and what is missing.
+/// Says what there is, what is damaged, and what is missing.
 pub fn say(found: &Examination) {
     note(&format!("quorate: {}", describe(&found.recovered)));
-    for line in missing(found) {
+    for line in damage(found).chain(doubt(&found.recovered)) {
         note(&format!("quorate: {line}"));
     }
 }
@@ -32,10 +32,20 @@ fn describe(held: &Recovered) -> String {
 /// What the directory lacks that it may have acknowledged, a line for each place; nothing if it
 /// lacks nothing.
 pub fn missing(found: &Examination) -> Vec<String> {
-    let held = &found.recovered;
+    if found.recovered.doubt.is_none() {
+        return Vec::new();
+    }
+    damage(found).chain(doubt(&found.recovered)).collect()
+}
+
+/// Each place that is damaged, also where nothing is lost with it.
+fn damage(found: &Examination) -> impl Iterator<Item = String> {
+    found.flaws.iter().map(|flaw| format!("damage: {flaw}"))
+}
+
+fn doubt(held: &Recovered) -> Vec<String> {
     let Some(doubt) = held.doubt else { return Vec::new() };
-    let mut lines: Vec<String> = found.flaws.iter().map(|flaw| format!("damage: {flaw}")).collect();
-    lines.push(format!("the directory is in doubt: {}", describe_doubt(doubt)));
+    let mut lines = vec![format!("the directory is in doubt: {}", describe_doubt(doubt))];
     if let Some(first) = held.aside.first() {
         let count = held.aside.len();
         lines.push(format!("{count} entries above a gap, from {}, do not count", first.index));
@@ -53,6 +63,7 @@ pub fn to_json(found: &Examination) -> Value {
         "term": term.0,
         "last_index": last.0,
         "commit_index": held.commit.0,
+        "damage": damage(found).collect::<Vec<_>>(),
         "missing": missing(found),
     })
 }

@@ -40,6 +40,24 @@ fn without_yes_it_only_says_what_there_is() {
     assert_eq!((&after["last_index"], &after["incarnation"]), (&4.into(), &0.into()), "{after}");
 }
 
+/// docs/guarantees.md: "`quorate rescue --data-dir DIR` says it, with what is damaged".
+#[test]
+fn damage_that_nothing_is_lost_with_is_said_too() {
+    let alone = Alone::start();
+    let data = alone.data_dir();
+    let _left = alone.end();
+    let meta = format!("{data}/meta");
+    let mut bytes = fs::read(&meta).expect("it can be read");
+    bytes[4_196] ^= 1;
+    fs::write(&meta, bytes).expect("it can be written");
+    let line = "damage: meta, byte 4096: one of its two copies is not intact";
+    let ran = quorate("", &["rescue", "--data-dir", &data], b"").expect(4);
+    assert!(ran.err.contains(line), "{ran:?}");
+    let said = quorate("", &["rescue", "--data-dir", &data, "--json"], b"").expect(4).json();
+    assert!(said["damage"][0].as_str().is_some_and(|said| said.starts_with(line)), "{said}");
+    assert_eq!(said["missing"], serde_json::json!([]));
+}
+
 #[test]
 fn a_directory_that_belongs_to_no_cluster_or_cannot_be_read_is_refused() {
     let alone = Alone::start();
