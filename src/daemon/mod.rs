@@ -101,6 +101,7 @@ pub fn run(config: RunConfig) -> Result<(), RunError> {
     let standard_error = StandardError::start(std::io::stderr())
         .map_err(|error| RunError::system("a thread", &error))?;
     standard_error.log_here();
+    signals::survive_long_files().map_err(|error| RunError::system("a handler", &error))?;
     let ended = run_node(config, standard_error.clone());
     standard_error.flush_briefly();
     ended

@@ -1,10 +1,12 @@
 //! Signals, as something that the poll wakes up for.
 
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use mio::net::UnixStream;
 use mio::{Interest, Registry, Token};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::flag;
 use signal_hook::low_level::pipe;
 
 /// Some signals that all ask for the same.
@@ -13,6 +15,15 @@ pub struct Signals {
     pipe: UnixStream,
     /// The poll says that something is there.
     readable: bool,
+}
+
+/// Lets a write beyond the longest file that the process may have (`ulimit -f`) fail like any
+/// other, and not end the process without a word.
+///
+/// # Errors
+/// The system denies a signal handler.
+pub fn survive_long_files() -> io::Result<()> {
+    flag::register(SIGXFSZ, Arc::default()).map(|_| ())
 }
 
 impl Signals {

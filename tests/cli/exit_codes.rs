@@ -148,6 +148,22 @@ fn five_when_the_directory_cannot_be_used() {
     refused_run(&line, 5, &["cannot be read", "Is a directory"]);
 }
 
+/// The system has a signal for that, which would end the process without a word.
+#[test]
+fn five_when_a_file_may_not_be_so_long() {
+    let directory = tempfile::tempdir().expect("there is room for a directory");
+    let data = directory.path().join("data").display().to_string();
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -f 100 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_quorate")])
+        .args(["run", "--insecure-no-key", "--id", "1", "--listen", "127.0.0.1:0"])
+        .args(["--data-dir", &data])
+        .output()
+        .expect("the program runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(5), "{said}");
+    assert!(said.contains("cannot be written: ") && said.contains("too large"), "{said}");
+}
+
 #[test]
 fn five_when_the_output_cannot_be_written() {
     let alone = Alone::start();
