@@ -30,7 +30,8 @@ changes nothing there. All entries that connect count, also those that are not
 known to be committed: they may have been acknowledged. Of a damaged directory
 it says what cannot be read, and takes the rest only with --yes.
 
-FILE gets its name when it is whole and on the disk. Every part has a checksum.
+FILE gets its name when it is whole and on the disk; a backup that was
+interrupted leaves FILE.*.new, which can be removed. Every part has a checksum.
 'quorate restore' makes a cluster of it.
 
 Exit codes: 0 done; 3 no answer, or the node that answered was lost: run it
