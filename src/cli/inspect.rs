@@ -14,7 +14,8 @@ use crate::disk::{Doubt, Examination, Flaw, GenesisState, Harm, SegmentSummary, 
 
 pub const HELP: &str = "\
 Shows what a node's data directory holds, and checks every checksum in it. It
-changes nothing. The node must not run meanwhile.
+changes nothing, but makes the empty file 'lock' where a copy lacks it. The node
+must not run meanwhile.
 
 Usage: quorate inspect DIR [--json]
 
@@ -23,8 +24,8 @@ far that is known to be committed, each file of the journal, and each place that
 is damaged, with what was lost there. A tail that a loss of power tore off is no
 damage: the next start cuts it off.
 
-Exit codes: 0 intact; 1 damaged, and where; 4 in use, or no node's directory;
-5 it cannot be read.
+Exit codes: 0 intact; 1 damaged, and where; 4 in use, no node's directory, or of
+another version's format; 5 it cannot be read.
 
 Example: quorate inspect /var/lib/quorate
 ";

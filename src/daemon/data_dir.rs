@@ -159,7 +159,8 @@ fn lock(path: &Path) -> Result<File, RunError> {
     take(file, path)
 }
 
-/// Locks a directory that a node has used before, and makes nothing.
+/// Locks a directory that a node has used before, and makes nothing but the empty file that a
+/// copy of it may lack.
 ///
 /// # Errors
 /// Refused when it is no node's, or when another process uses it.
@@ -171,8 +172,11 @@ pub fn lock_existing(path: &Path) -> Result<File, RunError> {
             path.display()
         )));
     }
-    let file = File::open(path.join(LOCK_NAME)).map_err(|error| failed(path, "locked", &error))?;
-    take(file, path)
+    match File::open(path.join(LOCK_NAME)) {
+        Ok(file) => take(file, path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => lock(path),
+        Err(error) => Err(failed(path, "locked", &error)),
+    }
 }
 
 fn take(file: File, path: &Path) -> Result<File, RunError> {

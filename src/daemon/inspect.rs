@@ -18,16 +18,19 @@ pub struct Inspection {
     _lock: File,
 }
 
-/// Reads the directory, checks every checksum, and changes nothing.
+/// Reads the directory, checks every checksum, and changes nothing but that the file `lock` is
+/// there.
 ///
 /// # Errors
-/// Refused when a process uses the directory, or when it is no node's; a disk error when
-/// it cannot be read.
+/// Refused when a process uses the directory, or when it is no node's or of another version;
+/// a disk error when it cannot be read.
 pub fn inspect(path: &Path) -> Result<Inspection, RunError> {
     let lock = data_dir::lock_existing(path)?;
     let files = FileDirectory::at(path);
     match is_born(&files).and_then(|_| examine(&files)) {
-        Err(error @ StartError::Disk(_)) => Err(data_dir::unusable(path, &error)),
+        Err(error @ (StartError::Disk(_) | StartError::Version(_))) => {
+            Err(data_dir::unusable(path, &error))
+        }
         found => Ok(Inspection { found, path: path.to_owned(), _lock: lock }),
     }
 }

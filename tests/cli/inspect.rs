@@ -86,6 +86,35 @@ fn a_torn_tail_is_no_damage() {
     assert!(json["torn_sectors"].as_u64().is_some_and(|torn| torn > 2), "{json}");
 }
 
+/// A copy may lack it, since it is empty.
+#[test]
+fn a_directory_without_its_lock_can_be_inspected() {
+    let alone = ended();
+    fs::remove_file(format!("{}/lock", alone.data_dir())).expect("it is there");
+    quorate("", &["inspect", &alone.data_dir()], b"").expect(0);
+}
+
+/// The format's version stands at the same place in every version, as does the checksum.
+#[test]
+fn a_directory_of_another_version_is_refused_and_not_called_damaged() {
+    let alone = ended();
+    spoil(&Path::new(&alone.data_dir()).join("meta"), |bytes| {
+        for copy in [0, 4_096] {
+            let sector = &mut bytes[copy..copy + SECTOR];
+            sector[8] += 1;
+            let checksum = crc32fast::hash(&sector[..SECTOR - 4]).to_le_bytes();
+            sector[SECTOR - 4..].copy_from_slice(&checksum);
+        }
+    });
+    let data = alone.data_dir();
+    for more in [&[][..], &["--json"]] {
+        let words = [&["inspect", &data], more].concat();
+        let ran = quorate("", &words, b"").expect(4);
+        let said = ran.text() + &ran.err;
+        assert!(said.contains("format 4") && !said.contains("intact"), "{said}");
+    }
+}
+
 #[test]
 fn a_directory_in_use_or_of_nobody_is_refused() {
     let alone = Alone::start();
