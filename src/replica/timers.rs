@@ -6,7 +6,6 @@ use super::election::ElectionManager;
 use super::heartbeat::{HeartbeatManager, Quorum};
 use super::replication::ReplicationManager;
 use super::resumption::Resumption;
-use super::snapshots::SnapshotManager;
 use crate::time::Instant;
 use crate::wire::Role;
 
@@ -53,7 +52,7 @@ impl ReplicaNode {
                 } else {
                     self.heartbeat.beat(state, fx);
                     ReplicationManager::note_pace(state, fx.now);
-                    SnapshotManager::offer(state, fx);
+                    self.snapshots.offer(state, fx);
                     self.hand_over_if_asked();
                     self.hand_over_if_stalled();
                     self.hand_over_if_full();

@@ -33,7 +33,9 @@ pub use message::*;
 pub use peer_codec::{ADDRESS_BYTES_MAX, REPLICATE_BYTES_FIXED, entry_bytes};
 pub use repair_codec::{REPAIR_BYTES_FIXED, RepairReply, RepairRequest};
 pub use resume_codec::{Resume, Sighted, Verdict};
-pub use snapshot_codec::{SnapshotName, SnapshotOffer, SnapshotPiece, SnapshotRequest};
+pub use snapshot_codec::{
+    SNAPSHOT_PIECE_BYTES_FIXED, SnapshotName, SnapshotOffer, SnapshotPiece, SnapshotRequest,
+};
 pub use status_codec::CLUSTER_NAME_BYTES_MAX;
 pub use status_message::{
     DiskStatus, NodeStatus, PeerStatus, Role, ScrubStatus, StatusRequest, TurnTimes,

@@ -3,6 +3,7 @@
 use bytes::{BufMut, Bytes};
 
 use super::fields::{put_bytes, take_bytes};
+use super::frame::HEADER_BYTES;
 use super::kind::Body;
 use super::message::PIECE_BYTES;
 use crate::codec::{Malformed, Reader};
@@ -40,6 +41,9 @@ pub struct SnapshotRequest {
     /// Which pieces are: bit *i* stands for the piece `first + i`.
     pub wanted: u64,
 }
+
+/// The bytes of a frame with a [`SnapshotPiece`] apart from the piece.
+pub const SNAPSHOT_PIECE_BYTES_FIXED: usize = HEADER_BYTES + 39;
 
 /// One piece of a block of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]

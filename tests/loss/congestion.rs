@@ -156,6 +156,35 @@ fn a_fetch_of_a_snapshot_keeps_the_pace_as_well() {
     });
 }
 
+/// Another way takes over that carries a tenth, or a radio link fades. What its queue has no room
+/// for is lost, heartbeats among it.
+#[test]
+fn a_way_that_becomes_narrow_during_a_fetch_costs_no_election() {
+    for seed in 1..=3 {
+        let mut cluster = Cluster::start(Duration::from_millis(1), seed);
+        cluster.take_snapshots();
+        let away = (cluster.leader().expect("a leader") + 1) % 3;
+        cluster.cut_off(Some(away));
+        for nth in 0..4 * KEYS {
+            cluster.write_to(nth % KEYS, VALUE_BYTES).expect("each write is answered");
+        }
+        cluster.narrow(&Uplink::new(10 * BYTES_PER_SECOND, QUEUE));
+        cluster.pass(Duration::from_secs(1));
+        let (had, term) = (cluster.base(away), cluster.term());
+        cluster.cut_off(None);
+        cluster.pass(Duration::from_millis(600));
+        assert_eq!(cluster.base(away), had, "it takes a second at least");
+        cluster.narrow(&Uplink::new(BYTES_PER_SECOND, QUEUE));
+        let begun = cluster.time();
+        while cluster.base(away) == had {
+            write(&mut cluster);
+        }
+        assert_eq!(cluster.term(), term, "with seed {seed}");
+        let took = cluster.time().saturating_sub(begun);
+        assert!(took < Duration::from_secs(15), "{took:?} with seed {seed}");
+    }
+}
+
 #[test]
 fn a_fetch_and_a_flow_of_tcp_share_a_link() {
     std::thread::scope(|scope| {

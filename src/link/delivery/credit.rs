@@ -34,6 +34,11 @@ impl Credit {
         self.bytes > 0
     }
 
+    /// Up to when the pace has filled it.
+    pub fn at(&self) -> Instant {
+        self.at
+    }
+
     /// So many bytes leave.
     pub fn spend(&mut self, bytes: u64) {
         self.bytes = self.bytes.saturating_sub_unsigned(bytes);

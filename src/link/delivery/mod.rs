@@ -7,8 +7,8 @@
 //! whatever else passes there is not held up. Where somebody else keeps a queue there, as TCP
 //! does, sending goes by loss as well, like TCP: who gives way to TCP gets nothing.
 //!
-//! Entries keep a window and a pace. Pieces of snapshots keep the pace alone once the way is
-//! known, since nobody acknowledges each of them; before, they keep the window as well.
+//! Entries keep a window and a pace. Pieces of snapshots, which nobody acknowledges one by one,
+//! keep the pace and a wider window: by the echoes it is known about how many are under way.
 
 mod best;
 mod credit;
@@ -62,6 +62,8 @@ pub struct Delivery {
     took: Duration,
     /// Frames waited on the way all through it.
     is_queued: bool,
+    /// When the queue that is let drain is gone.
+    drained_at: Instant,
     credit: Credit,
     /// In this turn something was held back.
     holds_back: bool,
@@ -78,6 +80,7 @@ impl Delivery {
             lost: LossShare(0),
             took: Duration::ZERO,
             is_queued: false,
+            drained_at: now,
             credit: Credit::new(now, BYTES_OF_START),
             holds_back: false,
         }
@@ -114,7 +117,12 @@ impl Delivery {
     fn round_min(&self) -> Duration {
         let least = ROUND_MIN.max(self.best.round_trip());
         let drains = matches!(self.stage, Stage::Cruise(DRAINS)) && self.is_queued;
-        least + if drains { self.waited(self.took) * 4 / 3 } else { Duration::ZERO }
+        least + if drains { self.draining() } else { Duration::ZERO }
+    }
+
+    /// How long the queue of the last round takes to drain at a quarter of the pace.
+    fn draining(&self) -> Duration {
+        self.waited(self.took) * 4 / 3
     }
 
     fn on_round(&mut self, round: &EndedRound, loss: LossShare) {
@@ -123,6 +131,7 @@ impl Delivery {
         self.took = round.round_trip;
         if !round.was_idle {
             self.go_on(round.round_trip, loss);
+            self.drained_at = round.at + self.draining();
         }
         self.lost = loss;
     }
@@ -165,11 +174,13 @@ impl Delivery {
     }
 
     /// Until when nothing more may be sent of what nobody acknowledges piece by piece, unless
-    /// something is heard, if so many bytes of it are about to leave; none: more may be sent. As
-    /// long as the way is not known, no more than a window runs ahead of what has arrived.
+    /// something is heard, if so many bytes of it are about to leave; none: more may be sent. No
+    /// more than a window runs ahead of what has arrived, of a way that is known the widest one,
+    /// since echoes come late and by turns: a way may carry far less than it did.
     pub fn waits_until(&mut self, leaving: u64) -> Option<Instant> {
         let is_known = !matches!(self.stage, Stage::Start { .. });
-        if is_known || self.rounds.under_way() + leaving < self.window() {
+        let window = if is_known { self.window_max() } else { self.window() };
+        if self.rounds.under_way() + leaving < window {
             return None;
         }
         self.holds_back = true;
@@ -206,7 +217,7 @@ impl Delivery {
 
     /// Whether the pace allows that something is sent now.
     pub fn may_send(&mut self, now: Instant) -> bool {
-        let pace = self.pace();
+        let pace = self.pace(now);
         let most = match self.stage {
             Stage::Start { .. } => BYTES_OF_START,
             Stage::Drain | Stage::Cruise(_) => within(pace, QUEUE).max(BYTES_MIN),
@@ -218,7 +229,7 @@ impl Delivery {
 
     /// When something may be sent again, if nothing may be now.
     pub fn may_send_at(&self) -> Instant {
-        self.credit.is_left_at(self.pace())
+        self.credit.is_left_at(self.pace(self.credit.at()))
     }
 
     /// So many bytes that keep the pace will leave.
@@ -235,7 +246,7 @@ impl Delivery {
     }
 
     /// Bytes a second.
-    fn pace(&self) -> u64 {
+    fn pace(&self, now: Instant) -> u64 {
         let carries = self.best.carries();
         let pace = match self.stage {
             Stage::Start { .. } => {
@@ -248,7 +259,8 @@ impl Delivery {
             Stage::Cruise(round) if self.contended.is_some() && round != DRAINS => {
                 per_second(self.window(), self.took) * PACES[0] / 16
             }
-            Stage::Cruise(DRAINS) if self.is_queued => carries / 4,
+            Stage::Cruise(DRAINS) if self.is_queued && now < self.drained_at => carries / 4,
+            Stage::Cruise(DRAINS) if self.is_queued => carries,
             Stage::Cruise(_) if self.is_queued => carries * PACE_OF_DRAINING / 16,
             Stage::Cruise(round) => carries * PACES[round] / 16,
         };
@@ -437,7 +449,7 @@ mod tests {
         let mut delivery = Delivery::new(Instant(0));
         delivery.best.note(&ended(16_000_000, ROUND_TRIP), LossShare(0));
         let took = 2 * ROUND_TRIP;
-        Delivery { stage, contended, took, is_queued, ..delivery }
+        Delivery { stage, contended, took, is_queued, drained_at: Instant(1), ..delivery }
     }
 
     /// A round of a second that has brought so much.
@@ -463,12 +475,19 @@ mod tests {
         ];
         for (stage, is_queued, contended, window, pace) in cases {
             let mut delivery = known(stage, is_queued, contended);
-            let found = (delivery.window(), delivery.pace());
+            let found = (delivery.window(), delivery.pace(Instant(0)));
             assert_eq!(found, (window, pace), "{stage:?} {is_queued} {contended:?}");
             delivery.start_over();
             let unknown = (BYTES_OF_START, if is_queued { 420_000 } else { 1_380_000 });
-            assert_eq!((delivery.window(), delivery.pace()), unknown);
+            assert_eq!((delivery.window(), delivery.pace(Instant(0))), unknown);
         }
+    }
+
+    #[test]
+    fn who_has_let_a_queue_drain_goes_on_at_the_full_pace() {
+        let delivery = known(Stage::Cruise(DRAINS), true, None);
+        let paces = [0, 1].map(|at| delivery.pace(Instant(at)));
+        assert_eq!(paces, [4_000_000, 16_000_000]);
     }
 
     #[test]

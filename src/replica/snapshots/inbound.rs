@@ -16,7 +16,7 @@ use crate::wire::{SnapshotName, SnapshotPiece, SnapshotRequest};
 /// How many pieces one request asks for at most.
 const GROUP: u32 = 64;
 /// How many blocks may be in pieces at once.
-const BLOCKS_AHEAD: u32 = 32;
+const BLOCKS_AHEAD: u32 = 64;
 /// How long those may be in all, but for the next one.
 const BYTES_AHEAD: u64 = 16 << 20;
 /// The longest block: the longest item, a session with all of its answers or the longest
@@ -25,6 +25,8 @@ const LENGTH_MAX: u32 = 4 << 20;
 /// Of so many pieces their sender learns at the latest that they have come: it may not know yet
 /// how much the way carries.
 const ECHOED: u32 = 8;
+/// So many groups are asked for before any has come: their sender bounds what is under way.
+const WINDOW_START: usize = 8;
 /// The most groups on the way at once.
 const WINDOW_MAX: usize = 32;
 
@@ -85,7 +87,7 @@ impl Inbound {
             last: None,
             blocks: BTreeMap::new(),
             asked: BTreeMap::new(),
-            window: 1,
+            window: WINDOW_START,
             heard_at: now,
             unechoed: 0,
             bytes: 0,
@@ -304,7 +306,7 @@ mod tests {
         let mut inbound = Inbound::new(NAME, ServerId(2), now);
         inbound.window = WINDOW_MAX;
         let asked: Vec<u32> = inbound.ask(now).iter().map(|request| request.block).collect();
-        assert_eq!(asked, (0..BLOCKS_AHEAD).collect::<Vec<_>>());
+        assert_eq!(asked, (0..32).collect::<Vec<_>>());
         inbound.on_piece(&last_block(1), now);
         let waited_for: Vec<(u32, u32)> = inbound.asked.keys().copied().collect();
         assert_eq!(waited_for, [(0, 0)]);
@@ -331,6 +333,7 @@ mod tests {
     fn asked_for_two() -> Inbound {
         let now = Instant(1_000_000);
         let mut inbound = Inbound::new(NAME, ServerId(2), now);
+        inbound.window = 1;
         assert_eq!(inbound.ask(now).len(), 1);
         inbound.window = 2;
         assert_eq!(inbound.ask(now + MILLISECOND).len(), 1);
@@ -404,6 +407,7 @@ mod tests {
         let now = Instant(1_000);
         let mut inbound = Inbound::new(NAME, ServerId(2), now);
         let pieces = pieces_of(NAME, 0, &vec![7; 66 * PIECE_BYTES].into(), false);
+        inbound.window = 1;
         assert_eq!(inbound.ask(now).len(), 1, "how long it is, is not known yet");
         inbound.on_piece(&pieces[0], now);
         inbound.window = 2;

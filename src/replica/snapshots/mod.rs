@@ -37,12 +37,12 @@ pub struct SnapshotManager {
 
 impl SnapshotManager {
     /// As leader: offers the snapshot to followers that lack entries before the log's
-    /// beginning.
-    pub fn offer(state: &ReplicaState, fx: &mut Effects) {
+    /// beginning, but for those that fetch one already.
+    pub fn offer(&self, state: &ReplicaState, fx: &mut Effects) {
         let (first, last) = (state.log.base().index.next(), state.log.last_index());
         for (&peer, known) in &state.peers {
             let next = known.progress.next_to_send(last);
-            if next.is_some_and(|(next, _)| next < first) {
+            if next.is_some_and(|(next, _)| next < first) && !self.sender.has_more_for(peer) {
                 Self::send_offer(peer, state, fx);
             }
         }

@@ -8,8 +8,10 @@ use crate::store::{Place, Snapshot, State};
 use crate::time::Instant;
 use crate::wire::{PIECE_BYTES, SnapshotName, SnapshotPiece, SnapshotRequest};
 
-/// How many blocks are kept after they were made: those that are likely asked for again.
-const BLOCKS_KEPT: usize = 40;
+/// How many blocks are kept after they were made, those that are likely asked for again, as far
+/// as they have so many bytes in all.
+const BLOCKS_KEPT: usize = 72;
+const BYTES_KEPT: usize = 16 << 20;
 /// The most blocks of one turn. Who asks for a block far ahead, because another node sent
 /// it those before, asks again until it is reached.
 const BLOCKS_PER_TURN: usize = 2;
@@ -101,13 +103,20 @@ impl Outbound {
             self.ended = next.is_none();
             self.places.extend(next);
         }
-        if self.made.len() == BLOCKS_KEPT {
-            self.made.pop_front();
-        }
+        self.make_room(bytes.len());
         let checksum = crc32fast::hash(&bytes);
         let made = Made { number, bytes, checksum };
         self.made.push_back(made.clone());
         Some(made)
+    }
+
+    /// Lets go the oldest blocks, until one of this length may be kept as well.
+    fn make_room(&mut self, length: usize) {
+        let mut kept: usize = self.made.iter().map(|made| made.bytes.len()).sum();
+        while self.made.len() == BLOCKS_KEPT || kept + length > BYTES_KEPT {
+            let Some(oldest) = self.made.pop_front() else { return };
+            kept -= oldest.bytes.len();
+        }
     }
 }
 
@@ -181,7 +190,7 @@ mod tests {
 
     #[test]
     fn blocks_that_are_not_kept_are_made_again() {
-        let snapshot = snapshot(45);
+        let snapshot = snapshot(80);
         let blocks: Vec<Bytes> = snapshot.blocks().collect();
         let mut outbound = Outbound::new(snapshot, Instant(0));
         let numbers = 0..u32::try_from(blocks.len()).unwrap();

@@ -9,7 +9,7 @@ use crate::replica::effects::{Destination, Effects, Timer};
 use crate::replica::state::ReplicaState;
 use crate::time::Instant;
 use crate::types::{LogIndex, ServerId};
-use crate::wire::{Message, PIECE_BYTES, SnapshotRequest};
+use crate::wire::{Message, SNAPSHOT_PIECE_BYTES_FIXED, SnapshotRequest};
 
 /// The most snapshots that are sent at once: the newest, and the one before it.
 const OUTBOUND_MAX: usize = 2;
@@ -19,8 +19,7 @@ const IDLE_MAX: Duration = Duration::from_secs(10);
 const PIECES_PER_TURN: usize = 256;
 /// The most requests of one node that wait. Who asked for more asks again.
 const REQUESTS_MAX: usize = 32;
-/// About how long a frame is that brings a piece.
-const PIECE_FRAME_BYTES: u64 = PIECE_BYTES as u64 + 128;
+
 /// What is sent, and to whom.
 #[derive(Debug, Default)]
 pub(super) struct Sender {
@@ -105,8 +104,9 @@ impl Sender {
                     continue;
                 };
                 left -= 1;
-                leaving += PIECE_FRAME_BYTES;
-                peer.delivery.spend(PIECE_FRAME_BYTES);
+                let bytes = (SNAPSHOT_PIECE_BYTES_FIXED + piece.bytes.len()) as u64;
+                leaving += bytes;
+                peer.delivery.spend(bytes);
                 fx.send(Destination::Peer(to), Message::SnapshotPiece(piece));
             }
         }
@@ -114,6 +114,11 @@ impl Sender {
         if left == 0 {
             fx.go_on_in_next_turn();
         }
+    }
+
+    /// Whether this node asks for pieces that it has not been sent yet.
+    pub(super) fn has_more_for(&self, node: ServerId) -> bool {
+        self.wanted.contains_key(&node)
     }
 
     /// The index of the oldest snapshot that is being sent.
