@@ -6,14 +6,18 @@
 //! among them: they are said again only when they are asked for again.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::effects::{Destination, Outgoing};
 use super::state::ReplicaState;
 use crate::link::Copies;
 use crate::time::Instant;
-use crate::types::{LogIndex, ServerId, Term};
+use crate::types::{LogIndex, ReadRound, ServerId, Term};
 use crate::wire::{Acknowledge, Message};
 
+/// How long the disk may take until entries are acknowledged that it does not have yet: less than
+/// the shortest time after which they would be sent again.
+const DISK_PATIENCE: Duration = Duration::from_millis(2);
 /// The most answers that wait for their second or third sending.
 const WAITING_MAX: usize = 1_024;
 
@@ -92,49 +96,104 @@ impl LaterAnswers {
     }
 }
 
-/// How often a follower's newest news is still to be said.
+/// How often a follower's newest news is still to be said, and whether something waits for it.
 #[derive(Debug, Default)]
 pub struct News {
     said: (Term, LogIndex),
+    round: ReadRound,
     left: u8,
+    waits_until: Option<Instant>,
 }
 
 impl News {
+    /// Where news is said more than once, an acknowledgment that tells nothing but that entries
+    /// have come waits a little for the disk to have them: then it need not be said at all.
+    /// Returns until when it waits.
+    pub fn wait(&mut self, acknowledge: &Acknowledge, times: u8, now: Instant) -> Option<Instant> {
+        let tells_more = (acknowledge.term, acknowledge.durable) > self.said
+            || acknowledge.round != self.round
+            || acknowledge.matched == acknowledge.durable
+            || !acknowledge.received.is_empty();
+        let until = *self.waits_until.get_or_insert(now + DISK_PATIENCE);
+        let waits = times > 1 && self.left == 0 && !tells_more && now < until;
+        if !waits {
+            self.waits_until = None;
+        }
+        self.waits_until
+    }
+
+    /// Whether something waits for the disk.
+    pub fn is_waiting(&self) -> bool {
+        self.waits_until.is_some()
+    }
+
     /// The follower acknowledges now, where news is said so often. Returns how often it is
-    /// to acknowledge again: each time that it does anyway is one of them.
-    pub fn on_said(&mut self, acknowledge: &Acknowledge, times: u8) -> u8 {
+    /// to acknowledge again, at once or later: then each time that it does anyway is one of them.
+    pub fn on_said(&mut self, acknowledge: &Acknowledge, copies: Copies) -> u8 {
         let news = (acknowledge.term, acknowledge.durable);
-        self.left = if news > self.said { times } else { self.left.min(times) }.saturating_sub(1);
+        let times = if news > self.said { copies.times } else { self.left.min(copies.times) };
         self.said = news;
-        self.left
+        self.round = acknowledge.round;
+        let left = times.saturating_sub(1);
+        self.left = if copies.spacing.is_zero() { 0 } else { left };
+        left
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::ReadRound;
+
+    fn acknowledge(durable: u64) -> Acknowledge {
+        Acknowledge {
+            term: Term(1),
+            round: ReadRound(0),
+            matched: LogIndex(9),
+            durable: LogIndex(durable),
+            hint_index: LogIndex(9),
+            hint_term: Term(1),
+            received: Vec::new(),
+            durability_age: 0,
+            free_space_class: 0,
+            configuration_index: LogIndex(1),
+        }
+    }
+
+    fn apart(times: u8) -> Copies {
+        Copies { times, spacing: Duration::from_millis(1) }
+    }
+
+    #[test]
+    fn what_only_came_waits_for_the_disk_where_news_is_said_twice() {
+        let mut news = News::default();
+        assert_eq!(news.wait(&acknowledge(3), 2, Instant(0)), None, "it is news");
+        assert_eq!(news.on_said(&acknowledge(3), apart(2)), 1);
+        assert_eq!(news.wait(&acknowledge(3), 2, Instant(0)), None, "its copy was not said yet");
+        assert_eq!(news.on_said(&acknowledge(3), apart(2)), 0);
+        assert_eq!(news.wait(&acknowledge(3), 1, Instant(0)), None, "a clean way");
+        let until = Some(Instant(0) + DISK_PATIENCE);
+        assert_eq!(news.wait(&acknowledge(3), 2, Instant(0)), until);
+        assert_eq!(news.wait(&acknowledge(3), 2, Instant(1_999)), until);
+        assert_eq!(news.wait(&acknowledge(3), 2, Instant(2_000)), None, "the disk is slow");
+        for more in [
+            acknowledge(9),
+            Acknowledge { round: ReadRound(1), ..acknowledge(3) },
+            Acknowledge { received: vec![(LogIndex(11), LogIndex(11))], ..acknowledge(3) },
+        ] {
+            assert_eq!(news.wait(&more, 2, Instant(0)), None, "{more:?}");
+        }
+    }
 
     #[test]
     fn news_is_said_so_often_and_what_is_no_news_once() {
         let mut news = News::default();
-        let mut say = |durable, times| {
-            let acknowledge = Acknowledge {
-                term: Term(1),
-                round: ReadRound(0),
-                matched: LogIndex(9),
-                durable: LogIndex(durable),
-                hint_index: LogIndex(9),
-                hint_term: Term(1),
-                received: Vec::new(),
-                durability_age: 0,
-                free_space_class: 0,
-                configuration_index: LogIndex(1),
-            };
-            news.on_said(&acknowledge, times)
-        };
+        let mut say = |durable, times| news.on_said(&acknowledge(durable), apart(times));
         assert_eq!([say(1, 3), say(1, 3), say(1, 3), say(1, 3)], [2, 1, 0, 0]);
         assert_eq!([say(2, 3), say(3, 3), say(3, 3)], [2, 2, 1], "newer news takes its place");
         assert_eq!([say(3, 1), say(4, 1)], [0, 0], "the way has become clean");
+        let mut say_at_once = |durable| {
+            news.on_said(&acknowledge(durable), Copies { spacing: Duration::ZERO, ..apart(3) })
+        };
+        assert_eq!([say_at_once(5), say_at_once(5)], [2, 0], "none of them is left");
     }
 }

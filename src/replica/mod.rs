@@ -208,7 +208,10 @@ impl ReplicaNode {
         let mut acknowledge = self.replication.acknowledge(state, fx);
         acknowledge.round = self.heartbeat.heard_round(state);
         let copies = state.copies_to(leader);
-        let left = self.news.on_said(&acknowledge, copies.times);
+        if let Some(until) = self.news.wait(&acknowledge, copies.times, fx.now) {
+            return fx.arm(Timer::Acknowledge, until.since(fx.now));
+        }
+        let left = self.news.on_said(&acknowledge, copies);
         let message = Message::Acknowledge(acknowledge);
         let at_once = if copies.spacing.is_zero() { left } else { 0 };
         for _ in 0..at_once {
@@ -225,12 +228,12 @@ impl ReplicaNode {
         }
     }
 
-    /// The leader may not have heard the newest news. If it is not answered anyway, the frame is
-    /// a copy.
+    /// The leader may not have heard the newest news. If it is not answered anyway, and nothing
+    /// has waited for the disk, the frame is a copy.
     fn acknowledge_again(&mut self) {
-        let Self { state, answer_to, .. } = self;
+        let Self { state, answer_to, news, .. } = self;
         let leader = HeartbeatManager::leader_to_answer(state);
-        let is_copy = answer_to.is_none();
+        let is_copy = answer_to.is_none() && !news.is_waiting();
         if let Some(peer) = leader.filter(|_| is_copy).and_then(|id| state.peers.get_mut(&id)) {
             peer.link.count_copies(1);
         }
