@@ -53,7 +53,11 @@ fn ask(
         while let Some(event) = driver.poll_event(0) {
             match event {
                 Event::Bytes(_, bytes) => take(bytes)?,
-                Event::Done(_, answer) => return Ok(answer),
+                Event::Done(_, answer) => {
+                    // The node still holds for this client what it may let go of.
+                    driver.send();
+                    return Ok(answer);
+                }
             }
         }
         if let Some(failure) = driver.strangers().failure() {

@@ -175,11 +175,7 @@ impl Driver {
     /// Sends what the clients want sent, waits for something to happen until `until` at
     /// the latest, and takes it in.
     pub fn turn(&mut self, until: Instant) -> Result<(), Failure> {
-        while let Some(place) = self.touched.pop() {
-            self.members[place].is_touched = false;
-            self.send_all(place);
-            self.note_deadline(place);
-        }
+        self.send();
         self.wait(until)?;
         let ready: Vec<Token> = self.events.iter().map(mio::event::Event::token).collect();
         for token in ready {
@@ -191,6 +187,15 @@ impl Driver {
         }
         self.time_out();
         Ok(())
+    }
+
+    /// Sends what the clients want sent, without waiting for anything.
+    pub fn send(&mut self) {
+        while let Some(place) = self.touched.pop() {
+            self.members[place].is_touched = false;
+            self.send_all(place);
+            self.note_deadline(place);
+        }
     }
 
     fn touch(&mut self, place: usize) {

@@ -130,11 +130,22 @@ impl Client {
             self.events.push_back(Event::Bytes(id, bytes));
             if last {
                 let pin = read.pin.expect("a page has arrived");
+                self.release(id);
                 self.finish(id, Answer::Read { index: pin.index, age: pin.age });
                 return true;
             }
         }
         false
+    }
+
+    /// Tells the node once that it may let go of what it has pinned. If that is lost, the node
+    /// finds out by itself, later.
+    fn release(&mut self, id: AskId) {
+        let read_id = ReadId { client: self.identity, number: id.0 };
+        let Some(read) = self.reads.get(&id) else { return };
+        if read.pin.is_some_and(|pin| pin.number != 0) {
+            self.sends.push_back((read.target, read.message(read_id, read.next, 1)));
+        }
     }
 
     /// Keeps pages on their way, and asks again for one that was overtaken.

@@ -1,5 +1,8 @@
 //! Long answers, page by page: the state that an answer is read from is pinned until its
 //! client has all pages, so that pages of two states never come together.
+//!
+//! A client says once that it has all. If that is lost, the answer only looks unfinished: it
+//! makes room for another before one does whose last page was never sent.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,6 +17,9 @@ use crate::wire::{DeclineReason, Message, PAGES_MAX, Page, Read, ReadId};
 const PINS_MAX: usize = 64;
 /// How long an answer is pinned without being asked for.
 const IDLE_MAX: Duration = Duration::from_secs(10);
+/// How long without being asked for, where others want its place, once all pages were sent.
+/// A client that lacks one of them asks again before, several times.
+const ENDED_IDLE_MAX: Duration = Duration::from_secs(2);
 /// The most further pages of one turn: a burst of small reads must not hold the loop.
 /// Clients ask again for what does not come.
 const PAGES_PER_TURN_MAX: u32 = 512;
@@ -67,10 +73,7 @@ impl Pins {
             fx.send(Destination::Client(client), Message::Page(page));
             return Ok(());
         }
-        self.drop_idle(fx);
-        if self.by_read.len() >= PINS_MAX {
-            return Err(DeclineReason::Busy);
-        }
+        self.make_room(fx)?;
         // No pin has the number zero.
         let number = fx.unguessable().max(1);
         let mut pin = Pin { number, asker: client.key, answer, index, age, touched: fx.now };
@@ -80,7 +83,7 @@ impl Pins {
         Ok(())
     }
 
-    /// Sends further pages of an answer.
+    /// Sends further pages of an answer, or drops it when its client has all.
     ///
     /// # Errors
     /// The pin is gone, or never was.
@@ -93,7 +96,11 @@ impl Pins {
         let is_its = |pin: &&mut Pin| pin.number == read.pin && pin.asker == client.key;
         let pin = self.by_read.get_mut(&read.read).filter(is_its);
         let pin = pin.ok_or(DeclineReason::PinGone)?;
-        pin.send_pages(read, client, &mut self.pages_sent, fx);
+        if pin.answer.ends_before(read.arrived) {
+            self.drop(read.read, fx);
+        } else {
+            pin.send_pages(read, client, &mut self.pages_sent, fx);
+        }
         Ok(())
     }
 
@@ -108,9 +115,28 @@ impl Pins {
         let idle = self.by_read.iter().filter(|(_, pin)| is_idle(pin));
         let idle: Vec<ReadId> = idle.map(|(read, _)| *read).collect();
         for read in idle {
-            if let Some(pin) = self.by_read.remove(&read) {
-                fx.retire(pin.answer.into_state());
-            }
+            self.drop(read, fx);
+        }
+    }
+
+    /// Makes room for one more, if need be at the cost of the answer whose client has most
+    /// probably got all of it.
+    fn make_room(&mut self, fx: &mut Effects) -> Result<(), DeclineReason> {
+        self.drop_idle(fx);
+        if self.by_read.len() < PINS_MAX {
+            return Ok(());
+        }
+        let has_all =
+            |pin: &Pin| pin.answer.has_ended() && fx.now.since(pin.touched) >= ENDED_IDLE_MAX;
+        let done = self.by_read.iter().filter(|(_, pin)| has_all(pin));
+        let oldest = done.min_by_key(|(_, pin)| pin.touched).map(|(read, _)| *read);
+        self.drop(oldest.ok_or(DeclineReason::Busy)?, fx);
+        Ok(())
+    }
+
+    fn drop(&mut self, read: ReadId, fx: &mut Effects) {
+        if let Some(pin) = self.by_read.remove(&read) {
+            fx.retire(pin.answer.into_state());
         }
     }
 

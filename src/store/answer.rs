@@ -59,6 +59,17 @@ impl Answer {
         Some((bytes, is_last))
     }
 
+    /// Whether the last page was made.
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Whether the last page was made, and lies before this one.
+    pub fn ends_before(&self, number: u32) -> bool {
+        let last = self.starts.len().saturating_sub(1) as u64 + u64::from(self.first);
+        self.ended && u64::from(number) > last
+    }
+
     /// Only the state.
     pub fn into_state(self) -> State {
         self.state

@@ -7,7 +7,7 @@ use quorate::replica::ELECTION_TIMEOUT;
 use quorate::time::micros;
 use quorate::types::{LogIndex, Term};
 use quorate::wire::{
-    About, DeclineReason, Declined, Heartbeat, Message, Read, ReadId, ReadIndexReply,
+    About, DeclineReason, Declined, Heartbeat, Message, Page, Read, ReadId, ReadIndexReply,
     ReadIndexRequest,
 };
 
@@ -181,17 +181,79 @@ fn a_pinned_answer_is_kept_while_its_client_may_come_back() {
 #[test]
 fn pins_that_nobody_uses_make_room_for_others() {
     let mut probe = with_long_value();
-    let is_read = |probe: &mut Probe, number| {
-        let read = ReadId { client: 1, number };
-        probe.ask(1, Message::Read(Read { read, ..get("key") }));
-        !pages(&probe.sync()).is_empty()
-    };
+    let is_read = |probe: &mut Probe, number| first_page(probe, number, 1).is_some();
     let held = (0..10_000).take_while(|number| is_read(&mut probe, *number)).count();
     assert_eq!(held, 64);
     probe.pass(Duration::from_secs(9));
     assert!(!is_read(&mut probe, 20_000), "they may come back");
     probe.pass(Duration::from_secs(1));
     assert!(is_read(&mut probe, 30_000));
+}
+
+#[test]
+fn a_client_that_has_all_pages_makes_room_for_others_at_once() {
+    let mut probe = with_long_value();
+    for number in 0..200 {
+        let page = first_page(&mut probe, number, 32);
+        let pin = page.unwrap_or_else(|| panic!("read {number} gets no page")).pin;
+        go_on(&mut probe, number, pin, 2);
+        assert_eq!(pages(&probe.sync()).len(), 0);
+    }
+}
+
+#[test]
+fn a_client_that_lacks_a_page_keeps_its_answer() {
+    let mut probe = with_long_value();
+    let pin = first_page(&mut probe, 1, 32).expect("there is room").pin;
+    for arrived in [0, 1, 1] {
+        go_on(&mut probe, 1, pin, arrived);
+        assert!(!pages(&probe.sync()).is_empty(), "{arrived} have arrived");
+    }
+    let pin = first_page(&mut probe, 2, 1).expect("there is room").pin;
+    go_on(&mut probe, 2, pin, 2);
+    assert_eq!(pages(&probe.sync()).len(), 0, "the last page was not sent yet");
+    go_on(&mut probe, 2, pin, 1);
+    assert_eq!(pages(&probe.sync()).len(), 1);
+}
+
+/// What says that all pages have arrived may be lost. Whoever was sent all of them, and has not
+/// come back for any, makes room, first of all who has been silent for longest.
+#[test]
+fn answers_that_were_sent_in_whole_make_room_when_there_is_none() {
+    let mut probe = with_long_value();
+    let pins: Vec<u64> = (0..64).map(|number| pin_of(&mut probe, number)).collect();
+    probe.pass(Duration::from_millis(1_500));
+    for number in (0..64).filter(|number| *number != 5) {
+        go_on(&mut probe, number, pins[usize::try_from(number).expect("a few")], 1);
+        assert_eq!(pages(&probe.sync()).len(), 1);
+    }
+    assert_eq!(first_page(&mut probe, 100, 32), None, "any of them may lack a page");
+    probe.pass(Duration::from_millis(500));
+    pin_of(&mut probe, 101);
+    assert_eq!(first_page(&mut probe, 102, 32), None, "the others have come back since");
+    go_on(&mut probe, 5, pins[5], 1);
+    assert_eq!(pages(&probe.sync()).len(), 0, "it has made room");
+    go_on(&mut probe, 6, pins[6], 1);
+    assert_eq!(pages(&probe.sync()).len(), 1);
+}
+
+/// The first page of a client's answer, which may take so many at once, if it is answered.
+fn first_page(probe: &mut Probe, number: u64, count: u16) -> Option<Page> {
+    let read = ReadId { client: 1, number };
+    probe.ask(1, Message::Read(Read { read, count, ..get("key") }));
+    pages(&probe.sync()).first().map(|page| (*page).clone())
+}
+
+/// The pin of an answer that was sent in whole.
+#[track_caller]
+fn pin_of(probe: &mut Probe, number: u64) -> u64 {
+    first_page(probe, number, 32).expect("there is room").pin
+}
+
+/// So many pages of the answer have arrived, and the client asks for what follows.
+fn go_on(probe: &mut Probe, number: u64, pin: u64, arrived: u32) {
+    let read = ReadId { client: 1, number };
+    probe.ask(1, Message::Read(Read { read, pin, arrived, page: arrived, ..get("key") }));
 }
 
 #[test]

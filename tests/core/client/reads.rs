@@ -125,8 +125,23 @@ fn pages_after_the_end_and_doubled_ones_change_nothing() {
         stage.say(server, Message::Page(page(read.read, number, number == 2)));
     }
     assert_eq!(told(&mut stage), (vec![0, 1, 2], Some(WHOLE)));
+    stage.sent();
     stage.say(server, Message::Page(page(read.read, 2, true)));
     assert_eq!((told(&mut stage), stage.sent()), ((Vec::new(), None), Vec::new()));
+}
+
+/// The node holds a state for it, and a place that others wait for.
+#[test]
+fn the_node_is_told_once_that_all_pages_have_arrived() {
+    let (mut stage, server, read) = asked(2);
+    for number in [0, 2, 1] {
+        assert_eq!(stage.sent(), Vec::new());
+        stage.say(server, Message::Page(page(read.read, number, number == 2)));
+    }
+    let released = Read { pin: PIN, arrived: 3, page: 3, count: 1, ..read.clone() };
+    assert_eq!(reads(stage.sent()), [(server, released)]);
+    stage.decline(server, About::Read(read.read), DeclineReason::PinGone, None);
+    assert_eq!((told(&mut stage), stage.sent()), ((vec![0, 1, 2], Some(WHOLE)), Vec::new()));
 }
 
 #[test]
