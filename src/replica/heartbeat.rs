@@ -13,6 +13,11 @@ use crate::wire::{Heartbeat, Message};
 
 /// Time goes on between two heartbeats.
 const TIMER_MIN: Duration = Duration::from_millis(1);
+/// What was acknowledged longer ago than this is in the state of a node that is in touch.
+const IN_TOUCH: Duration = Duration::from_secs(2);
+/// With heartbeats that are pinned to be rare: so many of them. It takes three until a follower
+/// knows how old its state is.
+const IN_TOUCH_BEATS: u32 = 4;
 
 /// Sends heartbeats and counts who answers, as leader; watches the leader, as follower.
 #[derive(Debug, Default)]
@@ -23,6 +28,8 @@ pub struct HeartbeatManager {
     unconfirmed: VecDeque<(ReadRound, Instant)>,
     /// As leader: the newest round that a majority has answered.
     confirmed: ReadRound,
+    /// As leader: when that began.
+    confirmed_begun: Option<Instant>,
     /// As follower: the newest round heard, and of which term.
     heard: (Term, ReadRound),
     /// A commit index that is complete as of a time, once this node has reached it.
@@ -45,6 +52,7 @@ impl HeartbeatManager {
     pub fn lead(&mut self, state: &mut ReplicaState, fx: &mut Effects) {
         self.unconfirmed.clear();
         self.confirmed = self.round;
+        self.confirmed_begun = None;
         self.begin_round(state, fx);
         Self::wait_for_next_beat(state, fx);
     }
@@ -135,11 +143,12 @@ impl HeartbeatManager {
                 break;
             }
             self.unconfirmed.pop_front();
-            // Whatever was acknowledged before a confirmed round began was acknowledged
-            // by this leader or before it, so it lies below its commit index.
-            if state.has_committed_in_term() {
-                self.complete_as_of = self.complete_as_of.max(Some(begun));
-            }
+            self.confirmed_begun = Some(begun);
+        }
+        // Whatever was acknowledged before a confirmed round began was acknowledged by this
+        // leader or before it, so it lies below its commit index.
+        if state.has_committed_in_term() {
+            self.complete_as_of = self.complete_as_of.max(self.confirmed_begun);
         }
         self.confirmed
     }
@@ -183,6 +192,13 @@ impl HeartbeatManager {
     /// that was acknowledged is in it. None while that is not known.
     pub fn staleness(&self, now: Instant) -> Option<u64> {
         self.complete_as_of.map(|at| micros(now.since(at)))
+    }
+
+    /// Whether this node is in touch with a majority, as leader or by its leader, and its
+    /// committed state is not far behind theirs.
+    pub fn is_in_touch(&self, state: &ReplicaState, now: Instant) -> bool {
+        let most = IN_TOUCH.max(state.heartbeat_interval * IN_TOUCH_BEATS);
+        self.complete_as_of.is_some_and(|at| now.since(at) <= most)
     }
 
     /// A follower answers the leader at most once a turn; this is to whom.

@@ -93,7 +93,8 @@ impl ReplicaNode {
         let Self { state, effects: fx, .. } = self;
         match message {
             Message::OpenSession(open) => {
-                RequestManager::on_open_session(open, client, state, fx);
+                let in_touch = self.heartbeat.is_in_touch(state, fx.now);
+                RequestManager::on_open_session(open, client, in_touch, state, fx);
             }
             Message::Request(request) => {
                 let replication = &mut self.replication;

@@ -45,15 +45,21 @@ struct Waiter {
 }
 
 impl RequestManager {
-    /// Mints a session. It is only a number: nothing is kept of it.
+    /// Mints a session. It is only a number: nothing is kept of it. A node that is behind mints
+    /// none: by the index in it, the others would take it for one that was evicted.
     pub fn on_open_session(
         open: OpenSession,
         client: ClientPath,
+        in_touch: bool,
         state: &ReplicaState,
         fx: &mut Effects,
     ) {
+        let about = About::Open(open.nonce);
         if !state.is_born() {
-            return decline(About::Open(open.nonce), client, DeclineReason::NotBorn, state, fx);
+            return decline(about, client, DeclineReason::NotBorn, state, fx);
+        }
+        if !in_touch {
+            return decline(about, client, DeclineReason::NoLeader, state, fx);
         }
         let committed = state.store.committed();
         let opened = SessionOpened {

@@ -113,11 +113,15 @@ impl RawClient {
         socket.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout can be set");
         let session = SessionId::default();
         let mut client = Self { socket, session, sequence: 0, packet: 1 };
-        client.send(&Message::OpenSession(OpenSession { nonce: 7 }));
-        client.session = client.receive(|message| match message {
-            Message::SessionOpened(opened) if opened.nonce == 7 => Some(opened.session),
-            _ => None,
-        });
+        // The node may not have been elected yet.
+        while client.session == SessionId::default() {
+            client.send(&Message::OpenSession(OpenSession { nonce: 7 }));
+            client.session = client.receive(|message| match message {
+                Message::SessionOpened(opened) if opened.nonce == 7 => Some(opened.session),
+                Message::Declined(_) => Some(SessionId::default()),
+                _ => None,
+            });
+        }
         client
     }
 
