@@ -360,6 +360,19 @@ impl Settled {
         }
     }
 
+    /// How many bytes [`Self::encode`] appends.
+    pub fn encoded_length(&self) -> u64 {
+        let rest = match &self.outcome {
+            Outcome::Deleted { .. } => 1,
+            Outcome::CompareFailed { value, .. } => {
+                9 + value.as_ref().map_or(0, |value| 4 + value.len() as u64)
+            }
+            Outcome::Incremented { .. } => 8,
+            _ => 0,
+        };
+        9 + rest
+    }
+
     /// Takes one answer off the reader.
     ///
     /// # Errors

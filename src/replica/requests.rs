@@ -257,7 +257,13 @@ fn permitted(
 ) -> Result<LoggedRequest, DeclineReason> {
     state.access.check_request(client.key, &logged).map_err(DeclineReason::Denied)?;
     let fits = !space::makes_grow(&logged) || space::is_enough(state);
-    if fits { Ok(logged) } else { Err(DeclineReason::NoSpace) }
+    if !fits {
+        Err(DeclineReason::NoSpace)
+    } else if space::is_crowded(&logged, state) {
+        Err(DeclineReason::Busy)
+    } else {
+        Ok(logged)
+    }
 }
 
 /// The request as the log will keep it. docs/guarantees.md: "What follows from the request

@@ -5,6 +5,9 @@
 //! beside the one before it; and while as much fits after that snapshot. So whatever is
 //! deleted leads to a snapshot of what is left, which makes room again. With less, what makes
 //! the state grow is refused; deletes and reads go on.
+//!
+//! What sessions keep of their answers cannot be deleted. So each may keep only a little while
+//! there is no room, or once all together keep much.
 
 use super::state::ReplicaState;
 use crate::operation::{Command, LoggedRequest, Operation};
@@ -14,6 +17,11 @@ use crate::wire::{SPACE_ENOUGH, SPACE_LOW};
 
 /// Of what is needed, one part in so many must be to spare before a disk is no longer low.
 const SPARE_SHARE: u64 = 8;
+
+/// From so many bytes on that all sessions take, each may keep only a little.
+const SESSIONS_BYTES_MAX: u64 = 64 << 20;
+/// How many bytes of answers that is. It holds those of some thirty deletes.
+const KEPT_BYTES_MAX: u64 = 1 << 10;
 
 /// How much room this node's disk has.
 #[derive(Clone, Copy, Debug, Default)]
@@ -93,6 +101,15 @@ pub fn is_enough(state: &ReplicaState) -> bool {
 pub fn has_room(id: ServerId, state: &ReplicaState) -> bool {
     let peer = state.peers.get(&id);
     state.is_voting_peer(id) && peer.is_some_and(|peer| peer.progress.space != SPACE_LOW)
+}
+
+/// Whether the session must do without some of its answers before it may have another. The first
+/// that it lacks it always may: no other can raise its floor.
+pub fn is_crowded(request: &LoggedRequest, state: &ReplicaState) -> bool {
+    let sessions = state.store.tentative().sessions();
+    request.sequence > request.floor
+        && sessions.keeps(request.session, request.floor, KEPT_BYTES_MAX)
+        && (sessions.volume() >= SESSIONS_BYTES_MAX || !is_enough(state))
 }
 
 /// Whether the request makes the state grow.

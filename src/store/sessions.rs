@@ -19,6 +19,9 @@ use crate::configuration::Configuration;
 use crate::operation::{Command, LoggedRequest, Outcome, Settled};
 use crate::types::{Digest, LogIndex, Sequence, SessionId};
 
+/// What a snapshot takes for a session besides its answers, in bytes.
+const SESSION_BYTES: u64 = 38;
+
 /// What every session that is not evicted has done. Cloning it is cheap.
 #[derive(Clone, Debug)]
 pub struct SessionTable {
@@ -27,6 +30,8 @@ pub struct SessionTable {
     /// two are used at the same index.
     eviction: RedBlackTreeMapSync<(Openness, LogIndex), SessionId>,
     evicted_to: LogIndex,
+    /// Those of all sessions together.
+    volume: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -36,6 +41,8 @@ struct Session {
     replies: RedBlackTreeMapSync<Sequence, Kept>,
     used_at: LogIndex,
     openness: Openness,
+    /// How many bytes of a snapshot it takes, its answers included.
+    volume: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -85,6 +92,7 @@ impl SessionTable {
             sessions: RedBlackTreeMapSync::new_sync(),
             eviction: RedBlackTreeMapSync::new_sync(),
             evicted_to,
+            volume: 0,
         }
     }
 
@@ -96,6 +104,21 @@ impl SessionTable {
     /// How many sessions the table holds.
     pub fn session_count(&self) -> usize {
         self.sessions.size()
+    }
+
+    /// How many bytes of a snapshot the sessions take, their answers included.
+    pub fn volume(&self) -> u64 {
+        self.volume
+    }
+
+    /// Whether the answers that the session keeps from this sequence on take so many bytes.
+    pub fn keeps(&self, session: SessionId, from: Sequence, bytes: u64) -> bool {
+        let Some(known) = self.sessions.get(&session) else { return false };
+        let mut sum = 0;
+        known.replies.range(from..).any(|(_, kept)| {
+            sum += kept.volume();
+            sum >= bytes
+        })
     }
 
     /// What is known of the request. Without a digest, it settles: it asks for whatever
@@ -165,19 +188,27 @@ impl SessionTable {
                 replies: RedBlackTreeMapSync::new_sync(),
                 used_at: index,
                 openness: Openness::Open,
+                volume: SESSION_BYTES,
             },
         };
+        self.volume -= self.volume_of(request.session);
         self.eviction.remove_mut(&(session.openness, session.used_at));
         session.floor = floor;
-        while let Some((&first, _)) = session.replies.first()
+        while let Some((&first, kept)) = session.replies.first()
             && first < floor
         {
+            session.volume -= kept.volume();
             session.replies.remove_mut(&first);
         }
+        self.volume += session.volume;
         session.used_at = index;
         session.openness = if request.one_shot { Openness::Closed } else { Openness::Open };
         self.eviction.insert_mut((session.openness, index), request.session);
         self.sessions.insert_mut(request.session, session);
+    }
+
+    fn volume_of(&self, session: SessionId) -> u64 {
+        self.sessions.get(&session).map_or(0, |known| known.volume)
     }
 
     fn evict_beyond(&mut self, limit: u32, spared: SessionId) {
@@ -186,6 +217,7 @@ impl SessionTable {
             let victim = self.eviction.iter().find(|(_, session)| **session != spared);
             let Some((&place, &session)) = victim else { return };
             self.eviction.remove_mut(&place);
+            self.volume -= self.volume_of(session);
             self.sessions.remove_mut(&session);
             self.evicted_to = self.evicted_to.max(session.minted_at);
         }
@@ -195,6 +227,8 @@ impl SessionTable {
     pub(super) fn keep(&mut self, request: &LoggedRequest, settled: Settled) {
         if let Some(session) = self.sessions.get_mut(&request.session) {
             let kept = Kept { digest: request.digest, settled };
+            session.volume += kept.volume();
+            self.volume += kept.volume();
             session.replies.insert_mut(request.sequence, kept);
         }
     }
@@ -227,6 +261,7 @@ impl SessionTable {
     pub(super) fn restore(&mut self, reader: &mut Reader) -> Result<SessionId, Malformed> {
         let (id, session) = Session::decode(reader)?;
         self.eviction.insert_mut((session.openness, session.used_at), id);
+        self.volume += session.volume;
         self.sessions.insert_mut(id, session);
         Ok(id)
     }
@@ -257,6 +292,15 @@ impl Session {
             let digest = Digest(reader.u64()?);
             replies.insert_mut(sequence, Kept { digest, settled: Settled::decode(reader)? });
         }
-        Ok((id, Self { floor, replies, used_at, openness }))
+        let answers: u64 = replies.values().map(Kept::volume).sum();
+        let volume = SESSION_BYTES + answers;
+        Ok((id, Self { floor, replies, used_at, openness, volume }))
+    }
+}
+
+impl Kept {
+    /// How many bytes of a snapshot it takes, with its sequence.
+    fn volume(&self) -> u64 {
+        16 + self.settled.encoded_length()
     }
 }

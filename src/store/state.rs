@@ -177,7 +177,7 @@ impl State {
     }
 
     fn snapshot_volume(&self) -> u64 {
-        self.volume.keys + 64 * (self.key_count() + self.sessions.session_count()) as u64
+        self.volume.keys + 64 * self.key_count() as u64 + self.sessions.volume()
     }
 
     /// Appends what is neither key nor session.

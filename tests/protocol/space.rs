@@ -2,12 +2,12 @@
 
 use quorate::operation::Operation;
 use quorate::replica::{DISK_STALL, HEARTBEAT_INTERVAL, Room};
-use quorate::types::{LogIndex, ServerId};
-use quorate::wire::{Acknowledge, DeclineReason, Message, SPACE_ENOUGH, SPACE_LOW};
+use quorate::types::{LogIndex, Sequence, ServerId};
+use quorate::wire::{Acknowledge, DeclineReason, Message, Request, SPACE_ENOUGH, SPACE_LOW};
 
 use super::members::{SECOND, THIRD};
 use super::probe::Probe;
-use super::request::{delete, put, request, session};
+use super::request::{compare_in_vain, delete, put, request, session};
 use super::said::{Sent, acknowledged, replies, to_peer};
 
 /// More than is ever needed here.
@@ -48,8 +48,71 @@ fn the_room_that_a_state_takes_is_that_of_its_keys() {
     let session = room_after(2, &delete("key")) - nothing;
     let with_key = room_after(3, &put("key", "value")) - nothing;
     assert!(with_key > 2 * session, "{with_key}");
-    assert_eq!(room_after(4, &put("key", "other")), nothing + with_key + session);
-    assert_eq!(room_after(5, &delete("key")), nothing + 4 * session);
+    let another = room_after(4, &put("key", "other")) - nothing - with_key;
+    assert!(another <= session, "{another}");
+    assert_eq!(room_after(5, &delete("key")), nothing + 2 * session + 2 * another);
+}
+
+/// What a session keeps of its answers takes room that no delete makes again.
+#[test]
+fn without_room_a_session_may_keep_only_a_few_answers() {
+    let mut probe = Probe::serving(1);
+    probe.has_free(0);
+    // The first comes last.
+    let kept = (2..1_000).take_while(|number| of_one_session(&mut probe, *number, 1).is_ok());
+    assert_eq!(kept.count(), 40, "as many answers of 26 bytes take 1 KiB");
+    assert_eq!(of_one_session(&mut probe, 500, 2), Err(DeclineReason::Busy));
+    assert_eq!(of_one_session(&mut probe, 1, 1), Ok(()), "no other could raise the floor");
+    assert_eq!(of_one_session(&mut probe, 500, 3), Ok(()), "it does without one of them");
+    assert_eq!(of_one_session(&mut probe, 501, 3), Err(DeclineReason::Busy));
+    probe.has_free(PLENTY);
+    assert_eq!(of_one_session(&mut probe, 501, 3), Ok(()));
+}
+
+/// Where there is room, too, what cannot be deleted must not come to fill it.
+#[test]
+fn all_sessions_together_keep_no_more_than_they_may() {
+    let mut probe = Probe::serving(1);
+    probe.ask(1, Message::Request(request(session(1), &put("key", vec![b'v'; 512]))));
+    probe.sync();
+    let compare = |probe: &mut Probe, number, sequence| {
+        let compare = request(session(number), &compare_in_vain("key"));
+        let request = Request { sequence: Sequence(sequence), ..compare };
+        probe.ask(1, Message::Request(request));
+    };
+    let busy = |said: &[Sent]| {
+        said.iter().any(|sent| {
+            matches!(&sent.message,
+                Message::Declined(declined) if declined.reason == DeclineReason::Busy)
+        })
+    };
+    let full = (2..1_000).find(|number| {
+        (2..1_025).for_each(|sequence| compare(&mut probe, *number, sequence));
+        let mut said = probe.sync();
+        while probe.state().commit < probe.state().log.last_index() {
+            said.extend(probe.sync());
+        }
+        busy(&said)
+    });
+    assert!(full.is_some());
+    let kept = probe.store().committed().sessions().volume();
+    assert!((64 << 20..65 << 20).contains(&kept), "{kept} bytes are kept");
+    compare(&mut probe, 2_000, 1);
+    let said = probe.sync();
+    assert!(replies(&said).len() == 1 && !busy(&said), "one that keeps little may go on");
+}
+
+/// Deletes in a session that still wants all answers from the floor on.
+fn of_one_session(probe: &mut Probe, number: u64, floor: u64) -> Result<(), DeclineReason> {
+    let (sequence, floor) = (Sequence(number), Sequence(floor));
+    let request = Request { sequence, floor, ..request(session(1), &delete("key")) };
+    probe.ask(1, Message::Request(request));
+    let said = probe.sync();
+    let declined = said.iter().find_map(|sent| match &sent.message {
+        Message::Declined(declined) => Some(declined.reason),
+        _ => None,
+    });
+    declined.map_or(Ok(()), Err)
 }
 
 #[test]

@@ -237,6 +237,7 @@ impl Pair {
         assert_eq!(root.key_count(), twin.keys.len());
         assert_eq!(root.configuration().session_limit as usize, twin.session_limit);
         assert_eq!(root.sessions().session_count(), twin.sessions.len());
+        assert_eq!(root.sessions().volume(), twin.session_bytes());
         for request in &self.requests {
             let digest = (request.command != Command::Settle).then_some(request.digest);
             let found = root.sessions().find(request.session, request.sequence, digest);
@@ -267,6 +268,7 @@ impl Pair {
             other.commit_to(logged.entry.index);
         }
         assert_eq!(Some(&other.committed().checksum()), self.checksums.last());
+        assert_eq!(other.committed().sessions().volume(), self.twin().session_bytes());
     }
 }
 

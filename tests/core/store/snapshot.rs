@@ -6,7 +6,7 @@ use std::ops::Bound;
 use bytes::Bytes;
 use quorate::configuration::Configuration;
 use quorate::entry::{Entry, EntryKind};
-use quorate::operation::{Command, LoggedRequest, Operation, Settled};
+use quorate::operation::{Command, Expected, LoggedRequest, Operation, Outcome, Settled};
 use quorate::store::{Lookup, Snapshot, SnapshotBuilder, State, Store};
 use quorate::types::{
     Digest, DirectoryId, GenesisId, LogIndex, LogTime, Sequence, ServerId, SessionId, Term,
@@ -43,20 +43,26 @@ fn fill(mut store: Store, lengths: impl IntoIterator<Item = usize>) -> Store {
         let index = store.tentative().index().next();
         let key = Bytes::from(format!("key-{place:05}"));
         let operation = Operation::Put { key, value: vec![b'v'; length].into() };
-        let request = LoggedRequest {
-            session: SessionId { minted_at: index.previous(), random: 7 },
-            sequence: Sequence(1),
-            floor: Sequence(0),
-            not_after: LogTime(0),
-            one_shot: false,
-            digest: Digest(0),
-            command: Command::Execute(operation),
-        };
+        let session = SessionId { minted_at: index.previous(), random: 7 };
+        let request = request_of(session, Command::Execute(operation));
         let entry = Entry::chained(0, index, Term(1), LogTime(0), EntryKind::Request, Bytes::new());
         let _: Option<Settled> = store.execute(&entry, Some(&request));
         store.commit_to(index);
     }
     store
+}
+
+/// The session's first request, after which it still wants all answers.
+fn request_of(session: SessionId, command: Command) -> LoggedRequest {
+    LoggedRequest {
+        session,
+        sequence: Sequence(1),
+        floor: Sequence(0),
+        not_after: LogTime(0),
+        one_shot: false,
+        digest: Digest(0),
+        command,
+    }
 }
 
 #[test]
@@ -129,6 +135,39 @@ fn a_snapshot_is_due_when_the_log_is_as_long_as_asked_and_as_the_state() {
     });
     let entries = due.map(|index| index.0 - first.0 + 1);
     assert_eq!(entries, Some(97), "32 + 97 * 1,032 bytes are as long as the state");
+}
+
+/// The answers that a session keeps may take more than all keys and values.
+#[test]
+fn room_is_counted_for_what_sessions_keep() {
+    let mut store = fill(Store::at_genesis(configuration(100, 1_024)), [512]);
+    let session = SessionId { minted_at: LogIndex(1), random: 1 };
+    let operation = Operation::CompareAndSwap {
+        key: "key-00000".into(),
+        expected: Expected::Absent,
+        value: Bytes::new(),
+    };
+    for sequence in 1..=1_024 {
+        let index = store.tentative().index().next();
+        let command = Command::Execute(operation.clone());
+        let sequence = Sequence(sequence);
+        let floor = Sequence(1);
+        let request = LoggedRequest { sequence, floor, ..request_of(session, command) };
+        let settled = store.execute(&entry(index, EntryKind::Request), Some(&request));
+        assert!(matches!(
+            settled.map(|settled| settled.outcome),
+            Some(Outcome::CompareFailed { value: Some(_), .. })
+        ));
+        store.commit_to(index);
+    }
+    let state = store.committed();
+    let snapshot = Snapshot::new(state.clone(), Term(1), 0);
+    let written: usize = snapshot.blocks().map(|block| block.len()).sum();
+    let log = 6 * state.configuration().snapshot_bytes;
+    let counted = (state.room_for_all() - log) / 2;
+    assert!(written > 512 << 10);
+    assert!(counted + 1_024 > written as u64, "{counted} of {written} bytes are counted");
+    assert!(counted < 2 * written as u64, "{counted} bytes are counted for {written}");
 }
 
 /// A state at index 9 that holds nothing but this key and value.

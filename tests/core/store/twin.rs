@@ -89,6 +89,20 @@ impl Twin {
         here(Outcome::OtherOperation)
     }
 
+    /// How many bytes of a snapshot the sessions take.
+    pub fn session_bytes(&self) -> u64 {
+        let answer = |(_, settled): &(Digest, Settled)| {
+            let mut bytes = vec![0; 8 + 8];
+            settled.encode(&mut bytes);
+            bytes.len()
+        };
+        let session = |session: &Session| {
+            let tag_and_head = 1 + 4 * 8 + 1 + 4;
+            tag_and_head + session.answers.values().map(answer).sum::<usize>()
+        };
+        self.sessions.values().map(session).sum::<usize>() as u64
+    }
+
     fn floor_raised_by(&self, request: &LoggedRequest) -> Sequence {
         let floor = self.sessions.get(&request.session).map_or(Sequence(0), |known| known.floor);
         floor.max(request.floor.min(request.sequence))
