@@ -173,7 +173,6 @@ impl Client {
     pub(super) fn on_read_declined(&mut self, from: ServerIndex, id: AskId, reason: DeclineReason) {
         let pause = self.pause();
         let Some(read) = self.reads.get_mut(&id).filter(|read| read.target == from) else { return };
-        read.attempts = read.attempts.min(1);
         match reason {
             DeclineReason::Invalid(invalid) => {
                 self.finish(id, Answer::Refused(invalid.to_string()));
@@ -191,6 +190,8 @@ impl Client {
             _ => {
                 let target = if read.stale { from } else { self.servers.after(from) };
                 read.begin_anew(target);
+                // That node was not silent: it was not asked yet.
+                read.attempts = 0;
                 self.timers.arm(Timer::Retry(id), self.now + pause);
             }
         }

@@ -192,6 +192,14 @@ fn a_read_that_is_declined_begins_anew_elsewhere() {
 }
 
 #[test]
+fn a_server_that_was_silent_once_and_then_declines_is_not_asked_again_at_once() {
+    let (mut stage, server, read) = asked(2);
+    assert_eq!(reads(stage.wait().0)[0].0, server, "a frame may have been lost");
+    stage.decline(server, About::Read(read.read), DeclineReason::NoLeader, None);
+    assert_eq!(reads(stage.wait().0)[0].0, 1 - server);
+}
+
+#[test]
 fn a_declined_read_is_refused_only_when_it_is_invalid() {
     let (mut stage, server, read) = asked(1);
     let reason = DeclineReason::Invalid(Invalid::KeyTooLong);
