@@ -354,6 +354,10 @@ impl Client {
         if operation.attempts % 2 == 0 {
             operation.given_up = Some(operation.target);
             operation.send_to(self.servers.after(operation.target));
+        } else if operation.pieces.next >= operation.piece_count() {
+            // The reply was lost, or the node has lost what had arrived: the first piece is
+            // answered by the one, or by how far the pieces have come.
+            operation.pieces = Pieces::default();
         } else {
             operation.pieces.in_flight.clear();
         }

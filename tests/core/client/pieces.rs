@@ -91,6 +91,24 @@ fn at_another_server_the_pieces_begin_anew() {
     assert_eq!(pieces, [0]);
 }
 
+#[test]
+fn where_all_pieces_have_arrived_is_asked_again_before_another_server() {
+    let (operation, bytes) = long_put(5_000);
+    let mut stage = Stage::with_session(config(2));
+    stage.execute(operation);
+    let (server, first) = stage.sent_request();
+    let next_piece = u32::try_from(bytes.len().div_ceil(PIECE_BYTES)).expect("a few pieces");
+    let (session, sequence) = (first.session, first.sequence);
+    let all = RequestProgress { session, sequence, next_piece, beyond: 0 };
+    stage.say(server, Message::RequestProgress(all));
+    assert_eq!(stage.sent(), Vec::new());
+    let sent = stage.wait().0;
+    assert_eq!((sent.len(), sent[0].server), (1, server), "the reply was lost");
+    assert_eq!(requests(sent), [first]);
+    stage.say(server, Message::RequestProgress(all));
+    assert_eq!(stage.sent(), Vec::new());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
 
