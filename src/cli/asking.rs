@@ -1,5 +1,7 @@
 //! One operation or one read, from the asking to its end.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 
 use super::args::ClientFlags;
@@ -16,13 +18,15 @@ use crate::wire::Query;
 pub struct ReadFrom {
     /// The index of the state.
     pub index: LogIndex,
-    /// Of a stale read: how old that can be, in microseconds, if known.
+    /// Of a stale read: how old that could be then, in microseconds, if known.
     pub age: Option<u64>,
+    /// When the whole answer was there, or a little before.
+    pub known_at: Instant,
 }
 
 /// Has the operation executed, in a session of its own. It costs the cluster one commit.
 pub fn execute(flags: &ClientFlags, operation: Operation) -> Result<Settled, Failure> {
-    match ask(flags, Ask::Execute(operation), |_| Ok(()))? {
+    match ask(flags, Ask::Execute(operation), |_| Ok(()))?.0 {
         Answer::Settled(settled) => Ok(settled),
         other => Err(failure(flags, other)),
     }
@@ -35,20 +39,23 @@ pub fn read(
     stale: bool,
     take: impl FnMut(Bytes) -> Result<(), Failure>,
 ) -> Result<ReadFrom, Failure> {
-    match ask(flags, Ask::Read { query, stale }, take)? {
-        Answer::Read { index, age } => Ok(ReadFrom { index, age }),
+    let (answer, known_at) = ask(flags, Ask::Read { query, stale }, take)?;
+    match answer {
+        Answer::Read { index, age } => Ok(ReadFrom { index, age, known_at }),
         other => Err(failure(flags, other)),
     }
 }
 
+/// What came of it, and when that was there.
 fn ask(
     flags: &ClientFlags,
     ask: Ask,
     mut take: impl FnMut(Bytes) -> Result<(), Failure>,
-) -> Result<Answer, Failure> {
+) -> Result<(Answer, Instant), Failure> {
     let mut driver = Driver::new(flags, 1, true, 1)?;
     let now = driver.now();
     driver.client(0).ask(now, ask);
+    let mut turned_at = Instant::now();
     loop {
         while let Some(event) = driver.poll_event(0) {
             match event {
@@ -56,7 +63,7 @@ fn ask(
                 Event::Done(_, answer) => {
                     // The node still holds for this client what it may let go of.
                     driver.send();
-                    return Ok(answer);
+                    return Ok((answer, turned_at));
                 }
             }
         }
@@ -65,6 +72,7 @@ fn ask(
         }
         let until = driver.now() + flags.timeout;
         driver.turn(until)?;
+        turned_at = Instant::now();
     }
 }
 

@@ -11,6 +11,7 @@ use super::exit::{Exit, Failure, Outcome};
 use super::output::{is_terminal, note, print_bytes, print_line, put_bytes};
 use crate::codec::Reader;
 use crate::operation::check_key;
+use crate::time::micros;
 use crate::types::KEY_BYTES_MAX;
 use crate::wire::{ListedValue, Query};
 
@@ -187,9 +188,36 @@ fn say_how_old(stale: bool, from: ReadFrom) {
     if !stale {
         return;
     }
-    let age = match from.age {
-        Some(age) => format!("at most {}.{:03} s old", age / 1_000_000, age / 1_000 % 1_000),
-        None => "of unknown age".to_owned(),
-    };
+    // What was printed meanwhile may have had to wait for its reader.
+    let since = micros(from.known_at.elapsed());
+    let age = shown_age(from.age.map(|age| age.saturating_add(since)));
     note(&format!("quorate: stale: the state at index {}, {age}", from.index));
+}
+
+/// How old the state can be that a stale read was answered from.
+fn shown_age(age: Option<u64>) -> String {
+    match age {
+        Some(age) => {
+            let milliseconds = age.div_ceil(1_000);
+            format!("at most {}.{:03} s old", milliseconds / 1_000, milliseconds % 1_000)
+        }
+        None => "of unknown age".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A bound that is rounded down is none.
+    #[test]
+    fn an_age_is_rounded_up() {
+        assert_eq!(shown_age(None), "of unknown age");
+        assert_eq!(shown_age(Some(0)), "at most 0.000 s old");
+        assert_eq!(shown_age(Some(1)), "at most 0.001 s old");
+        assert_eq!(shown_age(Some(999)), "at most 0.001 s old");
+        assert_eq!(shown_age(Some(1_000)), "at most 0.001 s old");
+        assert_eq!(shown_age(Some(999_001)), "at most 1.000 s old");
+        assert_eq!(shown_age(Some(u64::MAX)), "at most 18446744073709.552 s old");
+    }
 }

@@ -86,7 +86,7 @@ pub enum Answer {
     Read {
         /// The index whose state was answered from.
         index: LogIndex,
-        /// Of a stale read: the most that it can be old, in microseconds, if known.
+        /// Of a stale read: the most that the state is old by now, in microseconds, if known.
         age: Option<u64>,
     },
     /// Certainly not done, and why.
@@ -198,7 +198,7 @@ impl Client {
             return self.finish(id, Answer::Refused(invalid.to_string()));
         }
         let target = if stale { ServerIndex::FIRST } else { self.servers.preferred() };
-        self.reads.insert(id, PendingRead::new(query, stale, target));
+        self.reads.insert(id, PendingRead::new(query, stale, target, self.now));
         self.timers.arm(Timer::GiveUp(id), self.now + self.config.timeout);
         self.send_read(id);
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::servers::ServerIndex;
 use super::{Answer, AskId, Client, Event, Timer};
+use crate::time::{Instant, micros};
 use crate::types::LogIndex;
 use crate::wire::{DeclineReason, Message, Page, Query, Read, ReadId};
 
@@ -21,6 +22,8 @@ const ATTEMPTS_AT_PIN_MAX: u32 = 8;
 pub(super) struct PendingRead {
     query: Query,
     stale: bool,
+    /// When it was first sent: no answer is of a state from before that less the answer's age.
+    asked_at: Instant,
     target: ServerIndex,
     attempts: u32,
     redirects: u32,
@@ -44,10 +47,11 @@ struct Pin {
 }
 
 impl PendingRead {
-    pub(super) fn new(query: Query, stale: bool, target: ServerIndex) -> Self {
+    pub(super) fn new(query: Query, stale: bool, target: ServerIndex, asked_at: Instant) -> Self {
         Self {
             query,
             stale,
+            asked_at,
             target,
             attempts: 0,
             redirects: 0,
@@ -130,8 +134,10 @@ impl Client {
             self.events.push_back(Event::Bytes(id, bytes));
             if last {
                 let pin = read.pin.expect("a page has arrived");
+                let since = micros(self.now.since(read.asked_at));
+                let age = pin.age.map(|age| age.saturating_add(since));
                 self.release(id);
-                self.finish(id, Answer::Read { index: pin.index, age: pin.age });
+                self.finish(id, Answer::Read { index: pin.index, age });
                 return true;
             }
         }

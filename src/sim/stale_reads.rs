@@ -25,7 +25,7 @@ pub struct StaleRead {
     pub life: (DirectoryId, LifeId),
     /// The index that was answered.
     pub index: u64,
-    /// The most that the state can be old, in microseconds, if that was answered.
+    /// The most that the state can be old when the answer is there, in microseconds, if known.
     pub age: Option<u64>,
     /// The answer: the key's [`ListedValue`], or nothing.
     pub bytes: Bytes,
@@ -80,7 +80,7 @@ fn check_value(read: &StaleRead, history: &[Operation]) -> Result<(), String> {
 fn check_age(read: &StaleRead, history: &[Operation], slowest: u64) -> Result<(), String> {
     let Some(age) = read.age else { return Ok(()) };
     let age = age.saturating_mul(TRUE_RATE).div_ceil(slowest);
-    let before = |ret: u64| ret.saturating_add(age) <= read.call;
+    let before = |ret: u64| ret.saturating_add(age) <= read.ret;
     let missed = history
         .iter()
         .filter(|operation| operation.status == Status::Ok && operation.ret.is_some_and(before))

@@ -242,6 +242,7 @@ fn a_state_that_is_gone_may_be_replaced_only_before_the_first_page() {
 #[test]
 fn a_stale_read_asks_the_given_server_alone() {
     let (mut stage, server, read) = asked_for_stale(3);
+    let asked_at = stage.now;
     assert_eq!((server, read.stale), (0, true));
     for reason in [DeclineReason::Busy, DeclineReason::NotBorn] {
         stage.decline(0, About::Read(read.read), reason, None);
@@ -251,7 +252,20 @@ fn a_stale_read_asks_the_given_server_alone() {
     stage.say(1, Message::Page(page(read.read, 0, true)));
     assert_eq!(told(&mut stage), (Vec::new(), None), "another server's state");
     stage.say(0, Message::Page(Page { age: Some(9), ..page(read.read, 0, true) }));
-    assert_eq!(told(&mut stage), (vec![0], Some(Answer::Read { index: INDEX, age: Some(9) })));
+    let age = Some(9 + stage.now.0 - asked_at.0);
+    assert_eq!(told(&mut stage), (vec![0], Some(Answer::Read { index: INDEX, age })));
+}
+
+/// A node says how old its state was when it answered. Until the answer is whole it gets older.
+#[test]
+fn a_stale_answer_that_comes_late_is_older_than_its_page_says() {
+    let (mut stage, _, read) = asked_for_stale(1);
+    let aged = |number, last| Page { age: Some(9), ..page(read.read, number, last) };
+    stage.say(0, Message::Page(aged(0, false)));
+    stage.now = stage.now + Duration::from_secs(2);
+    stage.say(0, Message::Page(aged(1, true)));
+    let whole = Answer::Read { index: INDEX, age: Some(2_000_009) };
+    assert_eq!(told(&mut stage), (vec![0, 1], Some(whole)));
 }
 
 #[test]
