@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use bytes::Bytes;
 use mio::net::UdpSocket;
@@ -18,6 +19,8 @@ use crate::time::Instant;
 
 /// The largest datagram that may come in.
 const DATAGRAM_BYTES_MAX: usize = 65_536;
+/// By then every client has given up to close its session.
+const CLOSING_MAX: Duration = Duration::from_secs(1);
 /// What the poll calls the timer. The clients' sockets go by their places.
 const WAKE_UP: Token = Token(usize::MAX);
 /// What the poll calls the signals.
@@ -165,6 +168,20 @@ impl Driver {
     /// The next event of the client at the place.
     pub fn poll_event(&mut self, place: usize) -> Option<Event> {
         self.members[place].client.poll_event()
+    }
+
+    /// Gives up all that is under way, and tells the cluster that no client's session has more
+    /// to come. That is known soon, or does not matter.
+    pub fn close(&mut self) {
+        let now = self.clock.now();
+        for place in 0..self.members.len() {
+            self.client(place).close(now);
+        }
+        while self.members.iter().any(|member| member.client.outstanding() > 0) {
+            if self.take_signals() > 0 || self.turn(now + CLOSING_MAX).is_err() {
+                return;
+            }
+        }
     }
 
     /// The nodes of other clusters that have told who they are.

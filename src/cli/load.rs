@@ -74,6 +74,7 @@ pub fn run(words: &[String]) -> Outcome {
     };
     load.driver.catch_signals()?;
     let loaded = load.run();
+    load.driver.close();
     load.progress.finish_and_clear();
     match loaded {
         Ok(()) => report(&flags, load.acknowledged),

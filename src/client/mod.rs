@@ -7,6 +7,7 @@
 //! Calls come in three kinds: `ask` and `on_*` take in what happens, `poll_*` hands out
 //! frames to send and events to act on, `next_deadline` says when to call again.
 
+mod closing;
 mod operations;
 mod reads;
 mod repeats;

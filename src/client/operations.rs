@@ -63,6 +63,16 @@ impl PendingOperation {
     pub(super) fn new(operation: &Operation, give_up_at: Instant) -> Self {
         let mut bytes = Vec::new();
         operation.encode(&mut bytes);
+        Self::of(bytes, give_up_at)
+    }
+
+    /// Settles a sequence that no operation has: nothing is executed, and the session is known to
+    /// have no further one.
+    pub(super) fn last(give_up_at: Instant) -> Self {
+        Self { settling: true, ..Self::of(Vec::new(), give_up_at) }
+    }
+
+    fn of(bytes: Vec<u8>, give_up_at: Instant) -> Self {
         Self {
             digest: Digest::of(&bytes),
             bytes: bytes.into(),
@@ -84,6 +94,16 @@ impl PendingOperation {
     pub(super) fn start(&mut self, session: SessionId, target: ServerIndex) {
         self.session = Some(session);
         self.target = target;
+    }
+
+    /// Whether it is no operation, which has bytes, but says that none follows.
+    fn is_last(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Whether it may have arrived anywhere.
+    pub(super) fn was_sent(&self) -> bool {
+        self.first_sent_at.is_some()
     }
 
     fn send_to(&mut self, target: ServerIndex) {
@@ -178,7 +198,7 @@ impl Client {
         let Some(session) = operation.session else { return };
         let floor = self.floor(session);
         let Some(operation) = self.operations.get_mut(&id) else { return };
-        let one_shot = self.config.one_shot;
+        let one_shot = self.config.one_shot || operation.is_last();
         let request = |operation: &PendingOperation, piece: u32, bytes: Bytes| Request {
             session,
             sequence: Sequence(id.0),

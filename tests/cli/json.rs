@@ -45,7 +45,8 @@ fn what_is_not_utf_8_stands_in_base64() {
     assert_eq!(shown["value_base64"], "/wA=");
 
     alone.run_on(&["load", "-"], b"\xfe\tplain\n").expect(0);
-    let version = index_of(&alone);
+    // The last entry closes the session of the load.
+    let version = index_of(&alone) - 1;
     let lines = alone.run(&["dump", "--json"]).expect(0).text();
     let (first, second) = lines.split_once('\n').expect("there are two lines");
     assert_eq!(first, format!(r#"{{"key":"k","value_base64":"/wA=","version":{}}}"#, version - 1));
@@ -72,6 +73,15 @@ fn a_failure_is_an_object_that_tells_refused_from_unknown() {
         assert_eq!(object["outcome"], *outcome, "{words:?}");
         assert!(object["error"].as_str().is_some_and(|error| error.contains(fragment)), "{object}");
     }
+}
+
+/// The operations, and one more entry: what says that there are no more.
+#[test]
+fn a_load_closes_its_session() {
+    let alone = Alone::start();
+    let before = index_of(&alone);
+    alone.run_on(&["load", "-"], b"a\t1\nb\t2\n").expect(0);
+    assert_eq!(index_of(&alone), before + 3);
 }
 
 #[test]

@@ -96,6 +96,7 @@ impl Bench {
 
     fn measure(&mut self) -> Result<(), Failure> {
         let ran = self.run();
+        self.driver.close();
         self.progress.finish_and_clear();
         ran
     }

@@ -82,9 +82,19 @@ fn parse(text: &[u8]) -> Result<BTreeMap<Bytes, Bytes>, Failure> {
 pub fn load(
     flags: &ClientFlags,
     pairs: &BTreeMap<Bytes, Bytes>,
-    mut watch: impl FnMut(usize) -> Result<(), Failure>,
+    watch: impl FnMut(usize) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let mut driver = Driver::new(flags, 1, false, OUTSTANDING_MAX)?;
+    let loaded = put_all(&mut driver, pairs, watch);
+    driver.close();
+    loaded
+}
+
+fn put_all(
+    driver: &mut Driver,
+    pairs: &BTreeMap<Bytes, Bytes>,
+    mut watch: impl FnMut(usize) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let mut unsent = pairs.iter();
     let mut acknowledged = 0;
     while acknowledged < pairs.len() {
@@ -95,7 +105,7 @@ pub fn load(
             driver.client(0).ask(now, Ask::Execute(put));
         }
         driver.turn(now + Duration::from_millis(50))?;
-        acknowledged += take_answers(&mut driver)?;
+        acknowledged += take_answers(driver)?;
         watch(acknowledged)?;
     }
     Ok(())

@@ -98,6 +98,7 @@ impl Clients {
             let idle = |client: &usize| self.driver.client(*client).outstanding() == 0;
             let idle: Vec<usize> = (0..CLIENTS).filter(idle).collect();
             if stopping && idle.len() == CLIENTS {
+                self.driver.close();
                 return Ok(());
             }
             if !stopping {

@@ -4,5 +4,6 @@ mod stage;
 mod writes;
 mod pieces;
 mod reads;
+mod closing;
 mod strangers;
 mod chaos;
