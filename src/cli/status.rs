@@ -1,5 +1,6 @@
 //! `quorate status`: how the nodes are, at a glance.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -13,8 +14,12 @@ use super::inquiry::Inquiry;
 use super::output::{note, print_line, print_table};
 use super::survey::{self, Survey, Surveyed};
 use super::traffic::{self, Counted};
+use crate::daemon::random_u64;
 use crate::types::{LogIndex, ServerId};
-use crate::wire::{DiskStatus, DropCause, NodeStatus, PeerStatus, Role, ScrubStatus};
+use crate::wire::{
+    DiskStatus, DropCause, MemberChange, MemberRequest, Message, NodeStatus, PeerStatus, Role,
+    ScrubStatus,
+};
 
 pub const HELP: &str = "\
 Shows how the nodes are: those given, and every peer that these name.
@@ -50,7 +55,8 @@ pub fn run(words: &[String]) -> Outcome {
     let mut inquiry = Inquiry::open(&flags).map_err(denied)?;
     let survey = survey::take_by(&mut inquiry, &flags);
     let counted = traffic::ask(&mut inquiry, &survey);
-    let health = Health::of(&survey);
+    let voters = count_voters(&mut inquiry, &survey);
+    let health = Health::of(&survey, voters);
     if flags.json {
         print_line(&to_json(&survey, &counted, health).to_string())?;
     } else {
@@ -75,7 +81,8 @@ enum Health {
 }
 
 impl Health {
-    fn of(survey: &Survey) -> Self {
+    /// How all is where so many votes are counted, if the leader has said how many.
+    fn of(survey: &Survey, voters: Option<usize>) -> Self {
         let Some(leader) = survey.leader() else { return Self::NoQuorum };
         // Whom a flag lists, and the log does not, is not missed.
         let listed: Vec<ServerId> =
@@ -84,26 +91,26 @@ impl Health {
             |node: &&Surveyed| node.id.is_none_or(|id| id == leader.id || listed.contains(&id));
         let members = listed.len() + 1;
         let expected = survey.nodes.values().filter(is_missed).count();
-        let following = |status: &&NodeStatus| {
+        let follows = |status: &&NodeStatus| {
+            status.voter && status.term == leader.term && status.leader_id == Some(leader.id)
+        };
+        let is_well = |status: &&NodeStatus| {
             let keeps_pace =
                 leader.peers.iter().all(|peer| peer.id != status.id || !peer.falls_behind);
             let disk = &status.disk;
             let is_intact =
                 disk.missing_from.is_none() && disk.scrub.damaged == disk.scrub.repaired;
-            let is_disk_well = is_intact && !disk.low;
-            is_disk_well
-                && keeps_pace
-                && status.voter
-                && status.term == leader.term
-                && status.leader_id == Some(leader.id)
+            is_intact && !disk.low && keeps_pace
         };
-        let whole = survey.answers().filter(following).count();
-        if whole >= members && whole == expected {
-            Self::Well
-        } else if whole > members / 2 {
-            Self::Degraded
-        } else {
+        // Whoever follows is part of the quorum, however full its disk is.
+        let votes = survey.answers().filter(follows).count();
+        let whole = survey.answers().filter(follows).filter(is_well).count();
+        if votes <= voters.unwrap_or_else(|| known_voters(survey)) / 2 {
             Self::NoQuorum
+        } else if whole >= members && whole == expected {
+            Self::Well
+        } else {
+            Self::Degraded
         }
     }
 
@@ -122,6 +129,34 @@ impl Health {
             Self::NoQuorum => Exit::NoAnswer,
         }
     }
+}
+
+/// How many votes the leader counts, by its log; none: it does not say. A status does not tell
+/// members that were not heard of late from nodes that only learn.
+fn count_voters(inquiry: &mut Inquiry, survey: &Survey) -> Option<usize> {
+    let leader = survey.leader()?.id;
+    let leads = |node: &Surveyed| node.status.as_ref().is_some_and(|status| status.id == leader);
+    let (address, _) = survey.nodes.iter().find(|(_, node)| leads(node))?;
+    let nonce = random_u64();
+    let question = MemberRequest { nonce, seen: LogIndex(0), change: MemberChange::None };
+    let read = |message| match message {
+        Message::MemberReply(reply) if reply.nonce == nonce => {
+            Some(reply.configuration.members.len())
+        }
+        _ => None,
+    };
+    inquiry.ask_each(&[*address], Message::MemberRequest(question), read).into_values().next()
+}
+
+/// How many nodes are known to vote, by their own word or another's. A leader has heard a
+/// majority of the members, so those are most of them.
+fn known_voters(survey: &Survey) -> usize {
+    let voters = survey.answers().flat_map(|status| {
+        let peers = status.peers.iter().map(|peer| (peer.id, peer.voter));
+        peers.chain([(status.id, status.voter)])
+    });
+    let ids: BTreeSet<ServerId> = voters.filter(|(_, votes)| *votes).map(|(id, _)| id).collect();
+    ids.len()
 }
 
 /// What stands above the columns of the table.
@@ -324,4 +359,114 @@ fn peer_to_json(peer: &PeerStatus, ways: &Value) -> Value {
         "falling_behind": peer.falls_behind,
         "ways": ways,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{DirectoryId, GenesisId, Incarnation, Term};
+    use crate::wire::TurnTimes;
+
+    /// What a node is in a survey.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Is {
+        Leader,
+        Voter,
+        LowVoter,
+        Learner,
+        /// A member that was not heard since the leader was started.
+        SilentVoter,
+        SilentLearner,
+        /// A voter that follows nobody.
+        Lost,
+    }
+    use Is::{Leader, Learner, Lost, LowVoter, SilentLearner, SilentVoter, Voter};
+
+    fn address(id: u16) -> SocketAddr {
+        ([127, 0, 0, 1], 9_000 + id).into()
+    }
+
+    fn status(id: u16, is: Is, peers: Vec<PeerStatus>) -> NodeStatus {
+        NodeStatus {
+            nonce: 1,
+            id: ServerId(id),
+            cluster: "quorate".into(),
+            genesis: Some(GenesisId(5)),
+            directory: DirectoryId(id.into()),
+            incarnation: Incarnation(1),
+            role: if is == Leader { Role::Leader } else { Role::Follower },
+            voter: is != Learner,
+            sealed: false,
+            term: Term(3),
+            leader_id: (is != Lost).then_some(ServerId(1)),
+            last_index: LogIndex(9),
+            commit_index: LogIndex(9),
+            durable_index: LogIndex(9),
+            keys: 1,
+            sessions: 1,
+            uptime: 1,
+            longest_turn: TurnTimes::default(),
+            dropped: Vec::new(),
+            disk: DiskStatus { low: is == LowVoter, ..DiskStatus::default() },
+            peers,
+        }
+    }
+
+    fn peer(id: u16, is: Is) -> PeerStatus {
+        PeerStatus {
+            id: ServerId(id),
+            address: address(id),
+            voter: ![Learner, SilentLearner, SilentVoter].contains(&is),
+            listed: true,
+            key: 0,
+            heard_age: None,
+            round_trip: None,
+            matched: LogIndex(9),
+            durable: LogIndex(9),
+            retransmitted: 0,
+            falls_behind: false,
+        }
+    }
+
+    /// How a cluster is of which node 1 leads, where the members are known to the client or not.
+    fn health(nodes: &[Is], members_known: bool) -> Health {
+        let with_ids = || (1..).zip(nodes.iter().copied());
+        let mut survey = Survey::default();
+        for (id, is) in with_ids() {
+            let is_silent = [SilentVoter, SilentLearner].contains(&is);
+            let peers = with_ids().filter(|(other, _)| *other != id);
+            let peers = peers.map(|(other, is)| peer(other, is)).collect();
+            let status = (!is_silent).then(|| status(id, is, peers));
+            survey.nodes.insert(address(id), Surveyed { id: Some(ServerId(id)), status });
+        }
+        let learns = |is: &&Is| [Learner, SilentLearner].contains(is);
+        let voters = nodes.iter().filter(|is| !learns(is)).count();
+        Health::of(&survey, members_known.then_some(voters))
+    }
+
+    #[test]
+    fn those_that_only_learn_have_no_part_in_the_quorum() {
+        for members_known in [true, false] {
+            let health = |nodes: &[Is]| health(nodes, members_known);
+            assert_eq!(health(&[Leader]), Health::Well);
+            assert_eq!(health(&[Leader, SilentLearner]), Health::Degraded);
+            assert_eq!(health(&[Leader, Learner]), Health::Degraded);
+            assert_eq!(health(&[Leader, Voter, Lost, SilentLearner]), Health::Degraded);
+            assert_eq!(health(&[Leader, Lost, Lost]), Health::NoQuorum);
+            assert_eq!(health(&[Leader, Lost, Learner, Learner]), Health::NoQuorum);
+            assert_eq!(health(&[Voter, Voter, Voter]), Health::NoQuorum, "nobody leads");
+        }
+    }
+
+    #[test]
+    fn members_that_were_not_heard_count_as_votes_that_are_missing() {
+        assert_eq!(health(&[Leader, Voter, SilentVoter], true), Health::Degraded);
+        assert_eq!(health(&[Leader, SilentVoter, SilentVoter], true), Health::NoQuorum);
+        assert_eq!(health(&[Leader, Voter, SilentVoter, SilentVoter], true), Health::NoQuorum);
+    }
+
+    #[test]
+    fn a_vote_counts_whatever_its_disk_has_room_for() {
+        assert_eq!(health(&[Leader, LowVoter, LowVoter], true), Health::Degraded);
+    }
 }

@@ -31,6 +31,15 @@ fn a_table_at_a_glance() {
 }
 
 #[test]
+fn a_learner_that_never_came_does_not_take_the_quorum_away() {
+    let alone = Alone::start();
+    alone.run(&["member", "add", "2=127.0.0.1:1"]).expect(0);
+    alone.run(&["put", "k", "v"]).expect(0);
+    let ran = alone.run(&["status"]).expect(1);
+    assert!(ran.err.starts_with("quorate: a quorum, but not whole: 1 of 2 nodes"), "{}", ran.err);
+}
+
+#[test]
 fn what_was_dropped_is_told_with_its_cause() {
     let alone = Alone::start();
     let strange = ["status", "--cluster", "another"];
