@@ -31,30 +31,46 @@ pub struct Failure {
     pub exit: Exit,
     /// One sentence: what was found, what was expected, what to do.
     pub sentence: String,
+    /// What it has done all the same, of a command that does many things.
+    pub part: Option<Part>,
+}
+
+/// How much of a command that does many things is done, and may yet come to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// So many are certainly done.
+    pub acknowledged: u64,
+    /// So many others may be.
+    pub unknown: u64,
 }
 
 /// What a command comes to.
 pub type Outcome = Result<Exit, Failure>;
 
 impl Failure {
+    /// A command of which nothing was done.
+    pub fn new(exit: Exit, sentence: String) -> Self {
+        Self { exit, sentence, part: None }
+    }
+
     /// The command line is wrong.
     pub fn usage(sentence: impl Into<String>) -> Self {
-        Self { exit: Exit::Usage, sentence: sentence.into() }
+        Self::new(Exit::Usage, sentence.into())
     }
 
     /// Nobody answered in time, or the outcome is not known.
     pub fn no_answer(sentence: impl Into<String>) -> Self {
-        Self { exit: Exit::NoAnswer, sentence: sentence.into() }
+        Self::new(Exit::NoAnswer, sentence.into())
     }
 
     /// Certainly not done.
     pub fn refused(sentence: impl Into<String>) -> Self {
-        Self { exit: Exit::Refused, sentence: sentence.into() }
+        Self::new(Exit::Refused, sentence.into())
     }
 
     /// A file could not be read or written.
     pub fn file(what: &str, path: &str, error: &std::io::Error) -> Self {
-        Self { exit: Exit::Disk, sentence: format!("cannot {what} {path}: {error}") }
+        Self::new(Exit::Disk, format!("cannot {what} {path}: {error}"))
     }
 
     /// The system denied something that the command cannot do without.
@@ -62,10 +78,16 @@ impl Failure {
         Self::refused(format!("the system denies {what}: {error}"))
     }
 
-    /// The failure as `--json` shows it. Whatever is not certain is "unknown".
+    /// The failure as `--json` shows it. It is "refused" only if certainly nothing is done.
     pub fn to_json(&self) -> serde_json::Value {
-        let outcome = if self.exit == Exit::NoAnswer { "unknown" } else { "refused" };
-        json!({ "error": self.sentence, "outcome": outcome })
+        let nothing = Part { acknowledged: 0, unknown: 0 };
+        let is_done = self.part.is_some_and(|part| part != nothing);
+        let outcome = if self.exit == Exit::NoAnswer || is_done { "unknown" } else { "refused" };
+        let mut object = json!({ "error": self.sentence, "outcome": outcome });
+        if let Some(part) = self.part {
+            object["acknowledged"] = part.acknowledged.into();
+        }
+        object
     }
 }
 
@@ -76,12 +98,33 @@ impl From<RunError> for Failure {
             5 => Exit::Disk,
             _ => Exit::Refused,
         };
-        Self { exit, sentence: error.to_string() }
+        Self::new(exit, error.to_string())
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.sentence)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refused_is_what_is_certainly_not_done() {
+        let outcome = |exit, part: Option<(u64, u64)>| {
+            let part = part.map(|(acknowledged, unknown)| Part { acknowledged, unknown });
+            let shown = Failure { exit, sentence: "why".into(), part }.to_json();
+            shown["outcome"].as_str().map(str::to_owned)
+        };
+        for exit in [Exit::Usage, Exit::Refused, Exit::Disk] {
+            assert_eq!(outcome(exit, None).as_deref(), Some("refused"));
+            assert_eq!(outcome(exit, Some((0, 0))).as_deref(), Some("refused"));
+            assert_eq!(outcome(exit, Some((0, 7))).as_deref(), Some("unknown"));
+            assert_eq!(outcome(exit, Some((7, 0))).as_deref(), Some("unknown"));
+        }
+        assert_eq!(outcome(Exit::NoAnswer, None).as_deref(), Some("unknown"));
     }
 }

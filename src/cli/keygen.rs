@@ -94,8 +94,8 @@ fn add_client(holder: Holder, id: Option<KeyId>, into: &Path, out: &Path) -> Out
     })?;
     // From here on the nodes may take the key, so the client keeps it.
     changed.sync().map_err(|error| {
-        let Failure { exit, sentence } = error.into();
-        Failure { exit, sentence: format!("{sentence}; {} has the key", out.display()) }
+        let Failure { exit, sentence, .. } = error.into();
+        Failure::new(exit, format!("{sentence}; {} has the key", out.display()))
     })?;
     note(&format!(
         "quorate: {} has key {id}; nodes take it once they have this {} and a SIGHUP",

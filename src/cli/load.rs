@@ -14,7 +14,7 @@ use serde_json::json;
 use super::args::{ClientFlags, parse};
 use super::driver::Driver;
 use super::escape::parse_line;
-use super::exit::{Exit, Failure, Outcome};
+use super::exit::{Exit, Failure, Outcome, Part};
 use super::output::{note, print_line, progress_bar};
 use super::survey;
 use crate::client::{Answer, Ask, Event};
@@ -32,7 +32,7 @@ that broke off may be run again: putting the same line twice changes nothing.
 
 Exit code 2: a line is malformed; those before it are loaded. Exit code 3: not
 all lines were acknowledged, also after control-C; exit code 4: one was refused.
-The sentence says how many were acknowledged.
+The sentence, and 'acknowledged' of --json, say how many were acknowledged.
 
 Example: quorate load backup.tsv
 ";
@@ -51,6 +51,8 @@ struct Load {
     progress: ProgressBar,
     lines_read: u64,
     acknowledged: u64,
+    /// How many lines are certainly not done: one, by which it ends, or none.
+    refused: u64,
     ended: bool,
     interrupted: bool,
 }
@@ -69,6 +71,7 @@ pub fn run(words: &[String]) -> Outcome {
         progress: progress_bar(size),
         lines_read: 0,
         acknowledged: 0,
+        refused: 0,
         ended: false,
         interrupted: false,
     };
@@ -78,11 +81,14 @@ pub fn run(words: &[String]) -> Outcome {
     load.progress.finish_and_clear();
     match loaded {
         Ok(()) => report(&flags, load.acknowledged),
-        Err(failure) if failure.exit == Exit::NoAnswer && !load.interrupted => {
-            let sentence = survey::take(&flags).sentence();
-            Err(Failure::no_answer(format!("{}; {sentence}", failure.sentence)))
+        Err(mut failure) => {
+            failure.part = Some(load.part());
+            if failure.exit == Exit::NoAnswer && !load.interrupted {
+                failure.sentence =
+                    format!("{}; {}", failure.sentence, survey::take(&flags).sentence());
+            }
+            Err(failure)
         }
-        Err(failure) => Err(failure),
     }
 }
 
@@ -157,7 +163,10 @@ impl Load {
     }
 
     fn take_line(&mut self, line: io::Result<Vec<u8>>) -> Result<(), Failure> {
-        let line = line.map_err(|error| Failure::file("read", "the input", &error))?;
+        let line = match line {
+            Ok(line) => line,
+            Err(error) => return Err(self.end_by(Failure::file("read", "the input", &error))),
+        };
         if line.is_empty() {
             self.ended = true;
             return Ok(());
@@ -178,17 +187,27 @@ impl Load {
         Ok(())
     }
 
-    /// The lines before a malformed one are brought to an end.
     fn malformed(&mut self, why: &str) -> Failure {
+        self.refused += 1;
         let line = self.lines_read;
+        self.end_by(Failure::usage(format!("line {line} is not key<TAB>value: {why}")))
+    }
+
+    /// The lines before the one where it ends are brought to an end.
+    fn end_by(&mut self, failure: Failure) -> Failure {
         self.ended = true;
-        match self.run() {
-            Err(failure) => failure,
-            Ok(()) => Failure::usage(format!(
-                "line {line} is not key<TAB>value: {why}; the {} lines before it are acknowledged",
-                self.acknowledged
-            )),
+        if let Err(failure) = self.run() {
+            return failure;
         }
+        let Failure { exit, sentence, .. } = failure;
+        let before = self.acknowledged;
+        Failure::new(exit, format!("{sentence}; the {before} lines before it are acknowledged"))
+    }
+
+    /// What is done of all lines that were read.
+    fn part(&self) -> Part {
+        let Self { acknowledged, refused, lines_read, .. } = *self;
+        Part { acknowledged, unknown: lines_read.saturating_sub(acknowledged + refused) }
     }
 
     fn broken_off(&self, exit: Exit, why: &str) -> Failure {
@@ -196,7 +215,7 @@ impl Load {
             "{} of the first {} lines acknowledged, then {why}",
             self.acknowledged, self.lines_read
         );
-        Failure { exit, sentence }
+        Failure::new(exit, sentence)
     }
 
     fn take_events(&mut self) -> Result<(), Failure> {
@@ -205,7 +224,10 @@ impl Load {
             match answer {
                 Answer::Settled(_) | Answer::Read { .. } => self.acknowledged += 1,
                 // What is refused once is refused again: the reason says what to do.
-                Answer::Refused(why) => return Err(self.broken_off(Exit::Refused, &why)),
+                Answer::Refused(why) => {
+                    self.refused += 1;
+                    return Err(self.broken_off(Exit::Refused, &why));
+                }
                 Answer::Unknown(why) | Answer::NoAnswer(why) => {
                     let why = format!("{why}; run it again");
                     return Err(self.broken_off(Exit::NoAnswer, &why));

@@ -292,5 +292,5 @@ fn ended_by_itself(id: ServerId, status: ExitStatus, log: &Path) -> Failure {
     };
     let text = fs::read_to_string(log).unwrap_or_default();
     let last = text.lines().last().unwrap_or("it logged nothing");
-    Failure { exit, sentence: format!("node {id} ended by itself with {how}: {last}") }
+    Failure::new(exit, format!("node {id} ended by itself with {how}: {last}"))
 }

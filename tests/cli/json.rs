@@ -75,6 +75,17 @@ fn a_failure_is_an_object_that_tells_refused_from_unknown() {
     }
 }
 
+#[test]
+fn a_load_that_breaks_off_is_refused_only_if_nothing_of_it_is_done() {
+    let alone = Alone::start();
+    let cases = [("a\t1\nb\t2\nmalformed\n", 2, "unknown"), ("malformed\n", 0, "refused")];
+    for (lines, acknowledged, outcome) in cases {
+        let object = alone.run_on(&["load", "-", "--json"], lines.as_bytes()).expect(2).json();
+        assert_eq!(object["outcome"], outcome, "{object}");
+        assert_eq!(object["acknowledged"], acknowledged, "{object}");
+    }
+}
+
 /// The operations, and one more entry: what says that there are no more.
 #[test]
 fn a_load_closes_its_session() {

@@ -178,7 +178,7 @@ impl Story<'_> {
         resumed.ok_or_else(|| {
             let nodes = survey::take(&self.cluster.flags()).sentence();
             let sentence = format!("no write since node {} was killed: {nodes}", kill.node);
-            Failure { exit: Exit::Negative, sentence }
+            Failure::new(Exit::Negative, sentence)
         })
     }
 
