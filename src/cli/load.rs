@@ -28,7 +28,8 @@ Usage: quorate load FILE|- [flags]
 Each line is key<TAB>value, with backslash, tab, newline and return written as
 \\\\ \\t \\n \\r: what 'quorate dump' prints. Many lines are on their way at once,
 and of lines with one key the last may not win: dumps have each key once. A load
-that broke off may be run again: putting the same line twice changes nothing.
+that broke off may be run again. It puts every line once more: each key gets a
+new version, and what others have written to it meanwhile is overwritten.
 
 Exit code 2: a line is malformed; those before it are loaded. Exit code 3: not
 all lines were acknowledged, also after control-C; exit code 4: one was refused.

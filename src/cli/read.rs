@@ -40,6 +40,9 @@ Each line is key<TAB>value, with backslash, tab, newline and return written as
   --stale     answered by the asked node alone, from what it knows to be
               committed; says on standard error how old that can be
 
+Exit code 3 also when the node that answers is lost on the way: what was printed
+is then not the whole; run it again.
+
 Example: quorate list config/ --limit 10
 ";
 
