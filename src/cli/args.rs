@@ -176,7 +176,7 @@ impl ClientFlags {
     /// Reads the flags. Names of hosts are resolved here, once.
     pub fn read(words: &Words) -> Result<Self, Failure> {
         Ok(Self {
-            servers: resolve_all(&listed_servers(words))?,
+            servers: of_one_family(resolve_all(&listed_servers(words))?)?,
             cluster: cluster(words)?,
             keys: key_file(words).map(|path| read_keys(&path)).transpose()?,
             timeout: words.seconds("timeout", 5.0)?,
@@ -240,6 +240,19 @@ fn resolve_all(servers: &[String]) -> Result<Vec<SocketAddr>, Failure> {
         }
     }
     Ok(addresses)
+}
+
+/// A client asks all servers from one socket, which reaches those of its own family.
+fn of_one_family(servers: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Failure> {
+    let is_other = |server: &&SocketAddr| server.is_ipv4() != servers[0].is_ipv4();
+    match servers.iter().find(is_other) {
+        None => Ok(servers),
+        Some(other) => Err(Failure::usage(format!(
+            "the servers {} and {other} cannot be asked from one socket; give addresses of one \
+             family, IPv4 or IPv6",
+            servers[0]
+        ))),
+    }
 }
 
 /// The address that the text names.

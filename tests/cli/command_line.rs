@@ -52,6 +52,16 @@ fn servers_come_from_the_flag_before_the_variable() {
 }
 
 #[test]
+fn servers_of_two_families_are_refused() {
+    let servers = "127.0.0.1:9717,[::1]:9717";
+    for words in [["get", "k"].as_slice(), &["put", "k", "v"], &["status"], &["member", "list"]] {
+        let ran = quorate(servers, words, b"").expect(2);
+        assert!(ran.err.contains("127.0.0.1:9717 and [::1]:9717"), "{}", ran.err);
+        assert!(ran.err.contains("of one family"), "{}", ran.err);
+    }
+}
+
+#[test]
 fn a_wrong_line_gets_one_sentence_that_says_what_was_found_and_expected() {
     let cases: &[(&[&str], &[&str])] = &[
         (&["frobnicate"], &["no command 'frobnicate'", "there are run, put, get"]),
