@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use getopts::{Matches, Options, ParsingStyle};
 
 use super::exit::Failure;
@@ -129,6 +132,20 @@ impl Words {
                      {SECONDS_MAX}, in seconds"
                 ))
             })
+    }
+
+    /// Adds the flag that lets any bytes be a key.
+    pub fn add_key_flag(options: &mut Options) {
+        options.optflag("", "key-base64", "");
+    }
+
+    /// The key that the operand is, or with `--key-base64` stands for.
+    pub fn key(&self, operand: String) -> Result<Bytes, Failure> {
+        if !self.has("key-base64") {
+            return Ok(Bytes::from(operand));
+        }
+        let wrong = |_| Failure::usage(format!("'{operand}' is no base64; /g== would be one"));
+        STANDARD.decode(&operand).map(Bytes::from).map_err(wrong)
     }
 
     /// Exactly the operands that are expected, by their names.

@@ -152,7 +152,8 @@ fn words(arguments: impl Iterator<Item = OsString>) -> Result<Vec<String>, Failu
         argument.into_string().map_err(|argument| {
             let shown = argument.to_string_lossy().into_owned();
             Failure::usage(format!(
-                "'{shown}' is not UTF-8; give such a value through standard input, with -"
+                "'{shown}' is not UTF-8; give such a value through standard input, with -, and \
+                 such a key in base64, with --key-base64"
             ))
         })
     };

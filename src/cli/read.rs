@@ -22,6 +22,7 @@ Usage: quorate get KEY [--stale] [flags]
 
   --stale   answered by the asked node alone, from what it knows to be
             committed; says on standard error at which index and how old at most
+  --key-base64   KEY is in base64, as --json prints a key that is no text
 
 Exit code 1: the key is absent.
 
@@ -61,10 +62,12 @@ Example: quorate dump > backup.tsv
 
 /// Runs `quorate get`.
 pub fn get(words: &[String]) -> Outcome {
-    let (flags, words) = read_flags(words, false)?;
+    let mut options = Options::new();
+    Words::add_key_flag(&mut options);
+    let (flags, words) = read_flags(options, words)?;
     let stale = words.has("stale");
     let [key] = words.expect_operands(["KEY"])?;
-    let key = Bytes::from(key);
+    let key = words.key(key)?;
     check_key(&key).map_err(|invalid| Failure::refused(invalid.to_string()))?;
     let mut found = None;
     let query = Query::Get { key: key.clone() };
@@ -88,7 +91,9 @@ pub fn get(words: &[String]) -> Outcome {
 
 /// Runs `quorate list`.
 pub fn list(words: &[String]) -> Outcome {
-    let (flags, mut words) = read_flags(words, true)?;
+    let mut options = Options::new();
+    options.optopt("", "limit", "", "N");
+    let (flags, mut words) = read_flags(options, words)?;
     let limit: Option<u64> = match words.value("limit") {
         None => None,
         Some(_) => Some(words.number("limit", 0)?),
@@ -112,7 +117,7 @@ pub fn list(words: &[String]) -> Outcome {
 
 /// Runs `quorate dump`.
 pub fn dump(words: &[String]) -> Outcome {
-    let (flags, words) = read_flags(words, false)?;
+    let (flags, words) = read_flags(Options::new(), words)?;
     let stale = words.has("stale");
     let [] = words.expect_operands([])?;
     print_all(&flags, Query::List { prefix: Bytes::new(), limit: 0 }, stale)
@@ -142,13 +147,9 @@ fn print_all(flags: &ClientFlags, query: Query, stale: bool) -> Outcome {
     Ok(Exit::Done)
 }
 
-fn read_flags(words: &[String], with_limit: bool) -> Result<(ClientFlags, Words), Failure> {
-    let mut options = Options::new();
+fn read_flags(mut options: Options, words: &[String]) -> Result<(ClientFlags, Words), Failure> {
     ClientFlags::add_to(&mut options);
     options.optflag("", "stale", "");
-    if with_limit {
-        options.optopt("", "limit", "", "N");
-    }
     let words = parse(options, words)?;
     Ok((ClientFlags::read(&words)?, words))
 }

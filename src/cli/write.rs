@@ -17,6 +17,8 @@ Sets a key to a value.
 Usage: quorate put KEY VALUE [flags]
        quorate put KEY -    the value is read from standard input, byte for byte
 
+  --key-base64   KEY is in base64, as --json prints a key that is no text
+
 A key has 1 to 1,024 bytes, a value 0 to 1,048,576.
 
 Example: quorate put motd 'Hello, world'
@@ -26,6 +28,8 @@ pub const DELETE_HELP: &str = "\
 Removes a key.
 
 Usage: quorate delete KEY [flags]
+
+  --key-base64   KEY is in base64, as --json prints a key that is no text
 
 Exit code 1: the key was absent.
 
@@ -39,6 +43,8 @@ Usage: quorate cas KEY NEW --version N     its last write gave it this version
        quorate cas KEY NEW --value OLD     it has this value
        quorate cas KEY NEW --absent        there is no such key
 
+  --key-base64   KEY is in base64, as --json prints a key that is no text
+
 With - as NEW the value is read from standard input. Exit code 1: the comparison
 failed; what stands there goes to standard error.
 
@@ -49,6 +55,8 @@ pub const INCR_HELP: &str = "\
 Adds to a number, and prints the total.
 
 Usage: quorate incr KEY [BY] [flags]
+
+  --key-base64   KEY is in base64, as --json prints a key that is no text
 
 BY is 1 unless given, and may be negative. An absent key counts as 0. Numbers
 are signed, of 64 bits. Exit code 4: no number stands there, or the sum does not
@@ -62,7 +70,7 @@ Example: quorate incr visits
 pub fn put(words: &[String]) -> Outcome {
     let (flags, words) = read_flags(Options::new(), words)?;
     let [key, value] = words.expect_operands(["KEY", "VALUE"])?;
-    let (key, value) = (Bytes::from(key), Bytes::from(value_operand(&value)?));
+    let (key, value) = (words.key(key)?, Bytes::from(value_operand(&value)?));
     let operation = Operation::Put { key: key.clone(), value: value.clone() };
     let settled = execute(&flags, operation)?;
     report(&flags, &Standing::written(&key, &value, &settled), &settled)?;
@@ -73,7 +81,7 @@ pub fn put(words: &[String]) -> Outcome {
 pub fn delete(words: &[String]) -> Outcome {
     let (flags, words) = read_flags(Options::new(), words)?;
     let [key] = words.expect_operands(["KEY"])?;
-    let key = Bytes::from(key);
+    let key = words.key(key)?;
     let settled = execute(&flags, Operation::Delete { key: key.clone() })?;
     let existed = settled.outcome == operation::Outcome::Deleted { existed: true };
     let absent = Standing { key: &key, value: None, found: existed, version: None };
@@ -93,7 +101,7 @@ pub fn compare_and_swap(words: &[String]) -> Outcome {
     let (flags, words) = read_flags(options, words)?;
     let [key, new] = words.expect_operands(["KEY", "NEW"])?;
     let expected = read_expected(&words)?;
-    let (key, value) = (Bytes::from(key), Bytes::from(value_operand(&new)?));
+    let (key, value) = (words.key(key)?, Bytes::from(value_operand(&new)?));
     let operation = Operation::CompareAndSwap { key: key.clone(), expected, value: value.clone() };
     let settled = execute(&flags, operation)?;
     let operation::Outcome::CompareFailed { version, value: found } = &settled.outcome else {
@@ -144,7 +152,7 @@ pub fn increment(words: &[String]) -> Outcome {
     let by: i64 = by.parse().map_err(|_| {
         Failure::usage(format!("'{by}' is not a signed 64-bit number that could be added"))
     })?;
-    let key = Bytes::from(key);
+    let key = words.key(key)?;
     let settled = execute(&flags, Operation::Increment { key: key.clone(), by })?;
     match settled.outcome {
         operation::Outcome::Incremented { total } if flags.json => {
@@ -169,6 +177,7 @@ pub fn increment(words: &[String]) -> Outcome {
 }
 
 fn read_flags(mut options: Options, words: &[String]) -> Result<(ClientFlags, Words), Failure> {
+    Words::add_key_flag(&mut options);
     ClientFlags::add_to(&mut options);
     let words = parse(options, words)?;
     Ok((ClientFlags::read(&words)?, words))

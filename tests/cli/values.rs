@@ -1,6 +1,9 @@
 //! Values and their limits, at the command and at the node.
 
+use std::ffi::OsStr;
 use std::net::UdpSocket;
+use std::os::unix::ffi::OsStrExt;
+use std::process::Command;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,6 +30,26 @@ fn standard_input_is_the_value_byte_for_byte() {
     alone.run_on(&["put", "k", "-"], b"old").expect(0);
     alone.run_on(&["cas", "k", "-", "--value", "old"], &all).expect(0);
     assert_eq!(alone.run(&["get", "k"]).expect(0).out, all);
+}
+
+#[test]
+fn a_key_that_is_no_text_is_given_in_base64() {
+    let alone = Alone::start();
+    alone.run_on(&["load", "-"], b"\xfe\tplain\n").expect(0);
+    let run = |words: &[&str]| alone.run(&[words, &["--key-base64"]].concat());
+    assert_eq!(run(&["get", "/g=="]).expect(0).text(), "plain");
+    run(&["put", "/g==", "1"]).expect(0);
+    assert_eq!(run(&["incr", "/g==", "2"]).expect(0).text(), "3\n");
+    run(&["cas", "/g==", "4", "--value", "3"]).expect(0);
+    assert_eq!(alone.run(&["dump"]).expect(0).out, b"\xfe\t4\n");
+    run(&["delete", "/g=="]).expect(0);
+    assert_eq!(alone.run(&["dump"]).expect(0).out, b"");
+    let wrong = run(&["get", "%"]).expect(2);
+    assert!(wrong.err.contains("'%' is no base64"), "{}", wrong.err);
+    let typed = OsStr::from_bytes(b"\xfe");
+    let ran = Command::new(env!("CARGO_BIN_EXE_quorate")).arg("get").arg(typed).output();
+    let said = String::from_utf8(ran.expect("the program runs").stderr).expect("it is text");
+    assert!(said.contains("a key in base64, with --key-base64"), "{said}");
 }
 
 #[test]
