@@ -74,7 +74,8 @@ pub fn receive(socket: &UdpSocket, buffer: &mut [u8], control: &mut [u8]) -> io:
     Ok(Received { length: message.bytes, source, overflowed })
 }
 
-fn address(address: &SockaddrStorage) -> Option<SocketAddr> {
+/// The address, as the rest of the program knows it.
+pub fn address(address: &SockaddrStorage) -> Option<SocketAddr> {
     let v4 = address.as_sockaddr_in().map(|address| SocketAddr::from(*address));
     v4.or_else(|| address.as_sockaddr_in6().map(|address| SocketAddr::from(*address)))
 }

@@ -301,4 +301,22 @@ mod tests {
         let arrived = (0..3).filter(|_| there.receive().is_some()).count();
         assert_eq!((arrived, here.status.unsent), (2, 0));
     }
+
+    /// The system tells of it in the same place, but the process there may well live.
+    #[test]
+    fn a_frame_that_does_not_come_as_far_is_not_refused() {
+        let mut here = port(&Poll::new().unwrap());
+        let there = port(&Poll::new().unwrap());
+        let nobody = {
+            let gone = port(&Poll::new().unwrap());
+            gone.local_address().unwrap()
+        };
+        // It has room in a datagram of UDP, and none in a packet of IP.
+        here.send(there.local_address().unwrap(), &vec![0; 65_520]);
+        here.send(nobody, b"one");
+        assert!(here.receive().is_none());
+        let (to, refused) = here.take_refused().expect("it was refused");
+        assert_eq!((to, &*refused), (nobody, b"one".as_slice()));
+        assert!(here.take_refused().is_none());
+    }
 }
