@@ -1,5 +1,7 @@
 //! What a node does when a timer fires.
 
+use std::time::Duration;
+
 use super::ReplicaNode;
 use super::effects::Timer;
 use super::election::ElectionManager;
@@ -11,15 +13,28 @@ use crate::wire::Role;
 
 /// A node has fewer timers.
 const FIRED_AT_ONCE: usize = 256;
+/// A node whose timers are due for longer than this did not run.
+const LATE_MAX: Duration = Duration::from_millis(20);
 
 impl ReplicaNode {
     /// Fires the timers that are due, but not without end: the loop comes again at once for
     /// more, and one that is due whenever it fires would let no other input in.
     pub fn on_timeout(&mut self, now: Instant) {
         self.effects.now = now;
+        self.excuse_leader();
         for _ in 0..FIRED_AT_ONCE {
             let Some((timer, deadline)) = self.effects.pop_expired() else { break };
             self.fire(timer, deadline);
+        }
+    }
+
+    /// Whoever did not run heard nobody, whoever spoke: what a follower hears first thereafter
+    /// ends no silence of its leader. A leader that does not run is excused below, but once.
+    pub(super) fn excuse_leader(&mut self) {
+        let Self { state, effects: fx, .. } = self;
+        let is_late = fx.next_deadline().is_some_and(|due| fx.now.since(due) > LATE_MAX);
+        if is_late && state.role != Role::Leader {
+            state.peers.values_mut().for_each(|peer| peer.timing.restart());
         }
     }
 

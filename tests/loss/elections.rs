@@ -125,6 +125,27 @@ fn a_leader_that_is_cut_off_is_replaced_soon_though_a_follower_was_before() {
     }
 }
 
+/// Whoever did not run heard nobody, whoever spoke. If it waited the longer for a leader, the
+/// other, who needs its vote, would have to wait as well.
+#[test]
+fn a_leader_that_dies_is_replaced_soon_though_followers_did_not_run_before() {
+    for seed in 1..=21 {
+        let mut cluster = Cluster::start(millis(1) / 2, seed);
+        cluster.pass(Duration::from_secs(8));
+        let leader = cluster.leader().expect("it was not disturbed");
+        for follower in [(leader + 1) % NODES, (leader + 2) % NODES] {
+            cluster.stall(follower, millis(300));
+            cluster.pass(Duration::from_secs(3));
+        }
+        assert_eq!(cluster.leader(), Some(leader), "two of three are a majority");
+        cluster.kill(leader);
+        let died_at = cluster.time();
+        assert!(cluster.write().is_some(), "the others are a majority");
+        let pause = cluster.time().saturating_sub(died_at);
+        assert!(pause < millis(250), "{pause:?} with seed {seed}");
+    }
+}
+
 /// Whoever forges them sees what nodes send, and quotes it.
 #[test]
 fn refusals_that_are_not_true_change_no_leader() {

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use quorate::replica::HEARTBEAT_INTERVAL;
-use quorate::types::{LossShare, ServerId};
+use quorate::types::{LossShare, ServerId, Term};
 use quorate::wire::{Judgment, Message, TimeoutBasis, TimeoutsRequest};
 
 use super::client;
-use super::members::{directory_of, ids};
+use super::leader::heartbeat;
+use super::members::{SECOND, directory_of, ids};
 use super::net::{Journal, Net};
 use super::probe::Probe;
 use super::said::Sent;
@@ -52,6 +53,44 @@ fn a_leader_tells_of_all_and_a_follower_of_its_leader() {
             assert_eq!(told.election_timeout, timeout);
         }
     }
+}
+
+/// Whoever did not run heard nobody, whoever spoke: that says nothing of its leader, whether what
+/// is due or what has come is taken up first.
+#[test]
+fn a_follower_learns_how_long_its_leader_is_silent_and_not_how_long_it_sleeps() {
+    let mut probe = Probe::born(3);
+    for _ in 0..5 {
+        hear_leader(&mut probe);
+        probe.pass(Duration::from_millis(10));
+        probe.time_out();
+    }
+    for wakes_by_a_timer in [false, true] {
+        hear_leader(&mut probe);
+        probe.pass(Duration::from_millis(300));
+        if wakes_by_a_timer {
+            probe.time_out();
+        }
+        hear_leader(&mut probe);
+        assert_eq!(longest_silence_of_leader(&probe), 10_000, "{wakes_by_a_timer}");
+    }
+    let silent_until = probe.now + Duration::from_millis(100);
+    while probe.now < silent_until {
+        probe.wait();
+    }
+    hear_leader(&mut probe);
+    assert!(longest_silence_of_leader(&probe) >= 100_000);
+}
+
+fn hear_leader(probe: &mut Probe) {
+    probe.hear(SECOND, heartbeat(Term(1)));
+    probe.turn();
+}
+
+fn longest_silence_of_leader(probe: &Probe) -> u32 {
+    let told = probe.state().timeouts(7);
+    let leader = told.peers.iter().find(|peer| peer.id == SECOND);
+    leader.expect("a peer").longest_silence
 }
 
 #[test]
