@@ -33,6 +33,8 @@ pub(super) struct PendingOperation {
     /// Who was given up last, since it did not answer.
     given_up: Option<ServerIndex>,
     first_sent_at: Option<Instant>,
+    /// When it was asked for last.
+    asked_at: Instant,
     give_up_at: Instant,
     /// Only the outcome is asked for now.
     settling: bool,
@@ -83,6 +85,7 @@ impl PendingOperation {
             asked_again: false,
             given_up: None,
             first_sent_at: None,
+            asked_at: Instant::default(),
             give_up_at,
             settling: false,
             without_space: false,
@@ -213,6 +216,7 @@ impl Client {
             bytes,
         };
         operation.first_sent_at.get_or_insert(self.now);
+        operation.asked_at = self.now;
         let target = operation.target;
         let mut retry_at = self.now + self.servers.patience(target, operation.attempts);
         let settle_at = operation.give_up_at - self.config.timeout / 4;
@@ -280,7 +284,7 @@ impl Client {
             Some(sent_at) if !operation.asked_again => {
                 self.servers.sample_latency(self.now.since(sent_at));
             }
-            _ => self.servers.note_asked_again(),
+            _ => self.servers.note_asked_again(from, self.now.since(operation.asked_at)),
         }
         self.servers.prefer(from);
         if reply.settled.outcome == Outcome::Forgotten {

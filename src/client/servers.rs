@@ -21,6 +21,8 @@ const PATIENCE_MIN: Duration = Duration::from_millis(15);
 const PATIENCE_LOSSY: Duration = Duration::from_millis(100);
 /// The wait for an answer doubles at most this often since operations had to be asked again.
 const DOUBLED_MAX: u32 = 5;
+/// What an operation counts that seems to have been slow, beside one whose asking was lost.
+const SLOW: u32 = 4;
 
 /// The nodes that a client knows.
 #[derive(Debug)]
@@ -33,8 +35,9 @@ pub struct Servers {
     preferred: ServerIndex,
     /// How long operations take from the first asking to the answer.
     latency: RoundTrip,
-    /// How many operations in a row had to be asked again before they were answered.
-    asked_again: u32,
+    /// How much tells that operations take longer than is known: [`SLOW`] for each in a row that
+    /// had to be asked again, and 1 where the earlier asking was rather lost.
+    slowness: u32,
 }
 
 /// A node's place in the list.
@@ -74,7 +77,7 @@ impl Servers {
             known,
             preferred: ServerIndex::FIRST,
             latency: RoundTrip::default(),
-            asked_again: 0,
+            slowness: 0,
         }
     }
 
@@ -198,30 +201,41 @@ impl Servers {
 
     /// How often to send a request to the node, and how far apart.
     pub fn copies(&self, server: ServerIndex) -> Copies {
-        let link = &self.known[server.0].link;
-        let round_trip = link.round_trip();
+        let round_trip = self.round_trip(server);
         if round_trip.is_congested() {
             return Copies::NONE;
         }
-        // Of one that was hardly ever asked the others tell.
-        let is_known = |link: &&Link| link.measured().enough;
-        let all = self.known.iter().map(|server| &server.link);
-        let losses = all.filter(is_known).map(|link| link.losses()[0]);
-        let loss = Some(link).filter(is_known).map(|link| link.losses()[0]).or(losses.max());
-        let loss = loss.unwrap_or(link.losses()[0]);
+        let [loss, _] = self.losses(server);
         Copies { times: Redundancy::default().of_one(loss), spacing: round_trip.spacing() }
+    }
+
+    /// The loss on the way to the node, and on the way back. Of one that was hardly ever asked
+    /// the others tell.
+    fn losses(&self, server: ServerIndex) -> [LossShare; 2] {
+        let own = self.known[server.0].link.measured();
+        let all = self.known.iter().map(|server| server.link.measured());
+        let known = all.filter(|measured| measured.enough).map(|measured| measured.losses);
+        let most = known.reduce(|[a, b], [c, d]| [a.max(c), b.max(d)]);
+        most.filter(|_| !own.enough).unwrap_or(own.losses)
+    }
+
+    /// Whether something is lost on the way to the node or back.
+    fn loses(&self, server: ServerIndex) -> bool {
+        self.losses(server) != [LossShare(0); 2]
     }
 
     /// An operation was answered at its first asking, after this long.
     pub fn sample_latency(&mut self, took: Duration) {
         self.latency.sample(took);
-        self.asked_again = 0;
+        self.slowness = 0;
     }
 
-    /// An operation was answered that had been asked again. Which asking that answers nobody
-    /// knows, so it tells no latency (RFC 6298, section 3).
-    pub fn note_asked_again(&mut self) {
-        self.asked_again = self.asked_again.saturating_add(1);
+    /// An operation was answered that had been asked again, the last time so long before. Which
+    /// asking that answers nobody knows, so it tells no latency (RFC 6298, section 3); but where
+    /// the last one was answered at once, as it seems, those before were lost.
+    pub fn note_asked_again(&mut self, server: ServerIndex, before: Duration) {
+        let at_once = self.round_trip(server).smoothed().is_some_and(|once| before <= once * 2);
+        self.slowness = self.slowness.saturating_add(if at_once { 1 } else { SLOW });
     }
 
     /// How long to wait for an answer from the node before asking again, after this
@@ -236,11 +250,11 @@ impl Servers {
     /// wait costs more than a request that was not needed.
     fn answer_expected_within(&self, server: ServerIndex) -> Duration {
         let round_trip = self.round_trip(server).timeout();
-        if self.known[server.0].link.losses() != [LossShare(0); 2] {
+        if self.loses(server) {
             return round_trip.max(self.latency.timeout().min(PATIENCE_LOSSY));
         }
         let longest = round_trip.max(self.latency.timeout());
-        let doubled = longest * 2_u32.pow(self.asked_again.min(DOUBLED_MAX));
+        let doubled = longest * 2_u32.pow((self.slowness / SLOW).min(DOUBLED_MAX));
         doubled.min(longest.max(PATIENCE_MAX))
     }
 }

@@ -2,6 +2,7 @@
 
 mod stage;
 mod writes;
+mod losses;
 mod pieces;
 mod reads;
 mod closing;

@@ -12,8 +12,8 @@ use quorate::types::{
     PacketNumber, Sequence, ServerId, SessionId,
 };
 use quorate::wire::{
-    self, About, DeclineReason, Declined, Frame, GenesisHash, Header, Message, OpenSession, Query,
-    Reply, Request, SessionOpened,
+    self, About, DeclineReason, Declined, Echo, Frame, GenesisHash, Header, Message, OpenSession,
+    Query, Reply, Request, SessionOpened,
 };
 
 /// How long the client of most tests may take for an operation.
@@ -25,7 +25,12 @@ pub const SESSION: SessionId = SessionId { minted_at: LogIndex(7), random: 70 };
 pub struct Stage {
     pub now: Instant,
     pub client: Client,
+    /// Servers say that so much of what the client sends them is lost.
+    pub loss: LossShare,
     packet: PacketNumber,
+    /// The client's newest frame, if servers echo what they hear.
+    echo: Option<Echo>,
+    echoes: bool,
 }
 
 /// A frame that the client has sent, and to which server.
@@ -43,7 +48,14 @@ impl Stage {
 
     pub fn with(config: ClientConfig) -> Self {
         let now = Instant(1_000_000);
-        Self { now, client: Client::new(config, now, 1), packet: PacketNumber(1) }
+        Self {
+            now,
+            client: Client::new(config, now, 1),
+            loss: LossShare(0),
+            packet: PacketNumber(1),
+            echo: None,
+            echoes: false,
+        }
     }
 
     /// A client that has a session, and knows that it was opened by server 0.
@@ -55,6 +67,11 @@ impl Stage {
         stage.settle(0, SESSION, Sequence(1), Outcome::Written);
         assert!(matches!(stage.end(), Some((AskId(1), Answer::Settled(_)))));
         stage
+    }
+
+    /// From now on a frame of a server tells how long a round trip takes.
+    pub fn measure_round_trips(&mut self) {
+        self.echoes = true;
     }
 
     pub fn execute(&mut self, operation: Operation) -> AskId {
@@ -73,6 +90,7 @@ impl Stage {
             let frame = wire::decode(&bytes.clone().into()).expect("what a client sends");
             assert_eq!(frame.header.sender, ServerId::NONE);
             let server = usize::from(to.port() - 9_000);
+            self.echo = self.echoes.then_some(Echo { packet: frame.header.packet, age: 0 });
             sent.push(Sent { server, message: frame.message });
         }
         sent
@@ -124,7 +142,8 @@ impl Stage {
     /// A server says something.
     pub fn say(&mut self, server: usize, message: Message) {
         self.packet = self.packet.next();
-        let header = header(server, self.packet);
+        let Self { packet, echo, loss, .. } = *self;
+        let header = Header { echo, loss, ..header(server, packet) };
         self.deliver(address(server), &Frame { header, message });
     }
 

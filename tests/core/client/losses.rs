@@ -1,0 +1,75 @@
+//! What a client makes of losses: how soon it asks again, and whom.
+
+use std::time::Duration;
+
+use quorate::client::Answer;
+use quorate::operation::Outcome;
+use quorate::types::{LossShare, Sequence};
+
+use super::stage::{SESSION, Stage, config, put};
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// Lets the operation be asked for again so often. Returns the longest wait for that.
+fn ask_again(stage: &mut Stage, times: usize) -> Duration {
+    let waits = (0..times).map(|_| stage.wait().1);
+    waits.max().expect("it is asked for again at least once")
+}
+
+/// Right after the second asking it is answered, so the first one was lost: the answer takes no
+/// longer than the client knows.
+#[test]
+fn a_client_does_not_take_loss_for_slowness() {
+    let mut stage = Stage::new(1);
+    stage.measure_round_trips();
+    stage.execute(put("value"));
+    stage.now = stage.now + MILLISECOND;
+    stage.open_session(SESSION, 1_024);
+    for sequence in 1..=4 {
+        stage.sent();
+        ask_again(&mut stage, 1);
+        stage.now = stage.now + MILLISECOND;
+        settle(&mut stage, Sequence(sequence));
+        stage.execute(put("next"));
+    }
+    stage.sent();
+    let waited = ask_again(&mut stage, 1);
+    assert!(waited <= 100 * MILLISECOND, "waited {waited:?}");
+}
+
+/// A client that knows three servers, and the ways to the first of them, which lose a little.
+fn on_lossy_ways() -> (Stage, Sequence) {
+    let mut stage = Stage::with_session(config(3));
+    stage.loss = LossShare(10);
+    for sequence in 2..=110 {
+        answer_after(&mut stage, 0, Sequence(sequence));
+    }
+    (stage, Sequence(111))
+}
+
+/// An operation is answered by the first server when it was asked for again so often.
+fn answer_after(stage: &mut Stage, times: usize, sequence: Sequence) {
+    stage.execute(put("value"));
+    stage.sent();
+    (0..times).for_each(|_| drop(stage.wait()));
+    settle(stage, sequence);
+}
+
+fn settle(stage: &mut Stage, sequence: Sequence) {
+    stage.settle(0, SESSION, sequence, Outcome::Written);
+    assert!(matches!(stage.end(), Some((_, Answer::Settled(_)))));
+}
+
+/// Others are asked when something was lost, and there something may be lost as well.
+#[test]
+fn what_is_known_of_one_node_holds_for_those_that_were_hardly_ever_asked() {
+    let (mut stage, mut sequence) = on_lossy_ways();
+    for _ in 0..4 {
+        answer_after(&mut stage, 1, sequence);
+        sequence = sequence.next();
+    }
+    stage.execute(put("value"));
+    stage.sent();
+    let waited = ask_again(&mut stage, 4);
+    assert!(waited <= 100 * MILLISECOND, "waited {waited:?}");
+}
