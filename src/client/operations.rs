@@ -317,7 +317,8 @@ impl Client {
         let pause = self.pause();
         let Some(operation) = self.operations.get_mut(&id) else { return };
         // Of the others it matters only that they know another leader.
-        let names_another = leader.is_some() && leader != operation.given_up;
+        let in_vain = [Some(operation.target), operation.given_up];
+        let names_another = leader.is_some() && !in_vain.contains(&leader);
         let is_asked = operation.target == from || operation.looks_for_leader() && names_another;
         if operation.session != Some(session) || !is_asked {
             return;
@@ -366,7 +367,7 @@ impl Client {
         }
     }
 
-    /// Nothing has come for a while: the first time the frame is believed lost, then
+    /// Nothing has come for a while: the first times the frame is believed lost, then
     /// the node.
     pub(super) fn retry_operation(&mut self, id: AskId) {
         let quarter = self.config.timeout / 4;
@@ -375,7 +376,7 @@ impl Client {
         operation.asked_again = true;
         operation.redirects = 0;
         operation.settling |= self.now + quarter >= operation.give_up_at;
-        if operation.attempts % 2 == 0 {
+        if operation.attempts % self.servers.tries(operation.target) == 0 {
             operation.given_up = Some(operation.target);
             operation.send_to(self.servers.after(operation.target));
         } else if operation.pieces.next >= operation.piece_count() {

@@ -203,7 +203,7 @@ impl Client {
         }
     }
 
-    /// Nothing has come for a while: the first time the frame is believed lost, then
+    /// Nothing has come for a while: the first times the frame is believed lost, then
     /// the node, unless pages of its answer were handed out already.
     pub(super) fn retry_read(&mut self, id: AskId) {
         let Some(read) = self.reads.get_mut(&id) else { return };
@@ -211,7 +211,7 @@ impl Client {
         let bound = read.stale
             || read.next > 0
             || (read.pin.is_some() && read.attempts < ATTEMPTS_AT_PIN_MAX);
-        if !bound && read.attempts % 2 == 0 {
+        if !bound && read.attempts % self.servers.tries(read.target) == 0 {
             let target = self.servers.after(read.target);
             read.begin_anew(target);
         }

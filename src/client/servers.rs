@@ -21,6 +21,14 @@ const PATIENCE_MIN: Duration = Duration::from_millis(15);
 const PATIENCE_LOSSY: Duration = Duration::from_millis(100);
 /// The wait for an answer doubles at most this often since operations had to be asked again.
 const DOUBLED_MAX: u32 = 5;
+/// A node is asked so often in vain before another is, and then the waits are longer.
+const TRIES: u32 = 2;
+/// The same where something is lost: silence tells less of the node, and a burst of losses is over
+/// the sooner the more it takes.
+const TRIES_LOSSY: u32 = 4;
+/// Answers that always take the same time are not asked for again while they come in: what wakes
+/// the client, and what comes in, are not more exact than this (RFC 6298 calls it G).
+const GRANULARITY: Duration = Duration::from_micros(250);
 /// What an operation counts that seems to have been slow, beside one whose asking was lost.
 const SLOW: u32 = 4;
 
@@ -224,6 +232,11 @@ impl Servers {
         self.losses(server) != [LossShare(0); 2]
     }
 
+    /// How often the node is asked in vain before another is.
+    pub fn tries(&self, server: ServerIndex) -> u32 {
+        if self.loses(server) { TRIES_LOSSY } else { TRIES }
+    }
+
     /// An operation was answered at its first asking, after this long.
     pub fn sample_latency(&mut self, took: Duration) {
         self.latency.sample(took);
@@ -241,20 +254,28 @@ impl Servers {
     /// How long to wait for an answer from the node before asking again, after this
     /// many attempts.
     pub fn patience(&self, server: ServerIndex, attempts: u32) -> Duration {
-        let once = self.answer_expected_within(server).max(PATIENCE_MIN);
-        (once * 2_u32.pow((attempts / 2).min(2))).min(PATIENCE_MAX.max(once))
+        let once = self.answer_expected_within(server, attempts).max(PATIENCE_MIN);
+        (once * 2_u32.pow((attempts / self.tries(server)).min(2))).min(PATIENCE_MAX.max(once))
     }
 
     /// Where nothing is lost, operations that are asked again all the same take longer than is
     /// known, and without a longer wait that would never be known. Where something is, a long
-    /// wait costs more than a request that was not needed.
-    fn answer_expected_within(&self, server: ServerIndex) -> Duration {
+    /// wait costs more than a request that was not needed; and whoever asks again waits for less:
+    /// what was lost may have been the answer, and another takes no more than a round trip.
+    fn answer_expected_within(&self, server: ServerIndex, attempts: u32) -> Duration {
         let round_trip = self.round_trip(server).timeout();
         if self.loses(server) {
-            return round_trip.max(self.latency.timeout().min(PATIENCE_LOSSY));
+            let usual = self.usual().min(PATIENCE_LOSSY);
+            return round_trip.max(if attempts == 0 { usual } else { usual / 2 });
         }
-        let longest = round_trip.max(self.latency.timeout());
+        let longest = round_trip.max(self.usual());
         let doubled = longest * 2_u32.pow((self.slowness / SLOW).min(DOUBLED_MAX));
         doubled.min(longest.max(PATIENCE_MAX))
+    }
+
+    /// How long operations take of late, at most.
+    fn usual(&self) -> Duration {
+        let timeout = self.latency.timeout();
+        self.latency.smoothed().map_or(timeout, |usual| timeout.max(usual + GRANULARITY))
     }
 }

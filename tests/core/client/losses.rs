@@ -5,6 +5,7 @@ use std::time::Duration;
 use quorate::client::Answer;
 use quorate::operation::Outcome;
 use quorate::types::{LossShare, Sequence};
+use quorate::wire::{About, DeclineReason};
 
 use super::stage::{SESSION, Stage, config, put};
 
@@ -70,6 +71,24 @@ fn what_is_known_of_one_node_holds_for_those_that_were_hardly_ever_asked() {
     }
     stage.execute(put("value"));
     stage.sent();
-    let waited = ask_again(&mut stage, 4);
+    let waited = ask_again(&mut stage, 6);
     assert!(waited <= 100 * MILLISECOND, "waited {waited:?}");
+}
+
+#[test]
+fn where_something_is_lost_silence_tells_little_of_a_node() {
+    let (mut stage, _) = on_lossy_ways();
+    stage.execute(put("value"));
+    let (_, request) = stage.sent_request();
+    let about = About::Request(request.session, request.sequence);
+    let (mut servers, mut waits) = (Vec::new(), Vec::new());
+    for _ in 0..5 {
+        let (sent, waited) = stage.wait();
+        servers.push(sent.iter().map(|sent| sent.server).collect());
+        waits.push(waited.as_millis());
+        stage.decline(2, about, DeclineReason::NotLeader, Some(0));
+        assert_eq!(stage.sent(), [], "that one is being asked");
+    }
+    let expected: [&[usize]; 5] = [&[0], &[0], &[0, 1, 2], &[1, 0, 2], &[1, 0, 2]];
+    assert_eq!((servers, waits), (expected.map(Vec::from).to_vec(), vec![50, 50, 50, 50, 100]));
 }
