@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::genesis::LISTENING_ROUNDS;
 use crate::access::Access;
 use crate::configuration::{SESSION_LIMIT, SNAPSHOT_BYTES};
 use crate::link::{Pinned, REDUNDANCY_MAX};
@@ -38,6 +39,9 @@ pub struct NodeConfig {
     pub snapshot_bytes: u64,
     /// How many sessions such a cluster keeps.
     pub session_limit: u32,
+    /// How often a blank node introduces itself, while it listens for the cluster, before it takes
+    /// part in the birth of one.
+    pub listening_rounds: u32,
     /// How many entries before its newest snapshot a node keeps, for followers that lag.
     pub kept_entries: u64,
     /// How often a frame is sent at most where loss was measured, before anything is known of
@@ -65,6 +69,7 @@ impl NodeConfig {
             disk_stall: DISK_STALL,
             snapshot_bytes: SNAPSHOT_BYTES,
             session_limit: SESSION_LIMIT,
+            listening_rounds: LISTENING_ROUNDS,
             kept_entries: KEPT_ENTRIES,
             redundancy_max: REDUNDANCY_MAX,
             access: Access::default(),

@@ -5,6 +5,10 @@
 //! superseded only by all N again. So whenever something was ever committed, a
 //! majority of the members knows its genesis complete, and no second one can be born
 //! while a single one of them is left.
+//!
+//! But those who came since are in nobody's list. Where all that a list names have lost their
+//! disks, only the others know of the cluster: so each node listens before it takes part in a
+//! birth, and takes part in none when it hears one of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -22,12 +26,18 @@ use crate::wire::{Introduce, Message, Standing};
 const INTERVAL: Duration = Duration::from_millis(50);
 /// How long what another node said of itself counts.
 pub const FRESH: Duration = Duration::from_secs(2);
+/// How often a node introduces itself before it takes part in a birth, the first time at its
+/// start: some 2 s, in which it runs. A leader speaks every 40 ms, and whoever had a session with
+/// the node before seeks another within 400 ms, also when a few of these datagrams are lost.
+pub const LISTENING_ROUNDS: u32 = 41;
 
 /// A node's way into its cluster.
 #[derive(Debug)]
 pub struct Genesis {
     /// This node's list: each node's address as typed, empty when it was not.
     list: Vec<(ServerId, String)>,
+    /// So many times more it introduces itself before it takes part in a birth.
+    to_listen: u32,
     pub(super) heard: BTreeMap<ServerId, Heard>,
     /// As coordinator: who has durably accepted the genesis that this node proposes.
     pub(super) accepted_by: BTreeSet<ServerId>,
@@ -55,6 +65,7 @@ impl Genesis {
         let list = config.nodes.iter().map(|(id, listed)| (*id, typed(listed))).collect();
         Self {
             list,
+            to_listen: config.listening_rounds,
             heard: BTreeMap::new(),
             accepted_by: BTreeSet::new(),
             completing: false,
@@ -70,6 +81,7 @@ impl Genesis {
             GenesisState::Accepted(accepted) => Standing::Accepted(accepted.genesis),
             GenesisState::Complete(_) => return,
         };
+        self.to_listen = self.to_listen.saturating_sub(1);
         for &peer in state.peers.keys() {
             fx.send(Destination::Peer(peer), self.introduce(standing));
         }
@@ -100,7 +112,8 @@ impl Genesis {
             self.receive_late_comer(from, fits, genesis, state, fx);
             return;
         }
-        if fresh {
+        // Who came since may have listed others, and is no part of a birth.
+        if fresh && self.list.iter().any(|(listed, _)| *listed == from) {
             let contradicts = !agree(&self.list, &introduce.list);
             let contradiction = contradicts.then_some(introduce.list);
             let standing = introduce.standing;
@@ -157,7 +170,7 @@ impl Genesis {
     /// As coordinator, which is the lowest listed node: proposes the birth once all
     /// others are known to be unborn and to have the same list.
     pub fn coordinate(&mut self, state: &mut ReplicaState, fx: &mut Effects) {
-        if state.is_born() || self.completing || self.coordinator() != Some(state.server_id) {
+        if !self.may_found(state) || self.coordinator() != Some(state.server_id) {
             return;
         }
         let Some(members) = self.unborn_members(state, fx.now) else { return };
@@ -166,6 +179,11 @@ impl Genesis {
             _ => self.draw(members, state, fx),
         }
         self.propose(state, fx);
+    }
+
+    /// Whether this node may take part in a birth: as far as it has heard, there was none.
+    fn may_found(&self, state: &ReplicaState) -> bool {
+        !state.is_born() && !self.completing && self.to_listen == 0 && state.told.is_empty()
     }
 
     fn coordinator(&self) -> Option<ServerId> {
@@ -239,10 +257,9 @@ impl Genesis {
             && same_nodes
             && configuration.is_voter(from, directory)
             && configuration.is_voter(state.server_id, state.identity.directory);
-        if state.is_born() || self.completing || !legitimate {
-            return;
+        if legitimate && self.may_found(state) {
+            accept(from, configuration, state, fx);
         }
-        accept(from, configuration, state, fx);
     }
 
     /// As coordinator: counts who has durably accepted. When all have, the cluster is born.
@@ -259,7 +276,8 @@ impl Genesis {
             return;
         }
         self.accepted_by.insert(from);
-        if accepted.members.keys().all(|member| self.accepted_by.contains(member)) {
+        let all = accepted.members.keys().all(|member| self.accepted_by.contains(member));
+        if all && state.told.is_empty() {
             let accepted = accepted.clone();
             self.complete(accepted, fx);
         }
@@ -304,12 +322,24 @@ impl Genesis {
         if let Some(contradiction) = self.contradiction(now) {
             return contradiction;
         }
+        if let Some(node) = state.told.keys().next() {
+            return format!(
+                "the cluster is not born yet as far as this node knows, but node {node}, which is \
+                 not listed, belongs to one of this name, and is asked to tell of it; if that does \
+                 not help, start this node with a --peer list of all nodes"
+            );
+        }
         let silent: Vec<ServerId> = state
             .peers
             .keys()
             .filter(|peer| self.heard.get(peer).is_none_or(|heard| now.since(heard.at) >= FRESH))
             .copied()
             .collect();
+        if silent.is_empty() && self.to_listen > 0 {
+            return "the cluster is not born yet: this node listens for 2 s whether it is there \
+                    already"
+                .into();
+        }
         if silent.is_empty() {
             return "the cluster is not born yet: the nodes are agreeing on its birth".into();
         }

@@ -1,5 +1,5 @@
 //! Whom a node knows: the nodes that its flags list, those that came by the log, and those that
-//! it was told of.
+//! it was told of or has met.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -36,16 +36,38 @@ impl ReplicaState {
         }
     }
 
-    /// A node that is neither listed nor in the log introduces itself. Where the log may have lost
-    /// who came by it, this is believed to be one of them: else nobody could be asked for it.
-    pub fn be_introduced_to(&mut self, header: &Header, address: SocketAddr, fx: &mut Effects) {
-        let is_of_this_birth = matches!(&self.genesis, GenesisState::Complete(own)
-            if GenesisHash::of(own.genesis) == header.genesis);
-        let has_room = self.peers.len() < NODES_MAX;
-        if self.in_doubt.is_there() && is_of_this_birth && has_room {
-            let mut told = self.told.clone();
-            told.insert(header.sender, address);
-            self.be_told_of(told, fx);
+    /// A node is heard that is neither listed nor in the log. Where this node may lack who came by
+    /// the log it is believed to be one of them: else nobody could be asked for what is missing.
+    pub fn be_introduced_to(
+        &mut self,
+        header: &Header,
+        address: SocketAddr,
+        key: u16,
+        fx: &mut Effects,
+    ) {
+        let has_room = self.peers.len() < NODES_MAX && header.sender != self.server_id;
+        if has_room && self.may_lack_others() && self.is_of_its_birth(header) {
+            self.told.insert(header.sender, address);
+            self.gather_peers(fx);
+            if let Some(peer) = self.peers.get_mut(&header.sender) {
+                peer.key = key;
+            }
+        }
+    }
+
+    /// Whether others may have come by a part of the log that this node has lost, or has never had.
+    fn may_lack_others(&self) -> bool {
+        !self.is_born() || self.in_doubt.is_there()
+    }
+
+    /// Whether the frame is of the cluster that this node belongs to; if it belongs to none yet,
+    /// of any.
+    fn is_of_its_birth(&self, header: &Header) -> bool {
+        match &self.genesis {
+            GenesisState::Complete(own) => GenesisHash::of(own.genesis) == header.genesis,
+            GenesisState::Blank | GenesisState::Accepted(_) => {
+                header.genesis != GenesisHash::default()
+            }
         }
     }
 

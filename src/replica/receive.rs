@@ -82,8 +82,8 @@ impl ReplicaNode {
                 if cause == DropCause::Incarnation {
                     self.meet_former_life(Life::of(&header), &message);
                 }
-                if cause == DropCause::Sender && matches!(message, Message::Introduce(_)) {
-                    self.state.be_introduced_to(&header, source, &mut self.effects);
+                if cause == DropCause::Sender {
+                    self.state.be_introduced_to(&header, source, key, &mut self.effects);
                 }
                 Err(cause)
             }

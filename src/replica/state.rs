@@ -52,7 +52,8 @@ pub struct ReplicaState {
     pub listed: BTreeMap<ServerId, SocketAddr>,
     /// What the numbers of this life's packets are counted from.
     pub(super) first_packet: PacketNumber,
-    /// Where others say that nodes are reached which this node's log may not tell of yet.
+    /// Where nodes are reached that this node's log may not tell of yet, as others say or as they
+    /// were met. Before the birth: nodes that belong to a cluster.
     pub(super) told: BTreeMap<ServerId, SocketAddr>,
     /// The configuration that the peers were last gathered from.
     pub(super) met: Arc<Configuration>,

@@ -282,7 +282,9 @@ fn config(size: usize) -> NodeConfig {
     let config = NodeConfig::new(ids(size).map(listed).collect());
     let pinned = Pinned { timeout: Some(ELECTION_TIMEOUT), interval: Some(HEARTBEAT_INTERVAL) };
     // A second copy of a frame is the same frame, and for how long a disk stalls is a time.
-    NodeConfig { pinned, redundancy_max: 1, disk_stall: NEVER, ..config }
+    // Whom a node listens for is in no model.
+    let listening_rounds = 0;
+    NodeConfig { pinned, listening_rounds, redundancy_max: 1, disk_stall: NEVER, ..config }
 }
 
 pub fn ids(size: usize) -> impl Iterator<Item = ServerId> {

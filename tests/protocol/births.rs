@@ -5,15 +5,19 @@ use std::time::Duration;
 
 use quorate::configuration::Configuration;
 use quorate::disk::GenesisState;
-use quorate::types::{DirectoryId, GenesisId, NODES_MAX, ServerId};
-use quorate::wire::{Header, Introduce, Message, Standing};
+use quorate::types::{DirectoryId, GenesisId, NODES_MAX, ServerId, Term};
+use quorate::wire::{GenesisHash, Header, Introduce, Message, Standing};
 
+use super::leader::heartbeat;
 use super::members::{FIRST, SECOND, THIRD, configuration, directory_of, ids};
 use super::net::{Journal, Net};
 use super::probe::Probe;
 use super::said::{Sent, to_peer};
 
+const FOURTH: ServerId = ServerId(4);
 const OTHER: DirectoryId = DirectoryId(999);
+/// How long a blank node listens before it takes part in a birth.
+const LISTENS: Duration = Duration::from_secs(2);
 
 /// The configuration, but for the directory of one node.
 fn with_directory(node: ServerId, directory: DirectoryId) -> Configuration {
@@ -30,6 +34,10 @@ fn not_fresh(header: &mut Header) {
     header.echo = None;
 }
 
+fn of_a_cluster(header: &mut Header) {
+    header.genesis = GenesisHash::of(GenesisId(42));
+}
+
 fn accepted(probe: &Probe) -> Option<GenesisId> {
     match &probe.state().genesis {
         GenesisState::Accepted(configuration) => Some(configuration.genesis),
@@ -37,11 +45,77 @@ fn accepted(probe: &Probe) -> Option<GenesisId> {
     }
 }
 
-/// A blank node of three, which has introduced itself.
+/// A blank node of three, which has introduced itself and heard of no cluster.
 fn blank(id: ServerId) -> Probe {
-    let mut probe = Probe::blank(id, 3);
+    Probe::founder(id, 3)
+}
+
+/// The disk of the node that began a cluster of one is lost. Its line names nobody of those who
+/// came since.
+#[test]
+fn nobody_is_born_beside_a_cluster_that_speaks_to_it() {
+    let mut probe = Probe::blank(FIRST, 1);
+    let (mut said, until) = (Vec::new(), probe.now + LISTENS * 2);
+    while probe.now < until {
+        probe.hear_altered(SECOND, of_a_cluster, heartbeat(Term(2)));
+        // They hear no leader either, and their lists are longer.
+        for peer in [SECOND, THIRD] {
+            let asks_around = introduction(Standing::Born(GenesisId(42)), list_of(3));
+            probe.hear_altered(peer, of_a_cluster, asks_around);
+        }
+        said.extend(probe.wait_and_sync());
+    }
+    assert!(!probe.state().is_born());
+    assert_eq!((accepted(&probe), probe.node().contradicted()), (None, None));
+    assert!(to_peer(&said, SECOND).contains(&&introduction(Standing::Blank, list_of(1))));
+    let joins = "the cluster is not born yet as far as this node knows, but node 2, which is not \
+                 listed, belongs to one of this name, and is asked to tell of it; if that does not \
+                 help, start this node with a --peer list of all nodes";
+    assert_eq!(probe.node().waiting_for().as_deref(), Some(joins));
+
+    let complete = Message::GenesisComplete(with_directory(FIRST, OTHER));
+    probe.hear_altered(SECOND, of_a_cluster, complete);
+    probe.sync();
+    assert!(probe.state().is_born());
+    assert_eq!(probe.state().configuration().genesis, GenesisId(42));
+}
+
+#[test]
+fn a_cluster_is_born_when_each_of_its_nodes_has_listened_for_another() {
+    let mut probe = Probe::blank(FIRST, 1);
+    let started_at = probe.now;
+    let listens = "the cluster is not born yet: this node listens for 2 s whether it is there \
+                   already";
+    assert_eq!(probe.node().waiting_for().as_deref(), Some(listens));
+    while !probe.state().is_born() {
+        // A node of no cluster, which this one does not list.
+        probe.hear(SECOND, introduction(Standing::Blank, list_of(2)));
+        probe.wait_and_sync();
+    }
+    assert_eq!(probe.now.since(started_at), LISTENS);
+
+    let mut probe = Probe::blank(SECOND, 3);
     probe.wait_and_sync();
-    probe
+    probe.hear(FIRST, Message::GenesisPropose(configuration(3)));
+    assert_eq!(accepted(&probe), None);
+}
+
+#[test]
+fn a_birth_that_is_under_way_ends_when_a_cluster_is_heard() {
+    let mut probe = blank(SECOND);
+    probe.hear_altered(FOURTH, of_a_cluster, heartbeat(Term(2)));
+    probe.hear(FIRST, Message::GenesisPropose(configuration(3)));
+    assert_eq!(accepted(&probe), None);
+
+    let mut probe = blank(FIRST);
+    introduce(&mut probe, Standing::Blank, list_of(3));
+    let genesis = proposal(&probe.wait_and_sync()).expect("all have been heard").genesis;
+    probe.hear_altered(FOURTH, of_a_cluster, heartbeat(Term(2)));
+    for peer in [SECOND, THIRD] {
+        probe.hear(peer, Message::GenesisAccept(genesis));
+    }
+    probe.sync();
+    assert!(!probe.state().is_born());
 }
 
 #[test]
@@ -260,7 +334,7 @@ fn a_cluster_is_born_with_the_limits_of_its_coordinator() {
     for id in ids(3) {
         net.start(id, Journal::blank(id, directory_of(id)));
     }
-    net.run(Duration::from_secs(1));
+    net.run(LISTENS * 2);
     for id in ids(3) {
         let limits = net.state(id).configuration();
         assert_eq!((limits.snapshot_bytes, limits.session_limit), (12_345, 67));

@@ -28,7 +28,7 @@ impl Written {
         for id in ids(3) {
             net.start(id, Journal::blank(id, directory_of(id)));
         }
-        net.run(2 * SECOND_OF_TIME);
+        net.run(4 * SECOND_OF_TIME);
         let leader = net.leader().expect("one leads");
         Self { net, writes: 0, leader }
     }

@@ -86,6 +86,16 @@ impl Probe {
         Self::started(blank(id), configuration(nodes))
     }
 
+    /// A node on a blank directory, which has listened for long enough to take part in a birth.
+    pub fn founder(id: ServerId, nodes: usize) -> Self {
+        let mut probe = Self::blank(id, nodes);
+        let until = probe.now + Duration::from_secs(2);
+        while probe.now < until {
+            probe.wait_and_sync();
+        }
+        probe
+    }
+
     /// A node whose life all others have judged, as it has judged theirs.
     fn started(recovered: Recovered, configuration: Configuration) -> Self {
         let known = ids(9).filter(|id| *id != recovered.identity.id).map(known_life);

@@ -65,8 +65,7 @@ fn a_candidate_asks_for_votes_when_its_own_is_durable() {
 
 #[test]
 fn a_genesis_is_accepted_when_that_is_durable() {
-    let mut probe = Probe::blank(SECOND, 3);
-    probe.wait_and_sync();
+    let mut probe = Probe::founder(SECOND, 3);
     let proposed = configuration(3);
     probe.hear(FIRST, Message::GenesisPropose(proposed.clone()));
     assert_eq!(probe.turn(), []);
@@ -145,8 +144,7 @@ fn vote_request(term: Term) -> VoteRequest {
 /// One of the nodes was born before, and the cluster that it belongs to may still be there.
 #[test]
 fn no_genesis_is_drawn_beside_a_born_node() {
-    let mut probe = Probe::blank(FIRST, 3);
-    probe.wait_and_sync();
+    let mut probe = Probe::founder(FIRST, 3);
     hear_introduction(&mut probe, SECOND, Standing::Blank);
     hear_introduction(&mut probe, THIRD, Standing::Born(GenesisId(7)));
     probe.wait();
@@ -163,8 +161,7 @@ fn hear_introduction(probe: &mut Probe, from: ServerId, standing: Standing) {
 
 /// The lowest of three blank nodes, which has just drawn a genesis.
 fn coordinator() -> Probe {
-    let mut probe = Probe::blank(FIRST, 3);
-    probe.wait_and_sync();
+    let mut probe = Probe::founder(FIRST, 3);
     for peer in [SECOND, THIRD] {
         hear_introduction(&mut probe, peer, Standing::Blank);
     }

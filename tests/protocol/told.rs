@@ -67,8 +67,7 @@ fn who_waits_for_the_birth_says_whom_it_misses() {
     let misses = |who: &str| {
         format!("the cluster is not born yet: it takes all 3 listed nodes, and {who} not answered")
     };
-    let mut probe = Probe::blank(SECOND, 3);
-    probe.wait_and_sync();
+    let mut probe = Probe::founder(SECOND, 3);
     assert_eq!(waiting_for(&mut probe), misses("nodes 1 and 3 have"));
     probe.hear(FIRST, introduce(""));
     assert_eq!(waiting_for(&mut probe), misses("node 3 has"));

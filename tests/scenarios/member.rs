@@ -180,7 +180,9 @@ fn configuration(size: usize) -> Configuration {
 fn config(size: usize) -> NodeConfig {
     let listed = |id| (id, ListedNode { address: address_of(id), typed: String::new() });
     let pinned = Pinned { timeout: Some(ELECTION_TIMEOUT), interval: Some(HEARTBEAT_INTERVAL) };
-    NodeConfig { pinned, ..NodeConfig::new(ids(size).map(listed).collect()) }
+    let config = NodeConfig::new(ids(size).map(listed).collect());
+    // There is no other cluster on the stage to listen for.
+    NodeConfig { pinned, listening_rounds: 0, ..config }
 }
 
 pub fn ids(size: usize) -> impl Iterator<Item = ServerId> {

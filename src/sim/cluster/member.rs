@@ -73,6 +73,10 @@ impl Member {
     }
 }
 
+/// How often a node listens for its cluster before the birth. Clients do not wait for as long as
+/// it does elsewhere.
+const LISTENING_ROUNDS: u32 = 4;
+
 impl Cluster {
     pub(super) fn restart(&mut self, place: usize) -> Result<(), String> {
         let is_down = self.nodes[place].node.is_none();
@@ -129,6 +133,7 @@ impl Cluster {
             snapshot_bytes: self.profile.snapshot_bytes,
             kept_entries: self.profile.kept_entries,
             session_limit: self.profile.session_limit,
+            listening_rounds: LISTENING_ROUNDS,
             pinned: self.profile.pinned,
             ..NodeConfig::new(listed)
         }
