@@ -229,6 +229,16 @@ fn what_may_not_be_is_refused_by_name() {
     assert_eq!(outcomes(&mut probe, add(one_more)), [MemberOutcome::TooManyNodes]);
 }
 
+/// The last leader died, which is why this one leads: it is not there because it was once.
+#[test]
+fn who_has_not_answered_a_new_leader_is_not_counted() {
+    let mut probe = Probe::serving(3);
+    let remove = MemberChange::Remove { node: SECOND };
+    assert_eq!(outcomes(&mut probe, remove), [MemberOutcome::QuorumLost]);
+    probe.acknowledge(THIRD, LogIndex(2));
+    assert_eq!(outcomes(&mut probe, remove), [], "the answer waits for the commit");
+}
+
 #[test]
 fn a_leader_that_is_removed_leads_until_that_is_committed() {
     let mut probe = Probe::serving(3);

@@ -108,14 +108,18 @@ fn ready_peers(
 }
 
 /// Whether a majority of the voters of this configuration hears this leader: a change that
-/// leaves none would be the last.
+/// leaves none would be the last. Only who has answered this leader is heard by it: one that has
+/// just begun knows of nobody whether it is there, and may lead because another is not.
 fn is_heard_by_majority(configuration: &Configuration, state: &ReplicaState, now: Instant) -> bool {
     let is_heard = |(&id, &directory): (&ServerId, &DirectoryId)| {
         if id == state.server_id {
             return directory == state.identity.directory;
         }
         let peer = state.peers.get(&id);
-        peer.is_some_and(|peer| peer.directory() == Some(directory) && peer.is_heard(now))
+        peer.is_some_and(|peer| {
+            let has_answered = peer.progress.matched > LogIndex(0);
+            has_answered && peer.directory() == Some(directory) && peer.is_heard(now)
+        })
     };
     let heard = configuration.members.iter().filter(|member| is_heard(*member)).count();
     heard >= configuration.majority()
