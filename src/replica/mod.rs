@@ -396,6 +396,7 @@ impl ReplicaNode {
         state.leader_id = Some(state.server_id);
         state.attempts = 0;
         fx.cancel(Timer::Election);
+        state.forget_told(fx);
         self.reads.start_over(fx);
         self.replication.lead(state, fx);
         self.heartbeat.lead(state, fx);

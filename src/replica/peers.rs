@@ -28,8 +28,14 @@ impl ReplicaState {
         PacketNumber(self.first_packet.0 + now.0 * PACKETS_PER_MICROSECOND_MAX)
     }
 
-    /// Another node tells of those who came by the log.
-    pub fn be_told_of(&mut self, told: BTreeMap<ServerId, SocketAddr>, fx: &mut Effects) {
+    /// Another node tells of those who came by the log. Who was met before stays: each tells of
+    /// those that its own log names, and that may be others.
+    pub fn be_told_of(&mut self, mut told: BTreeMap<ServerId, SocketAddr>, fx: &mut Effects) {
+        for (id, address) in &self.told {
+            if told.len() < NODES_MAX {
+                told.entry(*id).or_insert(*address);
+            }
+        }
         if self.told != told {
             self.told = told;
             self.gather_peers(fx);
@@ -37,7 +43,8 @@ impl ReplicaState {
     }
 
     /// A node is heard that is neither listed nor in the log. Where this node may lack who came by
-    /// the log it is believed to be one of them: else nobody could be asked for what is missing.
+    /// the log it is believed to be one of them: else nobody could be asked for what is missing,
+    /// and no leader be followed. Votes and quorums go by the log all the same.
     pub fn be_introduced_to(
         &mut self,
         header: &Header,
@@ -55,9 +62,11 @@ impl ReplicaState {
         }
     }
 
-    /// Whether others may have come by a part of the log that this node has lost, or has never had.
+    /// Whether others may have come by a part of the log that this node has lost, has not got, or
+    /// has never had.
     fn may_lack_others(&self) -> bool {
-        !self.is_born() || self.in_doubt.is_there()
+        let waits_in_vain = self.leader_id.is_none() && self.attempts > 0;
+        !self.is_born() || self.in_doubt.is_there() || waits_in_vain
     }
 
     /// Whether the frame is of the cluster that this node belongs to; if it belongs to none yet,
@@ -68,6 +77,14 @@ impl ReplicaState {
             GenesisState::Blank | GenesisState::Accepted(_) => {
                 header.genesis != GenesisHash::default()
             }
+        }
+    }
+
+    /// As leader: its log names all who ever came, as far as that is committed.
+    pub fn forget_told(&mut self, fx: &mut Effects) {
+        if !self.told.is_empty() {
+            self.told.clear();
+            self.gather_peers(fx);
         }
     }
 

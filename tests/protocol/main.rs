@@ -21,6 +21,7 @@ mod lanes;
 mod intake;
 mod absurd;
 mod addresses;
+mod strangers;
 mod directories;
 mod changes;
 mod answers;
