@@ -3,10 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::{Effects, Peer, ReplicaState};
+use crate::configuration::Configuration;
 use crate::disk::GenesisState;
 use crate::link::Timing;
+use crate::store::State;
 use crate::time::Instant;
 use crate::types::{NODES_MAX, PacketNumber, ServerId};
 use crate::wire::{GenesisHash, Header};
@@ -17,9 +20,17 @@ const PACKETS_PER_MICROSECOND_MAX: u64 = 16;
 impl ReplicaState {
     /// Those who came by the log are peers as long as it says so.
     pub fn meet_peers(&mut self, fx: &mut Effects) {
-        if *self.met != *self.configuration() {
+        if self.met != self.naming_configurations() {
             self.gather_peers(fx);
         }
+    }
+
+    /// The configurations whose nodes are peers: the one that is committed, and the one in force.
+    ///
+    /// docs/guarantees.md: "a leader that is removed leads until that is committed". Its followers
+    /// must hear and answer it until then.
+    fn naming_configurations(&self) -> [Arc<Configuration>; 2] {
+        [self.store.committed(), self.store.tentative()].map(State::shared_configuration)
     }
 
     /// A node may go and come again in one life of this one, and its packets must not look
@@ -90,11 +101,13 @@ impl ReplicaState {
 
     /// Meets those that are new, and forgets those that nothing names any more.
     pub(super) fn gather_peers(&mut self, fx: &mut Effects) {
-        let configuration = self.store.tentative().shared_configuration();
+        let configurations = self.naming_configurations();
         let mut known = self.told.clone();
-        known.extend(&configuration.addresses);
+        for configuration in &configurations {
+            known.extend(&configuration.addresses);
+        }
         for (id, address) in &self.listed {
-            let logged = configuration.addresses.get(id);
+            let logged = self.configuration().addresses.get(id);
             known.insert(*id, *address);
             if logged.is_some_and(|logged| logged != address) {
                 log::warn!(
@@ -113,6 +126,6 @@ impl ReplicaState {
             let peer = || Peer::new(address, first_packet, timing.clone(), next, fx.now);
             self.peers.entry(id).or_insert_with(peer);
         }
-        self.met = configuration;
+        self.met = configurations;
     }
 }

@@ -55,8 +55,8 @@ pub struct ReplicaState {
     /// Where nodes are reached that this node's log may not tell of yet, as others say or as they
     /// were met. Before the birth: nodes that belong to a cluster.
     pub(super) told: BTreeMap<ServerId, SocketAddr>,
-    /// The configuration that the peers were last gathered from.
-    pub(super) met: Arc<Configuration>,
+    /// The configurations that the peers were last gathered from.
+    pub(super) met: [Arc<Configuration>; 2],
     /// When, without a leader, this node stands for election.
     pub election_timer: Instant,
     /// Who has this node's vote in this term.
@@ -140,7 +140,7 @@ impl ReplicaState {
             listed,
             first_packet: fx.random_packet(),
             told: BTreeMap::new(),
-            met: Arc::new(Configuration::unborn()),
+            met: std::array::from_fn(|_| Arc::new(Configuration::unborn())),
             election_timer: fx.now,
             voted_for: recovered.voted_for,
             votes_received: BTreeSet::new(),

@@ -1,11 +1,13 @@
 //! Nodes that neither the flags nor the log of this one name: which of them are heard, and until
 //! when.
 
-use quorate::types::{GenesisId, LogIndex, NODES_MAX, ServerId, Term};
+use quorate::configuration::Configuration;
+use quorate::entry::{Entry, EntryKind};
+use quorate::types::{GenesisId, LogIndex, LogTime, NODES_MAX, ServerId, Term};
 use quorate::wire::{CatchUpRequest, GenesisHash, Header, Message, VoteRequest};
 
-use super::leader::heartbeat;
-use super::members::{SECOND, address_of, configuration, ids};
+use super::leader::{heartbeat, heartbeat_that_commits, noop_after, replicate};
+use super::members::{SECOND, address_of, configuration, directory_of, ids};
 use super::probe::Probe;
 use super::said::to_peer;
 
@@ -101,5 +103,42 @@ fn who_leads_knows_whom_its_log_names() {
     probe.hear(FOURTH, question());
     assert!(probe.state().peers.contains_key(&FOURTH));
     probe.elect();
+    assert!(!probe.state().peers.contains_key(&FOURTH));
+}
+
+fn changed_to(members: &Configuration, previous: &Entry, term: Term) -> Entry {
+    let (index, time, kind) = (previous.index.next(), LogTime(1), EntryKind::Configuration);
+    Entry::chained(previous.chain, index, term, time, kind, members.encode())
+}
+
+/// docs/guarantees.md: "a leader that is removed leads until that is committed". Nobody could
+/// commit it whose followers had forgotten where their leader is.
+#[test]
+fn a_leader_that_came_by_the_log_is_answered_until_its_removal_is_committed() {
+    let (without, mut with) = (configuration(3), configuration(3));
+    with.members.insert(FOURTH, directory_of(FOURTH));
+    with.addresses.insert(FOURTH, address_of(FOURTH));
+    let genesis = Entry::genesis(&without);
+    let joins = changed_to(&with, &genesis, Term(1));
+    let begins = noop_after(&joins, Term(2));
+    let leaves = changed_to(&without, &begins, Term(2));
+
+    let mut probe = Probe::born(3);
+    probe.hear(SECOND, replicate(Term(1), &genesis, &joins, LogIndex(1)));
+    probe.sync();
+    probe.hear(FOURTH, replicate(Term(2), &joins, &begins, LogIndex(2)));
+    probe.sync();
+    probe.hear(FOURTH, replicate(Term(2), &begins, &leaves, LogIndex(3)));
+    let said = probe.sync();
+    assert!(!probe.state().configuration().lists(FOURTH));
+    let durable = to_peer(&said, FOURTH).into_iter().rev().find_map(|message| match message {
+        Message::Acknowledge(acknowledge) => Some(acknowledge.durable),
+        _ => None,
+    });
+    assert_eq!(durable, Some(LogIndex(4)));
+
+    probe.hear(FOURTH, heartbeat_that_commits(Term(2), LogIndex(4)));
+    probe.sync();
+    assert_eq!(probe.state().commit, LogIndex(4));
     assert!(!probe.state().peers.contains_key(&FOURTH));
 }
