@@ -205,7 +205,12 @@ pub fn replication_and_crashes(terms: u64, writes: u8, crashes: Vec<usize>) -> C
 }
 
 fn of_log(rules: Rules) -> Cluster {
-    let properties = if rules.writes > 1 { properties::writes } else { properties::replication };
+    let properties = match (rules.writes, rules.terms) {
+        (0, _) => properties::successions,
+        // That it is committed is told with the next entry, or by the next leader.
+        (1, 1) => properties::answers,
+        _ => properties::writes,
+    };
     let carries = |frame: &Frame| is_of_log(&frame.message);
     let rules = Rules { elections: Elections::Swift, carries, properties, ..rules };
     Cluster::new(rules, born(3), lead)
