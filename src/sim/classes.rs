@@ -6,6 +6,42 @@ use super::Profile;
 use super::clock::{CALM_RATES, TRUE_RATE};
 use super::faults::Weights;
 
+const OF_THE_NETWORK: [&str; 9] = [
+    "lost frames",
+    "frames lost in bursts",
+    "repeated frames",
+    "stragglers",
+    "corrupted frames",
+    "misdelivered frames",
+    "split",
+    "cut one way",
+    "tangle of cuts",
+];
+const OF_CRASHES: [&str; 9] = [
+    "crash",
+    "pause",
+    "stop",
+    "wipe",
+    "put back",
+    "ambush",
+    "blackout",
+    "gone for good",
+    "cut off for good",
+];
+const OF_DISKS: [&str; 10] = [
+    "damage while running",
+    "damage while down",
+    "misdirected writes",
+    "lost writes",
+    "failed writes",
+    "failed syncs",
+    "full disk",
+    "refused for want of space",
+    "slow disk",
+    "disk stalls",
+];
+const OF_CLOCKS: [&str; 2] = ["clock jump", "clocks too fast or too slow"];
+
 /// A class of faults, by the name that the command line gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultClass {
@@ -44,6 +80,19 @@ impl FaultClass {
     /// The class of that name.
     pub fn named(name: &str) -> Option<Self> {
         Self::EACH.into_iter().find(|class| class.name() == name)
+    }
+
+    /// Whether what was counted under this name is a fault of the class. That a frame meets no
+    /// process is of none: it follows from others, and from starting one node after the other.
+    pub fn has(self, kind: &str) -> bool {
+        match self {
+            Self::None => false,
+            Self::Network => OF_THE_NETWORK.contains(&kind),
+            Self::Crashes => OF_CRASHES.contains(&kind),
+            Self::Disk => OF_DISKS.contains(&kind),
+            Self::Clocks => OF_CLOCKS.contains(&kind),
+            Self::All => Self::EACH.into_iter().any(|class| class != Self::All && class.has(kind)),
+        }
     }
 
     /// What a seed has drawn, without the faults of other classes. Those of this one happen.

@@ -48,6 +48,16 @@ const KINDS: [&str; 30] = [
     "cut off for good",
 ];
 
+/// Else a range of seeds could inject nothing of its class, and pass.
+#[test]
+fn each_kind_of_fault_is_of_one_class() {
+    let classes = [FaultClass::Network, FaultClass::Crashes, FaultClass::Disk, FaultClass::Clocks];
+    for kind in KINDS {
+        let of = classes.iter().filter(|class| class.has(kind)).count();
+        assert_eq!((of, FaultClass::All.has(kind)), (1, true), "{kind}");
+    }
+}
+
 #[test]
 fn a_seed_is_one_history() {
     for seed in [3, 4] {
