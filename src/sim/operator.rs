@@ -14,6 +14,8 @@ use crate::wire::{self, Header, MemberChange, MemberOutcome, MemberRequest, Mess
 pub const NUMBER: u16 = u16::MAX;
 /// The longest pause between two times of asking.
 const PAUSE_MAX: u64 = 400_000;
+/// The longest pause between letting one in and another out: who came may lead by then.
+const REST_MAX: u64 = 10_000_000;
 
 /// What the operator has in mind, and when it asks next.
 #[derive(Debug)]
@@ -22,6 +24,8 @@ pub struct Operator {
     /// What is to be done, the next last.
     changes: Vec<MemberChange>,
     acts_at: Instant,
+    /// How long after the first change the next one is begun.
+    rest: Duration,
     /// The number of the change that is asked for.
     nonce: u64,
     /// Where the members stand in the log that the operator knows of.
@@ -37,6 +41,7 @@ impl Operator {
             random,
             changes: Vec::new(),
             acts_at: Instant(0),
+            rest: Duration::ZERO,
             nonce: 1,
             seen: LogIndex(0),
             lets_out: false,
@@ -53,7 +58,8 @@ impl Operator {
             changes.insert(0, MemberChange::Remove { node: id_of(random.usize(..nodes)) });
         }
         let acts_at = Instant(0) + within.mul_f64(random.f64());
-        Self { changes, acts_at, lets_out, ..Self::idle(random) }
+        let rest = Duration::from_micros(random.u64(..REST_MAX));
+        Self { changes, acts_at, rest, lets_out, ..Self::idle(random) }
     }
 
     /// Whether nothing is left to be done.
@@ -87,7 +93,7 @@ impl Operator {
 
     /// Takes in an answer. What would cost the quorum is given up. What meets another change is
     /// asked for again, of the members as they are then.
-    pub fn on_datagram(&mut self, datagram: &Bytes) {
+    pub fn on_datagram(&mut self, now: Instant, datagram: &Bytes) {
         let Ok(frame) = wire::decode(datagram) else { return };
         let Message::MemberReply(reply) = frame.message else { return };
         if reply.nonce != self.nonce || reply.outcome == MemberOutcome::Pending {
@@ -99,6 +105,7 @@ impl Operator {
             return;
         }
         let change = self.changes.pop();
+        self.acts_at = now + self.rest;
         let is_out = matches!(change, Some(MemberChange::Remove { .. })) && reply.outcome.is_so();
         self.lets_out &= !is_out;
     }

@@ -219,7 +219,7 @@ impl Cluster {
     fn deliver(&mut self, from: Endpoint, to: Endpoint, bytes: Bytes) -> Result<(), String> {
         match to {
             Endpoint::Client(operator::NUMBER) => {
-                self.operator.on_datagram(&bytes);
+                self.operator.on_datagram(self.now, &bytes);
                 Ok(())
             }
             Endpoint::Client(number) => {
