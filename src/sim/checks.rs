@@ -9,7 +9,7 @@ use crate::entry::EntryKind;
 use crate::history::{self, Operation, Verdict};
 use crate::replica::ReplicaNode;
 use crate::types::{DirectoryId, Incarnation, LogIndex, ServerId, Term};
-use crate::wire::{self, Header, Kind, Message, Role, VoteReply};
+use crate::wire::{self, Header, Kind, Message, Role};
 
 /// What is known of the run so far, across crashes and restarts.
 #[derive(Debug, Default)]
@@ -209,7 +209,8 @@ impl Checks {
         frame: &[u8],
         commit: LogIndex,
     ) -> Result<Option<ServerId>, String> {
-        let tells = [Kind::VoteReply, Kind::Reply, Kind::Page].map(|kind| kind as u8);
+        let tells = [Kind::VoteRequest, Kind::VoteReply, Kind::Reply, Kind::Page];
+        let tells = tells.map(|kind| kind as u8);
         if !frame.get(3).is_some_and(|kind| tells.contains(kind)) {
             return Ok(None);
         }
@@ -217,7 +218,14 @@ impl Checks {
         let decoded = decoded.map_err(|cause| format!("a node sends a bad frame: {cause:?}"))?;
         let header = decoded.header;
         let shown = match decoded.message {
-            Message::VoteReply(vote) => return self.vote_leaves(&header, &vote),
+            // Whoever asks for votes has given its own to itself.
+            Message::VoteRequest(request) if !request.pre_vote => {
+                return self.vote_leaves(&header, request.term, header.sender).map(|()| None);
+            }
+            Message::VoteReply(vote) if vote.granted && !vote.pre_vote => {
+                let candidate = header.destination;
+                return self.vote_leaves(&header, vote.term, candidate).map(|()| Some(candidate));
+            }
             Message::Reply(reply) => reply.settled.index,
             Message::Page(page) => page.index,
             _ => return Ok(None),
@@ -234,20 +242,15 @@ impl Checks {
     fn vote_leaves(
         &mut self,
         header: &Header,
-        vote: &VoteReply,
-    ) -> Result<Option<ServerId>, String> {
-        if !vote.granted || vote.pre_vote {
-            return Ok(None);
+        term: Term,
+        candidate: ServerId,
+    ) -> Result<(), String> {
+        let first = *self.votes.entry((header.directory, term)).or_insert(candidate);
+        if first == candidate {
+            return Ok(());
         }
-        let key = (header.directory, vote.term);
-        let first = *self.votes.entry(key).or_insert(header.destination);
-        if first == header.destination {
-            return Ok(Some(first));
-        }
-        Err(format!(
-            "node {} votes for nodes {first} and {} in term {}",
-            header.sender, header.destination, vote.term
-        ))
+        let voter = header.sender;
+        Err(format!("node {voter} votes for nodes {first} and {candidate} in term {term}"))
     }
 
     /// What the clients saw is linearizable.

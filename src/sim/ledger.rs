@@ -41,20 +41,27 @@ struct Durable {
 
 impl Ledger {
     /// A directory was started, and made durable what was found in it.
-    pub fn started(&mut self, found: &Recovered) {
+    ///
+    /// # Errors
+    /// It votes for another in a term than before.
+    pub fn started(&mut self, found: &Recovered) -> Result<(), String> {
         let durable = self.directories.entry(found.identity.directory).or_default();
         durable.log.clear();
         durable.term = found.term;
-        durable.votes.extend(found.voted_for.map(|candidate| (found.term, candidate)));
+        durable.vote(found.term, found.voted_for)?;
         durable.snapshot = LogIndex(0);
         if let Some(snapshot) = &found.snapshot {
             durable.keep_snapshot(snapshot);
         }
         found.entries.iter().for_each(|entry| durable.append(entry));
+        Ok(())
     }
 
     /// A batch of this directory was synced.
-    pub fn synced(&mut self, mut directory: DirectoryId, records: &[Record]) {
+    ///
+    /// # Errors
+    /// It votes for another in a term than before.
+    pub fn synced(&mut self, mut directory: DirectoryId, records: &[Record]) -> Result<(), String> {
         for record in records {
             if let Record::Reborn(next) = record {
                 // What it holds stays where it is. No vote was given in the new name.
@@ -63,9 +70,10 @@ impl Ledger {
                 self.directories.insert(*next, reborn);
                 directory = *next;
             } else {
-                self.of(directory).take_in(record);
+                self.of(directory).take_in(record)?;
             }
         }
+        Ok(())
     }
 
     /// A snapshot of this directory was written.
@@ -171,17 +179,27 @@ impl Ledger {
 }
 
 impl Durable {
-    fn take_in(&mut self, record: &Record) {
+    fn take_in(&mut self, record: &Record) -> Result<(), String> {
         match record {
             Record::HardState { term, voted_for } => {
                 self.term = *term;
-                self.votes.extend(voted_for.map(|candidate| (*term, candidate)));
+                self.vote(*term, *voted_for)?;
             }
             Record::Append(entry) => self.append(entry),
             Record::Restart { .. } => self.log.clear(),
             Record::GenesisComplete(birth) => self.append(&Entry::genesis(birth)),
             _ => {}
         }
+        Ok(())
+    }
+
+    fn vote(&mut self, term: Term, voted_for: Option<ServerId>) -> Result<(), String> {
+        let Some(candidate) = voted_for else { return Ok(()) };
+        let first = *self.votes.entry(term).or_insert(candidate);
+        if first == candidate {
+            return Ok(());
+        }
+        Err(format!("a directory has voted for nodes {first} and {candidate} in term {term}"))
     }
 
     fn append(&mut self, entry: &Entry) {

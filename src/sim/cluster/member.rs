@@ -97,7 +97,7 @@ impl Cluster {
         let member = &mut self.nodes[place];
         member.life += 1;
         (member.writing, member.wake_at, member.stop_by) = (Writing::default(), None, None);
-        self.ledger.started(&recovered);
+        self.ledger.started(&recovered)?;
         member.node = Some(ReplicaNode::new(&config, recovered, now, &Randomness::Seed(seed)));
         self.finish_turn(place)
     }

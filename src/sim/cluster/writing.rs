@@ -113,7 +113,7 @@ impl Cluster {
             return Ok(());
         }
         if let (Some(node), Some(batch)) = (&mut member.node, member.writing.batch.take()) {
-            self.ledger.synced(directory, batch.records());
+            self.ledger.synced(directory, batch.records())?;
             node.on_synced(now, batch);
         }
         self.note_mishaps(place);
