@@ -48,6 +48,13 @@ impl Cluster {
         Self { nodes, addresses, directory, key_file: None, known_by: None, _alone: alone }
     }
 
+    /// The same, with a key.
+    pub fn prepare_sealed() -> Self {
+        let mut cluster = Self::prepare();
+        cluster.give_key();
+        cluster
+    }
+
     /// Ends all nodes. Returns as many at the same addresses, with no data yet.
     pub fn succeeded(mut self) -> Self {
         self.nodes = [None, None, None];
@@ -86,14 +93,18 @@ impl Cluster {
 
     #[track_caller]
     fn start_all_sealed(&mut self) {
+        self.give_key();
+        self.start_all();
+        self.wait_until_well();
+    }
+
+    fn give_key(&mut self) {
         let key_file = self.file("key");
         quorate("", &["keygen", &key_file], b"").expect(0);
         for id in IDS {
             fs::copy(&key_file, self.node_key_file(id)).expect("a key file can be copied");
         }
         self.key_file = Some(key_file);
-        self.start_all();
-        self.wait_until_well();
     }
 
     /// Starts every node, none of which is running.

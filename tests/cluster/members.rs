@@ -34,6 +34,29 @@ fn a_wiped_directory_gets_its_vote_back_by_itself() {
     cluster.run(&["put", "k", "4"]).expect(0);
 }
 
+/// It began alone, by a line that names nobody, and loses its disk. Those who came since are heard
+/// all the same, in sessions that they seek.
+#[test]
+fn the_founder_of_a_cluster_that_has_grown_gives_birth_to_no_other() {
+    let mut cluster = Cluster::prepare_sealed();
+    cluster.start_node_with(1, &[]);
+    cluster.node(1).wait_until_ready();
+    cluster.run(&["put", "k", "1"]).expect(0);
+    for id in [2, 3] {
+        let peers = cluster.list()[..id].to_vec();
+        cluster.run(&["member", "add", &peers[id - 1]]).expect(0);
+        cluster.start_node_with(id, &peers);
+        let voters: Vec<u64> = (1..=id as u64).collect();
+        eventually("it votes", || (members(&cluster) == (voters.clone(), vec![])).then_some(()));
+    }
+
+    cluster.kill(1);
+    fs::remove_dir_all(cluster.data_dir(1)).expect("the directory can be removed");
+    cluster.start_node_with(1, &[]);
+    cluster.wait_for_dump(1, b"k\t1\n");
+    cluster.wait_until_well();
+}
+
 #[test]
 fn a_node_with_another_list_is_refused_before_the_birth() {
     let mut cluster = Cluster::prepare();
