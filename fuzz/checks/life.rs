@@ -166,7 +166,13 @@ pub fn configuration(size: usize) -> Configuration {
 fn config(size: usize) -> NodeConfig {
     let listed = |id| (id, ListedNode { address: address_of(id), typed: String::new() });
     let nodes = ids(size).map(listed).collect();
-    NodeConfig { kept_entries: 4, snapshot_bytes: SNAPSHOT_BYTES, ..NodeConfig::new(nodes) }
+    NodeConfig {
+        kept_entries: 4,
+        snapshot_bytes: SNAPSHOT_BYTES,
+        // These lives are short.
+        listening_rounds: 0,
+        ..NodeConfig::new(nodes)
+    }
 }
 
 pub fn ids(size: usize) -> impl Iterator<Item = ServerId> {

@@ -130,20 +130,24 @@ fn who_is_there_instead_of_a_node_is_named_by_both() {
     let third = IDS.into_iter().find(|id| ![leader, absent].contains(id)).expect("of three");
     cluster.kill(absent);
     let (address, key) = (cluster.address(absent).to_owned(), cluster.file("key"));
-    let start = |id: usize, name: &str| {
+    let start_at = |address: &str, id: usize, name: &str| {
         let (id, data) = (id.to_string(), cluster.file(name));
-        let flags = ["--id", &id, "--data-dir", &data, "--listen", &address, "--key-file", &key];
+        let flags = ["--id", &id, "--data-dir", &data, "--listen", address, "--key-file", &key];
         Node::start(&flags, &cluster.directory.path().join(format!("log-{name}")))
     };
     let here = format!("{} is node {leader} of cluster quorate", cluster.address(leader));
-    let twin = start(third, "twin");
+    let twin = start_at(&address, third, "twin");
     let confused = "and one takes the other for a third";
     let of_twin = format!("{address} is node {third} of cluster quorate, this is node {leader}");
     expect_said_once(&format!("{of_twin}, {confused}"), || cluster.said(leader));
     expect_said_once(&format!("{here}, this is node {third}, {confused}"), || twin.said());
     drop(twin);
 
-    let newborn = start(absent, "newborn");
+    // Here it would be told of the cluster before it gives birth to one.
+    let mut newborn = start_at("127.0.0.1:0", absent, "newborn");
+    newborn.wait_until_ready();
+    newborn.kill();
+    let newborn = start_at(&address, absent, "newborn");
     let born = "which was born another time than this one's";
     let of_newborn = format!("{address} is node {absent} of cluster quorate, {born}");
     expect_said_once(&of_newborn, || cluster.said(leader));

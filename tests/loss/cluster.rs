@@ -431,6 +431,8 @@ fn member(place: usize, seed: u64) -> Member {
     let listed =
         |place| (id_of(place), ListedNode { address: address_of(place), typed: String::new() });
     let config = NodeConfig::new((0..NODES).map(listed).collect());
+    // There is no other cluster to listen for.
+    let config = NodeConfig { listening_rounds: 0, ..config };
     let identity =
         Identity { cluster: CLUSTER.into(), id: id_of(place), directory: DirectoryId(seed) };
     let mut directory = SimDirectory::new();

@@ -91,6 +91,7 @@ fn a_cluster_is_born_when_each_of_its_nodes_has_listened_for_another() {
         // A node of no cluster, which this one does not list.
         probe.hear(SECOND, introduction(Standing::Blank, list_of(2)));
         probe.wait_and_sync();
+        assert!(probe.now.since(started_at) <= LISTENS);
     }
     assert_eq!(probe.now.since(started_at), LISTENS);
 
