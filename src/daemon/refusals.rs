@@ -16,6 +16,8 @@ use rustix::io::Errno;
 
 use super::socket_options::address;
 
+/// The most errors that are read for one that is a refusal.
+const ERRORS_MAX: usize = 64;
 /// What the system tells of an error, and the address of who has told it that.
 const CONTROL_BYTES: usize = 64;
 
@@ -38,7 +40,7 @@ pub fn ask_for_refusals(socket: &UdpSocket) -> io::Result<()> {
 pub fn next_refused(socket: &UdpSocket, frame: &mut [u8]) -> Option<(SocketAddr, usize)> {
     let mut control = cmsg_space!([u8; CONTROL_BYTES]);
     let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
-    loop {
+    for _ in 0..ERRORS_MAX {
         let parts = &mut [IoSliceMut::new(frame)];
         let failed =
             recvmsg::<SockaddrStorage>(socket.as_raw_fd(), parts, Some(&mut control), flags)
@@ -49,6 +51,7 @@ pub fn next_refused(socket: &UdpSocket, frame: &mut [u8]) -> Option<(SocketAddr,
             return Some((to, failed.bytes));
         }
     }
+    None
 }
 
 /// Whether no process has the port. That is the only error that the host of the port tells.
