@@ -118,8 +118,10 @@ impl Attack<'_> {
         self.recorded.drain(REPEATED.min(excess)..excess.max(REPEATED.min(excess)));
     }
 
-    /// Hears so much that there is something to repeat.
+    /// Hears so much from now on that there is something to repeat. What was said before may be of
+    /// sessions that have ended.
     fn listen(&mut self) {
+        self.recorded.extend(self.path.take_kept());
         let before = self.recorded.len();
         eventually("enough was said", || {
             self.recorded.extend(self.path.take_kept());
