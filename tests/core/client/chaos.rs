@@ -7,24 +7,22 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use proptest::prelude::*;
 use quorate::client::{Answer, Ask, AskId, Client, ClientConfig, Event};
-use quorate::codec::Reader;
-use quorate::configuration::Configuration;
-use quorate::entry::{Entry, EntryKind};
-use quorate::operation::{Command, LoggedRequest, Operation, Outcome, Settled};
-use quorate::store::Store;
+use quorate::configuration::SESSION_LIMIT;
+use quorate::operation::{Operation, Outcome, Settled};
 use quorate::time::{Instant, micros};
-use quorate::types::{LogTime, PacketNumber, ServerId, SessionId, Term};
+use quorate::types::{LogTime, PacketNumber, ServerId, SessionId};
 use quorate::wire::{
     self, About, DeclineReason, Declined, Frame, Message, Reply, Request, SessionOpened,
 };
 
+use super::log::Log;
 use super::stage::{address, config, header};
 
 const SERVERS: usize = 3;
 
 /// Servers that share one log, of which one leads at a time.
 struct Cluster {
-    store: Store,
+    log: Log,
     leader: Option<usize>,
     minted: u64,
 }
@@ -34,13 +32,17 @@ impl Cluster {
         match message {
             Message::OpenSession(open) => {
                 self.minted += 1;
-                let minted_at = self.store.committed().index();
+                let minted_at = self.log.end();
                 let session = SessionId { minted_at, random: self.minted };
                 let time = LogTime(0);
                 let opened = SessionOpened { nonce: open.nonce, session, window: 8, time };
                 Some(Message::SessionOpened(opened))
             }
-            Message::Request(request) if self.leader == Some(server) => self.execute(&request),
+            Message::Request(request) if self.leader == Some(server) => {
+                let settled = self.log.take(&request);
+                let Request { session, sequence, .. } = request;
+                Some(Message::Reply(Reply { session, sequence, settled }))
+            }
             Message::Request(request) => {
                 let about = About::Request(request.session, request.sequence);
                 let leader = self.leader.map(|leader| (ServerId(1), address(leader)));
@@ -49,30 +51,6 @@ impl Cluster {
             }
             _ => None,
         }
-    }
-
-    fn execute(&mut self, request: &Request) -> Option<Message> {
-        let command = if request.settle {
-            Command::Settle
-        } else {
-            Command::Execute(Operation::decode(&mut Reader::new(request.bytes.clone())).ok()?)
-        };
-        let logged = LoggedRequest {
-            session: request.session,
-            sequence: request.sequence,
-            floor: request.floor,
-            not_after: request.not_after,
-            one_shot: request.one_shot,
-            digest: request.digest,
-            command,
-        };
-        let index = self.store.tentative().index().next();
-        let payload = logged.encode().into();
-        let entry = Entry::chained(0, index, Term(1), LogTime(0), EntryKind::Request, payload);
-        let settled = self.store.execute(&entry, Some(&logged))?;
-        self.store.commit_to(index);
-        let (session, sequence) = (request.session, request.sequence);
-        Some(Message::Reply(Reply { session, sequence, settled }))
     }
 }
 
@@ -118,14 +96,13 @@ impl World {
     fn new(weather: Weather, seed: u64) -> Self {
         let now = Instant(1);
         let leader = Some(0);
-        let store = Store::at_genesis(Configuration::unborn());
         let config = ClientConfig { outstanding_max: 4, ..config(SERVERS) };
         Self {
             now,
             random: fastrand::Rng::with_seed(seed),
             weather,
             client: Client::new(config, now, seed),
-            cluster: Cluster { store, leader, minted: 0 },
+            cluster: Cluster { log: Log::with_sessions(SESSION_LIMIT), leader, minted: 0 },
             arrivals: BTreeMap::new(),
             packets: 0,
             answers: BTreeMap::new(),
@@ -241,7 +218,7 @@ proptest! {
         let limit = micros(config(SERVERS).timeout);
         for (ask, (at, answer)) in &world.answers {
             prop_assert!(at.0 - asked[ask].0 <= limit, "{:?} took too long", ask);
-            let found = world.cluster.store.committed().get(&key(*ask));
+            let found = world.cluster.log.committed().get(&key(*ask));
             let found = found.map(|(version, value)| (version, value.to_vec()));
             let done = found.is_some();
             if let Some((_, value)) = &found {

@@ -1,19 +1,13 @@
 //! Sessions that are closed when nothing more is to come in them.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use quorate::client::{Answer, ClientConfig};
-use quorate::codec::Reader;
-use quorate::configuration::Configuration;
-use quorate::entry::{Entry, EntryKind};
-use quorate::operation::{Command, LoggedRequest, Operation, Outcome};
-use quorate::store::Store;
-use quorate::types::{
-    DirectoryId, GenesisId, LogIndex, LogTime, Sequence, ServerId, SessionId, Term,
-};
+use quorate::operation::Outcome;
+use quorate::types::{Sequence, SessionId};
 use quorate::wire::{Message, Request};
 
+use super::log::Log;
 use super::stage::{SESSION, Sent, Stage, config, put};
 
 #[test]
@@ -62,74 +56,34 @@ fn an_answer_is_waited_for_only_shortly() {
     assert!(stage.now.since(began) <= Duration::from_millis(500), "{:?}", stage.now);
 }
 
-/// A store that executes what clients send.
-struct Log(Store);
-
-impl Log {
-    /// One that keeps so many sessions.
-    fn of(session_limit: u32) -> Self {
-        let members = BTreeMap::from([(ServerId(1), DirectoryId(1))]);
-        let born = Configuration::at_genesis(GenesisId(1), members);
-        Self(Store::at_genesis(Configuration { session_limit, ..born }))
+/// Takes what the client has sent, and answers.
+fn serve(log: &mut Log, stage: &mut Stage) -> Vec<Request> {
+    let sent = stage.sent().into_iter().map(|Sent { server: _, message }| message);
+    let mut taken = Vec::new();
+    for message in sent {
+        let Message::Request(request) = message else { panic!("not a request: {message:?}") };
+        let outcome = log.take(&request).outcome;
+        stage.settle(0, request.session, request.sequence, outcome);
+        taken.push(request);
     }
-
-    fn end(&self) -> LogIndex {
-        self.0.committed().index()
-    }
-
-    fn take(&mut self, request: &Request) -> Outcome {
-        let mut bytes = Reader::new(request.bytes.clone());
-        let command = if request.settle {
-            Command::Settle
-        } else {
-            Command::Execute(Operation::decode(&mut bytes).expect("what a client sends"))
-        };
-        let logged = LoggedRequest {
-            session: request.session,
-            sequence: request.sequence,
-            floor: request.floor,
-            not_after: request.not_after,
-            one_shot: request.one_shot,
-            digest: request.digest,
-            command,
-        };
-        let index = self.end().next();
-        let payload = logged.encode().into();
-        let entry = Entry::chained(0, index, Term(1), LogTime(1), EntryKind::Request, payload);
-        let settled = self.0.execute(&entry, Some(&logged)).expect("it is a request");
-        self.0.commit_to(index);
-        settled.outcome
-    }
-
-    /// Takes what the client has sent, and answers.
-    fn serve(&mut self, stage: &mut Stage) -> Vec<Request> {
-        let sent = stage.sent().into_iter().map(|Sent { server: _, message }| message);
-        let mut taken = Vec::new();
-        for message in sent {
-            let Message::Request(request) = message else { panic!("not a request: {message:?}") };
-            let outcome = self.take(&request);
-            stage.settle(0, request.session, request.sequence, outcome);
-            taken.push(request);
-        }
-        taken
-    }
+    taken
 }
 
 /// Whatever closes no session stays until it is the one that was not used for longest: a table
 /// full of such has no room for two commands at once.
 #[test]
 fn commands_with_one_operation_find_room_among_sessions_that_were_closed() {
-    let mut log = Log::of(4);
+    let mut log = Log::with_sessions(4);
     for random in 0..4 {
         let session = SessionId { minted_at: log.end(), random };
         let mut load = Stage::new(1);
         load.execute(put("first"));
         load.open_session(session, 1_024);
-        log.serve(&mut load);
+        serve(&mut log, &mut load);
         load.execute(put("second"));
-        log.serve(&mut load);
+        serve(&mut log, &mut load);
         load.client.close(load.now);
-        log.serve(&mut load);
+        serve(&mut log, &mut load);
         assert_eq!(load.client.outstanding(), 0);
     }
     let minted_at = log.end();
@@ -141,7 +95,7 @@ fn commands_with_one_operation_find_room_among_sessions_that_were_closed() {
     };
     let mut commands = [7, 8, 9].map(one_shot);
     let requests: Vec<Request> =
-        commands.iter_mut().flat_map(|command| log.serve(command)).collect();
-    let again: Vec<Outcome> = requests.iter().map(|request| log.take(request)).collect();
+        commands.iter_mut().flat_map(|command| serve(&mut log, command)).collect();
+    let again: Vec<Outcome> = requests.iter().map(|request| log.take(request).outcome).collect();
     assert_eq!(again, [Outcome::Written, Outcome::Written, Outcome::Written]);
 }
