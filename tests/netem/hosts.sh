@@ -74,6 +74,27 @@ shape() {
     done
 }
 
+# So many of a hundred packets are lost on every way, from now on. nftables drops them as they
+# come in, which needs no netem.
+lose() {
+    local one other
+    for one in "${hosts[@]}"; do
+        {
+            echo "table netdev loss"
+            echo "delete table netdev loss"
+            echo "table netdev loss {"
+            for other in "${hosts[@]}"; do
+                [ "$one" != "$other" ] || continue
+                echo "chain from-$other {"
+                echo "type filter hook ingress device \"to-$other\" priority 0;"
+                echo "numgen random mod 100 < $1 drop"
+                echo "}"
+            done
+            echo "}"
+        } | on "$one" nft -f -
+    done
+}
+
 # Nothing passes any more from one to the other, and nobody is told.
 cut_way() { shape "$1" "$2" loss 100%; }
 

@@ -9,7 +9,7 @@ election_timeout=250
 
 slice=(clean loss20 bursts corrupted cut-off-leader quorum-loss-5)
 all_scenarios=(clean loss5 loss10 loss20 loss30 bursts reordered duplicated corrupted narrow
-    one-way killed-leader cut-off-leader chained-3 chained-5 quorum-loss-5 constrained-3
+    one-way killed-leader killed-leader-30 cut-off-leader cut-off-leader-30 chained-3 chained-5 quorum-loss-5 constrained-3
     constrained-5)
 
 run_scenarios() {
@@ -37,8 +37,10 @@ run_scenario() {
         corrupted) corrupted ;;
         narrow) under_load "$1" delay 10ms rate 10mbit ;;
         one-way) one_way ;;
-        killed-leader) pause_of_writes "$1" kill_leader ;;
-        cut-off-leader) pause_of_writes "$1" cut_off_leader ;;
+        killed-leader) pause_of_writes "$1" kill_leader 0 ;;
+        killed-leader-30) pause_of_writes "$1" kill_leader 30 ;;
+        cut-off-leader) pause_of_writes "$1" cut_off_leader 0 ;;
+        cut-off-leader-30) pause_of_writes "$1" cut_off_leader 30 ;;
         chained-[35]) partitioned "$1" "${1##*-}" chain ;;
         quorum-loss-5) partitioned "$1" 5 leave_only_a_hub ;;
         constrained-[35]) partitioned "$1" "${1##*-}" constrain ;;
@@ -216,18 +218,21 @@ others_than() { seq "$nodes" | grep -vx "$1"; }
 
 ## Leaders that go
 
-# How long writes pause when a leader goes, by the function GO: NAME GO.
+# How long writes pause when a leader goes, by the function GO, where PERCENT of all datagrams
+# are lost: NAME GO PERCENT.
 pause_of_writes() {
-    local name=$1 go=$2 round pauses=()
+    local name=$1 go=$2 percent=$3 round pauses=()
     begin 3
     for round in $(seq "$kills"); do
         until_one_leads
+        [ "$percent" -eq 0 ] || lose "$percent"
         start_bench 4 --clients 10 --rate 100 --reads 0 --value-size 128 --keys 50
         sleep 1.5
         "$go"
         end_history
         cp "$work/bench" "$work/measured"
         pauses+=("$(figure longest_gap_us)")
+        [ "$percent" -eq 0 ] || lose 0
         if [ "$go" = kill_leader ]; then start_on "$leader"; else unsilence_host "$leader"; fi
         until_well
     done
