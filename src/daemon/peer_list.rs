@@ -48,6 +48,7 @@ pub fn resolve_peers(
             )));
         }
         let address = one_of_family(&flag, typed, listen)?;
+        check_reachable(&flag, address)?;
         match nodes.entry(*id) {
             Entry::Vacant(vacant) => {
                 vacant.insert(ListedNode { address, typed: typed.clone() });
@@ -63,6 +64,7 @@ pub fn resolve_peers(
     }
     nodes.entry(own_id).or_insert(ListedNode { address: listen, typed: String::new() });
     check_distinct(&nodes)?;
+    check_not_anothers(own_id, listen, &nodes)?;
     Ok(nodes)
 }
 
@@ -111,6 +113,25 @@ fn one_of_family(flag: &str, typed: &str, listen: SocketAddr) -> Result<SocketAd
              an address of the same family"
         ))
     })
+}
+
+fn check_reachable(flag: &str, address: SocketAddr) -> Result<(), RunError> {
+    if address.port() != 0 {
+        return Ok(());
+    }
+    Err(RunError::usage(format!("{flag}: nobody is reached at port 0; give the node's own port")))
+}
+
+/// A command line that was copied from another node may still have that one's `--listen`.
+fn check_not_anothers(own: ServerId, listen: SocketAddr, nodes: &PeerList) -> Result<(), RunError> {
+    let is_anothers = |(id, node): &(&ServerId, &ListedNode)| **id != own && node.address == listen;
+    match nodes.iter().find(is_anothers) {
+        None => Ok(()),
+        Some((other, _)) => Err(RunError::usage(format!(
+            "this is node {own}, and --listen {listen} is the address of node {other}; correct \
+             --id or --listen"
+        ))),
+    }
 }
 
 fn check_distinct(nodes: &PeerList) -> Result<(), RunError> {
@@ -164,12 +185,14 @@ mod tests {
         assert!(resolve(1, &[same, same]).is_ok());
         let many: Vec<_> = (1..=16).map(|id| (id, format!("127.0.0.1:{id}"))).collect();
         let many: Vec<_> = many.iter().map(|(id, typed)| (*id, typed.as_str())).collect();
-        let cases: [(&[(u16, &str)], &str); 6] = [
+        let cases: [(&[(u16, &str)], &str); 8] = [
             (&[(0, "127.0.0.1:10")], "ids count from 1"),
             (&[same, (2, "127.0.0.1:11")], "given twice"),
             (&[same, (3, "127.0.0.1:10")], "same address"),
             (&[(2, "[::1]:10")], "has no IPv4 address"),
             (&[(2, "nowhere")], "HOST:PORT"),
+            (&[(2, "127.0.0.1:0")], "port 0"),
+            (&[(1, "127.0.0.1:10"), (2, "127.0.0.1:9717")], "is the address of node 2"),
             (&many, "at most 15"),
         ];
         assert!(resolve(0, &[]).unwrap_err().contains("ids count from 1"));
