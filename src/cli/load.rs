@@ -1,7 +1,7 @@
 //! `quorate load`: lines of keys and values into the store.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -13,12 +13,13 @@ use serde_json::json;
 
 use super::args::{ClientFlags, parse};
 use super::driver::Driver;
-use super::escape::parse_line;
+use super::escape::{self, parse_line};
 use super::exit::{Exit, Failure, Outcome, Part};
 use super::output::{note, print_line, progress_bar};
 use super::survey;
 use crate::client::{Answer, Ask, Event};
 use crate::operation::Operation;
+use crate::types::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
 pub const HELP: &str = "\
 Puts the lines of a file, or of standard input, into the store.
@@ -42,6 +43,9 @@ Example: quorate load backup.tsv
 const OUTSTANDING_MAX: usize = 256;
 /// How many lines may be read before there is room for them on the way.
 const READ_AHEAD_MAX: usize = 256;
+/// No line is longer that says what may be stored: each byte may stand there as two. One that is
+/// cut behind that is malformed too, or breaks a limit.
+const LINE_BYTES_MAX: u64 = 2 * (KEY_BYTES_MAX + VALUE_BYTES_MAX) as u64 + 2;
 /// How often is looked for a line that was not there yet.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -126,7 +130,8 @@ fn read_lines(mut input: Input) -> Result<Receiver<io::Result<Vec<u8>>>, Failure
     let read_all = move || {
         loop {
             let mut line = Vec::new();
-            let result = input.read_until(b'\n', &mut line).map(|_| line);
+            let mut bounded = Read::take(&mut input, LINE_BYTES_MAX + 1);
+            let result = bounded.read_until(b'\n', &mut line).map(|_| line);
             let is_last = !matches!(&result, Ok(line) if !line.is_empty());
             if read.send(result).is_err() || is_last {
                 return;
@@ -237,5 +242,28 @@ impl Load {
         }
         self.progress.set_message(format!("{} lines", self.acknowledged));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What never ends must not be read until memory does.
+    #[test]
+    fn no_more_of_a_line_is_read_than_may_be_stored() {
+        let endless = Read::take(io::repeat(b'x'), 4 * LINE_BYTES_MAX);
+        let lines = read_lines(Box::new(BufReader::new(endless))).unwrap();
+        let line = lines.recv().unwrap().unwrap();
+        assert_eq!(line.len() as u64, LINE_BYTES_MAX + 1);
+    }
+
+    #[test]
+    fn the_longest_key_and_value_fit_on_a_line() {
+        let (key, value) = (vec![b'\n'; KEY_BYTES_MAX], vec![b'\t'; VALUE_BYTES_MAX]);
+        let line = escape::line(&key, &value);
+        assert_eq!(line.len() as u64, LINE_BYTES_MAX);
+        let lines = read_lines(Box::new(io::Cursor::new(line.clone()))).unwrap();
+        assert_eq!(lines.recv().unwrap().unwrap(), line);
     }
 }
