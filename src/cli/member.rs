@@ -9,6 +9,7 @@ use super::args::{self, ClientFlags, Words};
 use super::exit::{Exit, Failure, Outcome};
 use super::leader_call;
 use super::output::{note, print_line};
+use crate::configuration::Configuration;
 use crate::types::{NODES_MAX, ServerId};
 use crate::wire::{MemberChange, MemberOutcome, MemberReply};
 
@@ -43,7 +44,7 @@ pub fn run(words: &[String]) -> Outcome {
     let flags = ClientFlags::read(&words)?;
     let change = change(&words)?;
     let reply = leader_call::change_members(&flags, change)?;
-    if let Some(refusal) = refusal(reply.outcome) {
+    if let Some(refusal) = refusal(&reply, change) {
         return Err(Failure::refused(refusal));
     }
     if flags.json {
@@ -81,8 +82,8 @@ fn node_id(text: &str) -> Result<ServerId, Failure> {
     }
 }
 
-fn refusal(outcome: MemberOutcome) -> Option<String> {
-    let why = match outcome {
+fn refusal(reply: &MemberReply, change: MemberChange) -> Option<String> {
+    let why = match reply.outcome {
         MemberOutcome::AlreadySo | MemberOutcome::Changed => return None,
         MemberOutcome::Pending => "another change is pending; ask again when it is committed",
         MemberOutcome::QuorumLost => {
@@ -92,12 +93,27 @@ fn refusal(outcome: MemberOutcome) -> Option<String> {
         MemberOutcome::TooManyNodes => {
             return Some(format!("a cluster has at most {NODES_MAX} nodes; remove one first"));
         }
-        MemberOutcome::AddressTaken => {
-            "the node is known at another address, or another node at this one"
-        }
+        MemberOutcome::AddressTaken => return Some(address_taken(&reply.configuration, change)),
         MemberOutcome::Outdated => "the members have changed meanwhile; ask again",
     };
     Some(why.to_owned())
+}
+
+/// Whose address stands in the way. Those that were there at the birth have theirs by flags.
+fn address_taken(configuration: &Configuration, change: MemberChange) -> String {
+    let MemberChange::Add { node, address } = change else {
+        return "another node is known at this address".to_owned();
+    };
+    let known = configuration.addresses.iter().find(|(_, known)| **known == address);
+    if configuration.lists(node) {
+        let known = configuration.addresses.get(&node);
+        let place = known.map_or("the address of its --peer flag".to_owned(), |at| at.to_string());
+        format!("node {node} is in the cluster, at {place}; remove it first to let it in elsewhere")
+    } else if let Some((other, _)) = known {
+        format!("{address} is the address of node {other}; give node {node} its own")
+    } else {
+        format!("{address} is another node's address by its --peer flag; give node {node} its own")
+    }
 }
 
 fn done(outcome: MemberOutcome) -> &'static str {
@@ -140,4 +156,27 @@ fn to_json(reply: &MemberReply) -> Value {
         "index": reply.index.0,
         "pending": reply.index > reply.commit,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{DirectoryId, GenesisId};
+
+    #[test]
+    fn whose_address_is_taken_is_said() {
+        let at = |host: u8| SocketAddr::from(([10, 0, 0, host], 9717));
+        let members = [(ServerId(1), DirectoryId(1))].into();
+        let mut configuration = Configuration::at_genesis(GenesisId(1), members);
+        configuration.learners.insert(ServerId(4));
+        configuration.addresses.insert(ServerId(4), at(4));
+        let said = |node, host| {
+            let change = MemberChange::Add { node: ServerId(node), address: at(host) };
+            address_taken(&configuration, change)
+        };
+        assert!(said(4, 9).starts_with("node 4 is in the cluster, at 10.0.0.4:9717"));
+        assert!(said(1, 9).starts_with("node 1 is in the cluster, at the address of its --peer"));
+        assert!(said(5, 4).starts_with("10.0.0.4:9717 is the address of node 4"));
+        assert!(said(5, 1).starts_with("10.0.0.1:9717 is another node's address"));
+    }
 }
