@@ -156,7 +156,7 @@ fn lock(path: &Path) -> Result<File, RunError> {
     options.write(true).create(true).truncate(false).mode(0o600);
     let file =
         options.open(path.join(LOCK_NAME)).map_err(|error| failed(path, "locked", &error))?;
-    take(file, path)
+    take(file, path, "give each node a directory of its own")
 }
 
 /// Locks a directory that a node has used before, and makes nothing but the empty file that a
@@ -173,17 +173,17 @@ pub fn lock_existing(path: &Path) -> Result<File, RunError> {
         )));
     }
     match File::open(path.join(LOCK_NAME)) {
-        Ok(file) => take(file, path),
+        Ok(file) => take(file, path, "stop the node that uses it first"),
         Err(error) if error.kind() == io::ErrorKind::NotFound => lock(path),
         Err(error) => Err(failed(path, "locked", &error)),
     }
 }
 
-fn take(file: File, path: &Path) -> Result<File, RunError> {
+fn take(file: File, path: &Path, advice: &str) -> Result<File, RunError> {
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(Errno::WOULDBLOCK) => Err(RunError::refused(format!(
-            "the directory {} is in use by another process; give each node a directory of its own",
+            "the directory {} is in use by another process; {advice}",
             path.display()
         ))),
         Err(error) => Err(failed(path, "locked", &error)),

@@ -47,7 +47,7 @@ pub fn read_text(path: &Path) -> Result<Zeroizing<String>, RunError> {
     let shown = path.display();
     let failed = |error: io::Error| {
         let hint = match error.kind() {
-            ErrorKind::NotFound => "; `quorate keygen` makes one",
+            ErrorKind::NotFound => "; check the path, or `quorate keygen` makes one",
             ErrorKind::PermissionDenied => "; it must be the file of the user that this runs as",
             _ => "",
         };
@@ -55,6 +55,9 @@ pub fn read_text(path: &Path) -> Result<Zeroizing<String>, RunError> {
     };
     let mut file = File::open(path).map_err(failed)?;
     let about = file.metadata().map_err(failed)?;
+    if about.is_dir() {
+        return Err(failed(io::Error::other("it is a directory; a file with keys is expected")));
+    }
     let denied = if is_credential(path) { FOR_OTHERS } else { FOR_OTHERS | FOR_THE_GROUP };
     if about.mode() & denied != 0 {
         return Err(RunError::usage(format!(
@@ -155,6 +158,8 @@ mod tests {
             let sentence = read_keys(&path).unwrap_err().to_string();
             assert!(sentence.contains("others can read it"), "{sentence}");
         }
+        let sentence = read_keys(directory.path()).unwrap_err().to_string();
+        assert!(sentence.contains("it is a directory"), "{sentence}");
         let sentence = read_keys(&directory.path().join("none")).unwrap_err().to_string();
         assert!(sentence.contains("quorate keygen"), "{sentence}");
     }
