@@ -10,6 +10,7 @@ use super::exit::Failure;
 use super::survey;
 use crate::client::{Answer, Ask, Event};
 use crate::operation::{Operation, Settled};
+use crate::time::micros;
 use crate::types::LogIndex;
 use crate::wire::Query;
 
@@ -22,6 +23,14 @@ pub struct ReadFrom {
     pub age: Option<u64>,
     /// When the whole answer was there, or a little before.
     pub known_at: Instant,
+}
+
+impl ReadFrom {
+    /// How old the state of a stale read can be by now, in microseconds, if known. What was
+    /// printed meanwhile may have had to wait for its reader.
+    pub fn age_now(self) -> Option<u64> {
+        self.age.map(|age| age.saturating_add(micros(self.known_at.elapsed())))
+    }
 }
 
 /// Has the operation executed, in a session of its own. It costs the cluster one commit.

@@ -11,7 +11,6 @@ use super::exit::{Exit, Failure, Outcome};
 use super::output::{is_terminal, note, print_bytes, print_line, put_bytes};
 use crate::codec::Reader;
 use crate::operation::check_key;
-use crate::time::micros;
 use crate::types::KEY_BYTES_MAX;
 use crate::wire::{ListedValue, Query};
 
@@ -20,7 +19,7 @@ Prints the value of a key: its bytes, and a newline only on a terminal.
 
 Usage: quorate get KEY [--stale] [flags]
 
-  --stale   answered by the asked node alone, from what it knows to be
+  --stale   answered by the first server alone, from what it knows to be
             committed; says on standard error at which index and how old at most
   --key-base64   KEY is in base64, as --json prints a key that is no text
 
@@ -38,7 +37,7 @@ Each line is key<TAB>value, with backslash, tab, newline and return written as
 \\\\ \\t \\n \\r.
 
   --limit N   at most N keys
-  --stale     answered by the asked node alone, from what it knows to be
+  --stale     answered by the first server alone, from what it knows to be
               committed; says on standard error how old that can be
 
 Exit code 3 also when the node that answers is lost on the way: what was printed
@@ -52,7 +51,8 @@ Prints all keys and values at one index, as lines that 'quorate load' takes.
 
 Usage: quorate dump [--stale] [flags]
 
-  --stale   answered by the asked node alone, from what it knows to be committed
+  --stale   answered by the first server alone, from what it knows to be
+            committed
 
 Exit code 3 when the node that answers is lost on the way: what was printed is
 then not the whole; run it again.
@@ -76,7 +76,7 @@ pub fn get(words: &[String]) -> Outcome {
         Ok(())
     })?;
     if flags.json {
-        print_line(&to_json(&key, found.as_ref(), from).to_string())?;
+        print_line(&to_json(&key, found.as_ref(), from, stale).to_string())?;
     } else if let Some(found) = &found {
         print_bytes(&found.value)?;
         if is_terminal() {
@@ -173,7 +173,7 @@ pub fn read_values(
     })
 }
 
-fn to_json(key: &Bytes, found: Option<&ListedValue>, from: ReadFrom) -> Value {
+fn to_json(key: &Bytes, found: Option<&ListedValue>, from: ReadFrom, stale: bool) -> Value {
     let mut object = Map::new();
     put_bytes(&mut object, "key", key);
     match found {
@@ -185,6 +185,10 @@ fn to_json(key: &Bytes, found: Option<&ListedValue>, from: ReadFrom) -> Value {
     object.insert("found".into(), found.is_some().into());
     object.insert("version".into(), found.map_or(Value::Null, |found| found.version.0.into()));
     object.insert("index".into(), from.index.0.into());
+    if stale {
+        let age = from.age_now().map(|age| age.div_ceil(1_000));
+        object.insert("age_ms".into(), age.into());
+    }
     Value::Object(object)
 }
 
@@ -192,9 +196,7 @@ fn say_how_old(stale: bool, from: ReadFrom) {
     if !stale {
         return;
     }
-    // What was printed meanwhile may have had to wait for its reader.
-    let since = micros(from.known_at.elapsed());
-    let age = shown_age(from.age.map(|age| age.saturating_add(since)));
+    let age = shown_age(from.age_now());
     note(&format!("quorate: stale: the state at index {}, {age}", from.index));
 }
 

@@ -220,12 +220,17 @@ impl Client {
 
     pub(super) fn give_up_read(&mut self, id: AskId) {
         let Some(read) = self.reads.get(&id) else { return };
-        if !read.stale {
-            self.servers.forsake(read.target, self.now - self.config.timeout);
-        }
         let waited = self.config.timeout.as_secs_f64();
         let address = self.servers.address(read.target);
-        let sentence = format!("no answer within {waited} s, last asked {address}");
+        let sentence = if read.stale {
+            format!(
+                "no answer within {waited} s from {address}, which alone is asked, as the first; \
+                 name another first"
+            )
+        } else {
+            self.servers.forsake(read.target, self.now - self.config.timeout);
+            format!("no answer within {waited} s, last asked {address}")
+        };
         self.finish(id, Answer::NoAnswer(sentence));
     }
 }
