@@ -115,7 +115,8 @@ impl Words {
         let bytes = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
         bytes.filter(|bytes| *bytes > 0).ok_or_else(|| {
             Failure::usage(format!(
-                "--{flag} is '{value}'; a number of bytes above zero is expected, as in 512M"
+                "--{flag} is '{value}'; a number of bytes above zero is expected, as in 512M (K, \
+                 M and G may stand behind it)"
             ))
         })
     }
@@ -176,6 +177,8 @@ pub struct ClientFlags {
     pub keys: Option<Arc<KeyRing>>,
     /// How long one operation may take.
     pub timeout: Duration,
+    /// The same, if the command line says it.
+    pub given_timeout: Option<Duration>,
     /// Output is for machines.
     pub json: bool,
 }
@@ -192,11 +195,13 @@ impl ClientFlags {
 
     /// Reads the flags. Names of hosts are resolved here, once.
     pub fn read(words: &Words) -> Result<Self, Failure> {
+        let timeout = words.seconds("timeout", 5.0)?;
         Ok(Self {
-            servers: of_one_family(resolve_all(&listed_servers(words))?)?,
+            servers: of_one_family(resolve_all(&listed_servers(words)?)?)?,
             cluster: cluster(words)?,
             keys: key_file(words).map(|path| read_keys(&path)).transpose()?,
-            timeout: words.seconds("timeout", 5.0)?,
+            timeout,
+            given_timeout: words.has("timeout").then_some(timeout),
             json: words.has("json"),
         })
     }
@@ -233,19 +238,31 @@ pub fn cluster(words: &Words) -> Result<String, Failure> {
     )))
 }
 
-fn listed_servers(words: &Words) -> Vec<String> {
+fn listed_servers(words: &Words) -> Result<Vec<String>, Failure> {
     let given = words.values("server");
     if !given.is_empty() {
-        return given;
+        return Ok(given);
     }
-    let variable = std::env::var(SERVERS_VARIABLE).unwrap_or_default();
+    listed_by_variable(&std::env::var(SERVERS_VARIABLE).unwrap_or_default())
+}
+
+fn listed_by_variable(variable: &str) -> Result<Vec<String>, Failure> {
+    if variable.is_empty() {
+        return Ok(vec![DEFAULT_ADDRESS.to_owned()]);
+    }
     let listed: Vec<String> = variable
         .split(',')
         .map(str::trim)
         .filter(|server| !server.is_empty())
         .map(Into::into)
         .collect();
-    if listed.is_empty() { vec![DEFAULT_ADDRESS.to_owned()] } else { listed }
+    if listed.is_empty() {
+        return Err(Failure::usage(format!(
+            "{SERVERS_VARIABLE} is '{variable}', which names no server; ADDR:PORT,ADDR:PORT is \
+             expected"
+        )));
+    }
+    Ok(listed)
 }
 
 fn resolve_all(servers: &[String]) -> Result<Vec<SocketAddr>, Failure> {
@@ -340,4 +357,17 @@ pub fn segment_size(words: &Words) -> Result<SegmentSize, Failure> {
             SegmentSize::BYTES_MAX
         ))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_that_names_nobody_is_no_default() {
+        assert_eq!(listed_by_variable("").unwrap(), [DEFAULT_ADDRESS]);
+        assert_eq!(listed_by_variable("a:1, b:2,").unwrap(), ["a:1", "b:2"]);
+        let failure = listed_by_variable(" ,").unwrap_err();
+        assert!(failure.sentence.contains("names no server"), "{failure}");
+    }
 }

@@ -14,7 +14,7 @@ use crate::daemon::random_u64;
 use crate::types::{ClusterHash, DirectoryId, PacketNumber};
 use crate::wire::{self, Header, Message};
 
-/// How long a silent node is waited for.
+/// How long a silent node is waited for, unless the command line says it.
 const PATIENCE: Duration = Duration::from_millis(800);
 /// How often it is asked again meanwhile.
 const INTERVAL: Duration = Duration::from_millis(150);
@@ -25,6 +25,7 @@ pub struct Inquiry {
     socket: ClientSocket,
     cluster: ClusterHash,
     process: DirectoryId,
+    patience: Duration,
 }
 
 /// A question that is being asked.
@@ -46,13 +47,24 @@ impl Inquiry {
             socket: ClientSocket::open(flags)?,
             cluster: flags.cluster_hash(),
             process: DirectoryId(random_u64()),
+            patience: PATIENCE,
         })
+    }
+
+    /// One that waits as long as the command line says, if it does.
+    ///
+    /// # Errors
+    /// The system denies a socket.
+    pub fn open_patiently(flags: &ClientFlags) -> io::Result<Self> {
+        let inquiry = Self::open(flags)?;
+        Ok(Self { patience: flags.given_timeout.unwrap_or(PATIENCE), ..inquiry })
     }
 
     /// Begins to ask.
     pub fn ask(&mut self, message: Message) -> Question<'_> {
         let now = Instant::now();
-        Question { inquiry: self, message, until: now + PATIENCE, next_round: now }
+        let until = now + self.patience;
+        Question { inquiry: self, message, until, next_round: now }
     }
 
     /// What each of the nodes answers. Those that stay silent are left out.

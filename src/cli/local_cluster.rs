@@ -208,6 +208,7 @@ impl Cluster {
             cluster: DEFAULT_CLUSTER.to_owned(),
             keys: Some(Arc::clone(&self.keys)),
             timeout: OPERATION_MAX,
+            given_timeout: None,
             json: false,
         }
     }

@@ -52,7 +52,7 @@ pub fn run(words: &[String]) -> Outcome {
     let flags = ClientFlags::read(&words)?;
     let [] = words.expect_operands([])?;
     let denied = |error| Failure::system("a socket", &error);
-    let mut inquiry = Inquiry::open(&flags).map_err(denied)?;
+    let mut inquiry = Inquiry::open_patiently(&flags).map_err(denied)?;
     let survey = survey::take_by(&mut inquiry, &flags);
     let counted = traffic::ask(&mut inquiry, &survey);
     let voters = count_voters(&mut inquiry, &survey);
@@ -300,7 +300,7 @@ fn to_json(survey: &Survey, counted: &Counted, health: Health) -> Value {
 fn silent_to_json(address: SocketAddr, node: &Surveyed, survey: &Survey) -> Value {
     let error = match survey.strangers.cluster_at(address) {
         Some(cluster) => format!("it is a node of cluster {cluster}"),
-        None => "no answer within a second".to_owned(),
+        None => "no answer in time".to_owned(),
     };
     json!({ "id": node.id.map(|id| id.0), "address": address.to_string(), "error": error })
 }

@@ -17,6 +17,8 @@ pub struct Survey {
     pub nodes: BTreeMap<SocketAddr, Surveyed>,
     /// Those among them that are of other clusters, as they say.
     pub strangers: Strangers,
+    /// What is asked is sealed with a key.
+    has_key: bool,
 }
 
 /// One node.
@@ -57,7 +59,8 @@ impl Survey {
     /// The servers that are given, none of which has answered.
     fn of_given(flags: &ClientFlags) -> Self {
         let nodes = flags.servers.iter().map(|server| (*server, Surveyed::default()));
-        Self { nodes: nodes.collect(), strangers: Strangers::default() }
+        let has_key = flags.keys.is_some();
+        Self { nodes: nodes.collect(), strangers: Strangers::default(), has_key }
     }
 
     fn silent(&self) -> Vec<SocketAddr> {
@@ -123,9 +126,15 @@ impl Survey {
             return format!("{answered} of {total} nodes answered{missing}; {strangers}");
         }
         if answered == 0 {
+            // Nodes with keys are silent to whoever has none of them.
+            let key = if self.has_key {
+                "that they have the key of --key-file"
+            } else {
+                "--key-file, which was not given"
+            };
             return format!(
-                "0 of {total} nodes answered{missing}; see that they run, and check --server and \
-                 --cluster"
+                "0 of {total} nodes answered{missing}; see that they run, and check --server, \
+                 --cluster and {key}"
             );
         }
         let leader = match self.leader() {
@@ -149,5 +158,22 @@ impl Survey {
             .map(|status| format!("; node {} does not vote", status.id))
             .collect();
         voteless.concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nodes that have keys are silent to whoever lacks them, so silence may come of that.
+    #[test]
+    fn where_nobody_answers_the_key_is_spoken_of() {
+        let given = SocketAddr::from(([10, 0, 0, 1], 9717));
+        for (has_key, expected) in [(true, "have the key of --key-file"), (false, "was not given")]
+        {
+            let nodes = BTreeMap::from([(given, Surveyed::default())]);
+            let sentence = Survey { nodes, has_key, ..Survey::default() }.sentence();
+            assert!(sentence.contains(expected), "{sentence}");
+        }
     }
 }

@@ -50,7 +50,8 @@ pub fn run(words: &[String]) -> Outcome {
     let words = parse(options, words)?;
     let flags = ClientFlags::read(&words)?;
     let [] = words.expect_operands([])?;
-    let mut inquiry = Inquiry::open(&flags).map_err(|error| Failure::system("a socket", &error))?;
+    let mut inquiry =
+        Inquiry::open_patiently(&flags).map_err(|error| Failure::system("a socket", &error))?;
     let survey = survey::take_by(&mut inquiry, &flags);
     let nonce = random_u64();
     let request = Message::TimeoutsRequest(TimeoutsRequest { nonce });

@@ -394,7 +394,9 @@ impl Client {
         self.servers.forsake(operation.target, self.now - self.config.timeout);
         let waited = self.config.timeout.as_secs_f64();
         let answer = if operation.first_sent_at.is_none() {
-            Answer::NoAnswer(format!("no node opened a session within {waited} s"))
+            Answer::NoAnswer(format!(
+                "no node opened a session within {waited} s, so nothing was done"
+            ))
         } else {
             Answer::Unknown(format!(
                 "no answer within {waited} s: the operation may have taken effect, or not"
