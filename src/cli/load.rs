@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::args::{ClientFlags, parse};
 use super::driver::Driver;
-use super::escape::{self, parse_line};
+use super::escape::parse_line;
 use super::exit::{Exit, Failure, Outcome, Part};
 use super::output::{note, print_line, progress_bar};
 use super::survey;
@@ -247,6 +247,7 @@ impl Load {
 
 #[cfg(test)]
 mod tests {
+    use super::super::escape;
     use super::*;
 
     /// What never ends must not be read until memory does.

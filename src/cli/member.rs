@@ -107,7 +107,7 @@ fn address_taken(configuration: &Configuration, change: MemberChange) -> String 
     let known = configuration.addresses.iter().find(|(_, known)| **known == address);
     if configuration.lists(node) {
         let known = configuration.addresses.get(&node);
-        let place = known.map_or("the address of its --peer flag".to_owned(), |at| at.to_string());
+        let place = known.map_or("the address of its --peer flag".to_owned(), ToString::to_string);
         format!("node {node} is in the cluster, at {place}; remove it first to let it in elsewhere")
     } else if let Some((other, _)) = known {
         format!("{address} is the address of node {other}; give node {node} its own")
