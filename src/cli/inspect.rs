@@ -22,7 +22,8 @@ Usage: quorate inspect DIR [--json]
 Shown are whose directory it is, its term and vote, the range of its log, how
 far that is known to be committed, each file of the journal, and each place that
 is damaged, with what was lost there. A tail that a loss of power tore off is no
-damage: the next start cuts it off.
+damage: the next start cuts it off. Damaged files that a start has set aside are
+named, and what can be read of them again counts.
 
 Exit codes: 0 intact; 1 damaged, and where; 4 in use, no node's directory, or of
 another version's format; 5 it cannot be read.
@@ -75,6 +76,7 @@ fn describe(found: &Examination) -> String {
         lines.push(format!("torn       {} sectors of the last batch", found.torn_sectors));
     }
     lines.extend(held.doubt.map(|doubt| format!("doubt      {}", describe_doubt(doubt))));
+    lines.extend(found.set_aside.iter().map(|name| format!("set aside  {name}")));
     lines.extend(found.flaws.iter().map(|flaw| format!("damage     {flaw}")));
     lines.join("\n")
 }
@@ -152,6 +154,7 @@ fn to_json(found: &Examination) -> Value {
         "commit_index": held.commit.0,
         "above_a_gap": held.aside.iter().map(|entry| entry.index.0).collect::<Vec<_>>(),
         "doubt": held.doubt.map(doubt_to_json),
+        "set_aside": found.set_aside,
         "segments": found.segments.iter().map(segment_to_json).collect::<Vec<_>>(),
         "torn_sectors": found.torn_sectors,
         "damage": found.flaws.iter().map(flaw_to_json).collect::<Vec<_>>(),

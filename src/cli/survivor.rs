@@ -9,7 +9,7 @@ use crate::disk::{Examination, Recovered};
 /// Says what there is, what is damaged, and what is missing.
 pub fn say(found: &Examination) {
     note(&format!("quorate: {}", describe(&found.recovered)));
-    for line in damage(found).chain(doubt(&found.recovered)) {
+    for line in damage(found).chain(doubt(&found.recovered)).chain(set_aside(found)) {
         note(&format!("quorate: {line}"));
     }
 }
@@ -53,6 +53,17 @@ fn doubt(held: &Recovered) -> Vec<String> {
     lines
 }
 
+/// What an earlier start has kept of what it could not read.
+fn set_aside(found: &Examination) -> Option<String> {
+    let names = &found.set_aside;
+    (!names.is_empty()).then(|| {
+        format!(
+            "damaged files are set aside, and what can be read of them by now counts: {}",
+            names.join(", ")
+        )
+    })
+}
+
 /// The same for machines.
 pub fn to_json(found: &Examination) -> Value {
     let held = &found.recovered;
@@ -65,5 +76,6 @@ pub fn to_json(found: &Examination) -> Value {
         "commit_index": held.commit.0,
         "damage": damage(found).collect::<Vec<_>>(),
         "missing": missing(found),
+        "set_aside": found.set_aside,
     })
 }

@@ -15,7 +15,8 @@ use super::error::RunError;
 use super::file_directory::{FileDirectory, sync_names};
 use super::random_u64;
 use crate::disk::{
-    self, Examination, Identity, Journal, Recovered, Scrub, SegmentSize, StartError, examine,
+    self, Directory, DiskError, Examination, Identity, Journal, Recovered, Scrub, SegmentSize,
+    StartError, examine,
 };
 use crate::types::{DirectoryId, ServerId};
 
@@ -77,6 +78,7 @@ impl DataDir {
         let scrub = found.scrub();
         let (journal, recovered) =
             found.start(&mut files).map_err(|error| failed(path, "written", &error))?;
+        tell_of_set_aside(&files).map_err(|error| failed(path, "read", &error))?;
         let disk_use =
             DiskUse::of(path, segment_size, most).map_err(|error| failed(path, "read", &error))?;
         let disk_use = Arc::new(disk_use);
@@ -112,6 +114,19 @@ fn tell(found: &Examination) {
         let sectors = found.torn_sectors;
         log::warn!("{sectors} sectors of a batch that was never durable are cut off the journal");
     }
+}
+
+/// Says what of the directory is kept that could not be read.
+fn tell_of_set_aside(files: &FileDirectory) -> Result<(), DiskError> {
+    let names = files.names()?;
+    let count = names.iter().filter(|name| disk::is_set_aside(name)).count();
+    if count > 0 {
+        log::warn!(
+            "{count} damaged files are set aside as aside-...: each start reads them again, and \
+             they are removed when the directory is repaired, or when their room is needed"
+        );
+    }
+    Ok(())
 }
 
 /// Says that a size which was asked for is not that of the directory.

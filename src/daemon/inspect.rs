@@ -31,7 +31,12 @@ pub fn inspect(path: &Path) -> Result<Inspection, RunError> {
         Err(error @ (StartError::Disk(_) | StartError::Version(_))) => {
             Err(data_dir::unusable(path, &error))
         }
-        found => Ok(Inspection { found, path: path.to_owned(), _lock: lock }),
+        mut found => {
+            if let Ok(found) = &mut found {
+                found.recovered.rejoin();
+            }
+            Ok(Inspection { found, path: path.to_owned(), _lock: lock })
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use super::names::META;
 use super::record::LogRecord;
 use super::scan::Flaw;
 use super::scrub::meta_flaws;
+use super::set_aside;
 use super::writer::SegmentWriter;
 use super::{GenesisState, Record};
 use crate::types::LogIndex;
@@ -65,6 +66,7 @@ impl Journal {
             self.meta.doubt = None;
             self.meta.write_promises(directory)?;
             directory.sync(META)?;
+            set_aside::free(directory)?;
         }
         Ok(())
     }

@@ -23,13 +23,14 @@ mod proof;
 mod scan;
 mod tail;
 mod replay;
+mod set_aside;
 mod scrub;
 
 pub use birth::{begin, create, is_born};
 pub use directory::{Directory, DiskError};
 pub use journal::Journal;
 pub use meta::{FORMAT_VERSION, META_BYTES};
-pub use names::{META, SNAPSHOT_AT_BIRTH, is_owned};
+pub use names::{META, SNAPSHOT_AT_BIRTH, is_owned, is_set_aside};
 pub use recovery::{Examination, SegmentSummary, examine};
 pub use scan::{Flaw, Harm};
 pub use scrub::{Damage, Findings, SLICE_BYTES, Scrub};
@@ -199,6 +200,28 @@ impl Recovered {
         }
         let state = self.snapshot.as_ref()?.state();
         Some((state.configuration_index(), state.configuration().clone()))
+    }
+
+    /// Counts to the log what was laid aside and goes on from it, as the node will once it has
+    /// started: what was missing between can be read again by now.
+    pub fn rejoin(&mut self) {
+        let goes_on = |next: &Entry, (last, chain): (LogIndex, u32)| {
+            next.index == last.next() && next.chain_after(chain) == next.chain
+        };
+        let mut end = self.log_chain();
+        let mut aside = std::mem::take(&mut self.aside).into_iter().peekable();
+        while let Some(next) = aside.next_if(|next| goes_on(next, end)) {
+            end = (next.index, next.chain);
+            self.entries.push(next);
+        }
+        self.aside = aside.collect();
+    }
+
+    /// The index and the chain value of the last entry of the log.
+    fn log_chain(&self) -> (LogIndex, u32) {
+        let of_snapshot = self.snapshot.as_ref().map(|at| (at.index(), at.chain()));
+        let of_entry = self.entries.last().map(|entry| (entry.index, entry.chain));
+        of_entry.or(of_snapshot).unwrap_or_default()
     }
 
     /// The end of the log.

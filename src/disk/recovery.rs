@@ -11,6 +11,7 @@ use super::record::LogRecord;
 use super::replay::{Beginning, Log, Replay};
 use super::scan::{Event, Flaw, Harm, Scan, scan};
 use super::scrub::Scrub;
+use super::set_aside;
 use super::snapshot_file::{Snapshots, read_snapshots};
 use super::{Doubt, GenesisState, Recovered, SegmentSize, StartError};
 use crate::entry::Entry;
@@ -30,6 +31,8 @@ pub struct Examination {
     pub segments: Vec<SegmentSummary>,
     /// The length of the snapshot's file in bytes, or zero.
     pub snapshot_bytes: u64,
+    /// The names of damaged files that an earlier start has set aside.
+    pub set_aside: Vec<String>,
     pub(super) meta: FoundMeta,
     pub(super) images: Vec<Image>,
     pub(super) journal: Scan,
@@ -74,7 +77,10 @@ pub fn examine(directory: &dyn Directory) -> Result<Examination, StartError> {
     let meta = FoundMeta::read(&directory.read(META)?)?;
     let images = read_segments(directory, &meta.meta)?;
     let mut journal = scan(&images);
-    let snapshots = read_snapshots(directory, meta.meta.genesis.complete())?;
+    let mut set_aside = set_aside::files(directory)?;
+    // Without a doubt nothing is missing that they could hold.
+    set_aside.retain(|_| meta.meta.doubt.is_some());
+    let snapshots = read_snapshots(directory, meta.meta.genesis.complete(), &set_aside)?;
     let events = std::mem::take(&mut journal.events);
     let segments = summarize(&images, &journal, &events);
     let log = replay(events, &meta, &snapshots, &journal);
@@ -82,13 +88,20 @@ pub fn examine(directory: &dyn Directory) -> Result<Examination, StartError> {
     let torn_sectors = journal.torn_sectors();
     let snapshot_bytes = snapshots.newest.as_ref().map_or(0, |(_, bytes)| *bytes);
     let doubt = Doubt::join(meta.meta.doubt, found_doubt(&journal, &flaws, &log));
-    let recovered = recovered(&meta, &snapshots, log, doubt);
+    let mut recovered = recovered(&meta, &snapshots, log, doubt);
+    if recovered.genesis.complete().is_some() {
+        let entries = set_aside::entries(&set_aside, &meta.meta, directory);
+        let end = recovered.log_chain();
+        set_aside::complete(&mut recovered.aside, end, &entries);
+    }
+    let set_aside = set_aside.into_iter().map(|(name, _)| name).collect();
     Ok(Examination {
         recovered,
         flaws,
         torn_sectors,
         segments,
         snapshot_bytes,
+        set_aside,
         meta,
         images,
         journal,

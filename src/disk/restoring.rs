@@ -11,6 +11,7 @@ use super::proof::State;
 use super::record::LogRecord;
 use super::recovery::Examination;
 use super::sector::{self, Kind, Place, SECTOR_BYTES, Sector, Stamp};
+use super::set_aside;
 use super::writer::{Segment, SegmentWriter, offset_of};
 use super::{LogEnd, Recovered};
 use crate::types::LogIndex;
@@ -40,6 +41,7 @@ impl Examination {
         self.meta.replace(&mut meta, directory)?;
 
         self.take_names(directory)?;
+        self.take_back(directory)?;
         self.remove_leftovers(&meta, directory)?;
         let mut writer = if self.needs_rewriting() {
             self.rewrite(&mut meta, directory)?
@@ -64,7 +66,18 @@ impl Examination {
         Ok(())
     }
 
-    /// Nothing is lost with any of these files.
+    /// Gives a snapshot its name again that was set aside and can be read by now. One of that
+    /// name which is damaged is no loss any more: it held the same state.
+    fn take_back(&mut self, directory: &mut dyn Directory) -> Result<(), DiskError> {
+        let Some((name, former)) = self.snapshots.returned.take() else { return Ok(()) };
+        directory.rename(&name, &former)?;
+        directory.sync_names()?;
+        self.snapshots.damaged.retain(|damaged| *damaged != former);
+        Ok(())
+    }
+
+    /// Nothing is lost with any of these files, but for those that a damaged journal consisted
+    /// of.
     fn remove_leftovers(
         &self,
         meta: &Meta,
@@ -75,7 +88,10 @@ impl Examination {
                 .is_some_and(|number| number < meta.first_segment);
             let is_unfinished = names::segment_number(REWRITTEN, &name).is_some();
             let is_superseded = self.snapshots.superseded.contains(&name);
-            if names::is_scratch(&name) || was_replaced || is_unfinished || is_superseded {
+            let is_free = names::is_set_aside(&name) && meta.doubt.is_none();
+            if was_replaced {
+                set_aside::give_up(&name, meta, directory)?;
+            } else if names::is_scratch(&name) || is_unfinished || is_superseded || is_free {
                 directory.remove(&name)?;
             }
         }
@@ -110,7 +126,7 @@ impl Examination {
         writer.take_place();
         let damaged = self.images.iter().filter(|image| image.exists).map(|image| &image.name);
         for name in damaged.chain(&self.snapshots.damaged) {
-            directory.remove(name)?;
+            set_aside::give_up(name, meta, directory)?;
         }
         directory.sync_names()?;
         Ok(writer)

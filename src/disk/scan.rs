@@ -103,6 +103,14 @@ pub(super) fn sealed_flaws(image: &Image) -> Vec<Flaw> {
     walk.flaws
 }
 
+/// The records that can be read of a segment, looked at by itself.
+pub(super) fn events_in(image: &Image) -> Vec<Event> {
+    let mut walk = Walk::default();
+    walk.segment(image, None);
+    walk.end_run();
+    walk.events
+}
+
 /// Where in the image a torn batch begins, if one does.
 fn torn_start(proof: &Proof, images: &[Image], image: &Image) -> Option<usize> {
     let is_here = |newest: &Newest| images[newest.image].number == image.number;

@@ -5,6 +5,7 @@ use bytes::{BufMut, Bytes};
 use super::directory::{Directory, DiskError};
 use super::meta::FORMAT_VERSION;
 use super::names::{self, SNAPSHOT_AT_BIRTH};
+use super::set_aside;
 use crate::codec::{Malformed, Reader};
 use crate::store::{Snapshot, SnapshotBuilder};
 use crate::types::{GenesisId, LogIndex, Term};
@@ -16,9 +17,13 @@ const BLOCK_HEADER_BYTES: usize = 16;
 /// Makes the snapshot durable, then removes those before it.
 ///
 /// # Errors
-/// The disk's. After [`DiskError::NoSpace`] there is what was there before.
+/// The disk's. After [`DiskError::NoSpace`] there is what was there before, but for what was set
+/// aside.
 pub fn write_snapshot(directory: &mut dyn Directory, snapshot: &Snapshot) -> Result<(), DiskError> {
-    let name = add_snapshot(directory, snapshot)?;
+    let name = match add_snapshot(directory, snapshot) {
+        Err(DiskError::NoSpace) if set_aside::free(directory)? => add_snapshot(directory, snapshot),
+        added => added,
+    }?;
     for other in snapshot_names(directory)? {
         if other < name {
             directory.remove(&other)?;
@@ -66,6 +71,9 @@ pub(super) struct Snapshots {
     pub damaged: Vec<String>,
     /// Older ones, and those of another cluster, which nobody needs any more, by name.
     pub superseded: Vec<String>,
+    /// The newest, if it was set aside and can be read again: the name that it has, and the one
+    /// that it is to have.
+    pub returned: Option<(String, String)>,
 }
 
 /// Reads the newest snapshot of this cluster that is intact. None is ever used in part.
@@ -78,8 +86,10 @@ pub(super) struct Snapshots {
 pub(super) fn read_snapshots(
     directory: &dyn Directory,
     cluster: Option<GenesisId>,
+    set_aside: &[(String, String)],
 ) -> Result<Snapshots, DiskError> {
-    let mut found = Snapshots { newest: None, damaged: Vec::new(), superseded: Vec::new() };
+    let mut found =
+        Snapshots { newest: None, damaged: Vec::new(), superseded: Vec::new(), returned: None };
     for name in snapshot_names(directory)?.into_iter().rev() {
         if found.newest.is_some() {
             found.superseded.push(name);
@@ -97,7 +107,34 @@ pub(super) fn read_snapshots(
             _ => found.damaged.push(name),
         }
     }
+    for (name, former) in set_aside {
+        found.take_back((name, former), cluster, directory);
+    }
     Ok(found)
+}
+
+impl Snapshots {
+    /// Counts a snapshot that was set aside if it is the newest and can be read again. Whatever
+    /// a snapshot of the cluster holds is committed.
+    fn take_back(
+        &mut self,
+        (name, former): (&str, &str),
+        cluster: Option<GenesisId>,
+        directory: &dyn Directory,
+    ) {
+        let known = self.newest.as_ref().map(|(snapshot, _)| snapshot.index());
+        let Some(index) = names::snapshot_index(former).filter(|index| known < Some(*index)) else {
+            return;
+        };
+        let Some(file) = set_aside::read_again(name, directory) else { return };
+        let Ok(snapshot) = decode_snapshot(&file) else { return };
+        if cluster == Some(snapshot.state().configuration().genesis) && snapshot.index() == index {
+            let before = self.returned.replace((name.to_owned(), former.to_owned()));
+            let on_its_name = known.filter(|_| before.is_none()).map(names::snapshot);
+            self.superseded.extend(on_its_name);
+            self.newest = Some((snapshot, file.len() as u64));
+        }
+    }
 }
 
 /// The names of all snapshots, the oldest first.

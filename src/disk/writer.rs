@@ -12,6 +12,7 @@ use super::directory::{Directory, DiskError};
 use super::names::{self, JOURNAL, REWRITTEN, SEGMENT_AT_BIRTH, SPARE};
 use super::record::{LogRecord, SIGHTED_BYTES};
 use super::sector::{self, Kind, PAYLOAD_BYTES, Place, SECTOR_BYTES, Stamp};
+use super::set_aside;
 use super::{LogEnd, Record, SIGHTINGS_MAX, SegmentSize, Sightings};
 use crate::types::{DirectoryId, LogIndex, ServerId};
 
@@ -203,10 +204,23 @@ impl SegmentWriter {
         if let Some(spare) = self.spares.pop() {
             directory.rename(&names::segment(SPARE, spare), &name)?;
         } else {
-            directory.create(SEGMENT_AT_BIRTH, u64::from(self.size.bytes()))?;
+            self.create(directory)?;
             directory.rename(SEGMENT_AT_BIRTH, &name)?;
         }
         directory.sync_names()
+    }
+
+    /// Where there is no room, what was set aside makes some: but not for a start, which has asked
+    /// nobody yet for what that may be the only copy of.
+    fn create(&self, directory: &mut dyn Directory) -> Result<(), DiskError> {
+        let length = u64::from(self.size.bytes());
+        let is_start = self.prefix == REWRITTEN;
+        match directory.create(SEGMENT_AT_BIRTH, length) {
+            Err(DiskError::NoSpace) if !is_start && set_aside::free(directory)? => {
+                directory.create(SEGMENT_AT_BIRTH, length)
+            }
+            made => made,
+        }
     }
 
     /// The numbers of the segments that nothing is written to any more, and that are needed.

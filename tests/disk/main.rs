@@ -18,6 +18,7 @@ mod repair;
 mod round_trip;
 mod scrub;
 mod segments;
+mod set_aside;
 mod sightings;
 mod sweep;
 mod unreadable;

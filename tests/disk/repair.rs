@@ -3,13 +3,15 @@
 
 use std::collections::BTreeSet;
 
-use quorate::disk::{self, Doubt, Record, Recovered};
+use bytes::Bytes;
+use quorate::disk::{self, Directory, Doubt, Record, Recovered};
 use quorate::sim::{Damage, SimDirectory};
 use quorate::types::LogIndex;
 
 use super::damage::{check, damaged, files, is_segment};
 use super::life::{Expected, lived, long_life, start};
 use super::recording::Recording;
+use super::set_aside::{keeps, set_aside};
 
 fn readable(recovered: &Recovered) -> BTreeSet<u64> {
     recovered.entries.iter().chain(&recovered.aside).map(|entry| entry.index.0).collect()
@@ -24,7 +26,8 @@ fn writing_a_journal_anew_can_be_interrupted_anywhere() {
             let fault = Damage::ALL[at % Damage::ALL.len()];
             let Some(directory) = damaged(&intact, &name, sector, fault) else { continue };
             let Ok(found) = disk::examine(&directory) else { continue };
-            let before = found.recovered;
+            let damaged = directory.read(&name).expect("a file");
+            let before = (damaged, found.recovered);
             let mut starting = Recording::of(directory);
             start(&mut starting);
             for copy in starting.copies {
@@ -41,7 +44,7 @@ fn writing_a_journal_anew_can_be_interrupted_anywhere() {
 fn check_next_start(
     copy: &SimDirectory,
     seed: u64,
-    before: &Recovered,
+    (damaged, before): &(Bytes, Recovered),
     expected: &Expected,
     what: &str,
 ) {
@@ -52,6 +55,7 @@ fn check_next_start(
     let lost: BTreeSet<u64> = lost.filter(|index| !readable(before).contains(index)).collect();
     check(&recovered, expected, &lost, what);
     assert_eq!(Doubt::join(before.doubt, recovered.doubt), recovered.doubt, "{what}");
+    assert!(recovered.doubt.is_none() || keeps(damaged, &directory), "{what}");
 }
 
 /// The others have sent what was missing. It must be durable before the doubt ends, also
@@ -75,9 +79,12 @@ fn the_end_of_doubt_is_durable_last() {
     for (seed, copy) in (0..).zip(repairing.copies) {
         let mut directory = copy;
         directory.lose_power(&mut fastrand::Rng::with_seed(seed));
+        let kept = set_aside(&directory).len();
         let (_, recovered) = start(&mut directory);
         let is_whole = recovered.log_end() == (expected.last().term, expected.last().index);
         assert!(is_whole || recovered.doubt.is_some(), "{:?}", recovered.log_end());
+        assert!(kept > 0 || recovered.doubt.is_none(), "{:?}", recovered.doubt);
+        assert!(set_aside(&directory).is_empty() == recovered.doubt.is_none());
         healed += u32::from(recovered.doubt.is_none());
     }
     assert!(healed > 0);

@@ -1,15 +1,19 @@
 //! Each page of each file cannot be read any more, until it is written: a start goes on
-//! without it, and so does a node that runs.
+//! without it, and so does a node that runs. Or it can be read again when a start has done
+//! without it.
 
 use std::ops::Range;
 
 use bytes::Bytes;
 use quorate::disk::{self, Directory, DiskError, META, Recovered};
 use quorate::sim::SimDirectory;
+use quorate::store::Snapshot;
+use quorate::types::LogIndex;
 
 use super::damage::{check, files};
 use super::layout::newest_records;
 use super::life::{Author, Expected, lived, long_life, start};
+use super::set_aside::keeps_all_of;
 
 const FIRST: &str = "journal-0000000000000001";
 const PAGE: usize = 4_096;
@@ -103,7 +107,8 @@ impl Directory for Unreadable {
     }
 }
 
-/// Starts on the directory without this page, and sees that the start has left a clean one.
+/// Starts on the directory without this page, and sees that the start has left a clean one, and
+/// that nothing is missing once the page can be read again.
 fn start_without(
     intact: &SimDirectory,
     expected: &Expected,
@@ -118,10 +123,26 @@ fn start_without(
     let records = newest_records(intact).into_iter();
     let lost = records.filter(|(_, (file, at))| file == name && at.iter().any(is_lost));
     check(&recovered, expected, &lost.map(|(index, _)| index).collect(), &what);
-    assert_eq!(directory.page, None, "{what}");
+    let left = directory.page.as_ref().map(|(name, _)| name);
+    assert!(left.is_none_or(|name| disk::is_set_aside(name)), "{what}: {left:?}");
     let again = disk::examine(&directory).expect("its identity can be read");
     assert!(again.flaws.is_empty(), "{what}: {:?}", again.flaws);
+    if recovered.doubt.is_some() {
+        directory.page = None;
+        assert!(keeps_all_of(intact, &directory), "{what}");
+        check_whole(directory, expected, &what);
+    }
     recovered
+}
+
+/// docs/guarantees.md: "what a start has done without is kept while there is any doubt".
+fn check_whole(mut directory: Unreadable, expected: &Expected, what: &str) {
+    let (_, recovered) = start(&mut directory);
+    let begin = recovered.snapshot.as_ref().map_or(LogIndex(0), Snapshot::index);
+    assert!(begin == expected.snapshot || expected.snapshot <= LogIndex(1), "{what}");
+    let behind = usize::try_from(begin.0).expect("a short log");
+    let log = [recovered.entries, recovered.aside].concat();
+    assert!(log == expected.log[behind..], "{what}: {} entries behind {begin}", log.len());
 }
 
 /// docs/guarantees.md: "What a start cannot read is damage like any other".

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::member::Member;
 use super::{Cluster, Event};
-use crate::disk::{Directory, SECTOR_BYTES};
+use crate::disk::{self, Directory, SECTOR_BYTES};
 use crate::sim::damage::Damage;
 use crate::sim::directory::Trouble;
 use crate::sim::trace;
@@ -197,7 +197,9 @@ impl Cluster {
 
 /// A file that holds something, and how many sectors it has.
 fn pick_file(files: &dyn Directory, random: &mut fastrand::Rng) -> Option<(String, usize)> {
-    let is_kept = |name: &String| !name.starts_with("spare-") && !name.contains(".new");
+    let is_kept = |name: &String| {
+        !name.starts_with("spare-") && !name.contains(".new") && !disk::is_set_aside(name)
+    };
     let mut names: Vec<String> = files.names().ok()?.into_iter().filter(is_kept).collect();
     let name = names.swap_remove(random.usize(..names.len()));
     let sectors = files.read(&name).ok()?.len().div_ceil(SECTOR_BYTES);
