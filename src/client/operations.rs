@@ -345,7 +345,7 @@ impl Client {
                 self.send_operation(id);
             }
             // A copy of the request may still be on its way, and be taken when there is room
-            // again: that it never will be is settled in the log, which has room for it.
+            // again: that it never will be is settled in the log, while there is room for that.
             (DeclineReason::NoSpace, _) => {
                 operation.without_space = true;
                 operation.settling = true;
@@ -396,6 +396,12 @@ impl Client {
         let answer = if operation.first_sent_at.is_none() {
             Answer::NoAnswer(format!(
                 "no node opened a session within {waited} s, so nothing was done"
+            ))
+        } else if operation.without_space {
+            Answer::Unknown(format!(
+                "no space: the disks are so full that within {waited} s it could not even be \
+                 settled that the operation never takes effect; delete keys, raise --disk-max or \
+                 make room"
             ))
         } else {
             Answer::Unknown(format!(

@@ -259,7 +259,7 @@ fn permitted(
     let fits = !space::makes_grow(&logged) || space::is_enough(state);
     if !fits {
         Err(DeclineReason::NoSpace)
-    } else if space::is_crowded(&logged, state) {
+    } else if space::is_crowded(&logged, state) || space::begins_too_much(&logged, state) {
         Err(DeclineReason::Busy)
     } else {
         Ok(logged)

@@ -7,16 +7,22 @@
 //! the state grow is refused; deletes and reads go on.
 //!
 //! What sessions keep of their answers cannot be deleted. So each may keep only a little while
-//! there is no room, or once all together keep much.
+//! there is no room, or once all together keep much. And the client of a refused write settles
+//! it, which begins a session that nobody needs any more, but by a late copy of the write. For a
+//! number of sessions there must be room before anything else may grow; beyond that number they
+//! are begun only by what makes room, as long as there is none.
 
 use super::state::ReplicaState;
 use crate::operation::{Command, LoggedRequest, Operation};
-use crate::store::State;
+use crate::store::{SETTLED_SESSION_BYTES, State};
 use crate::types::ServerId;
 use crate::wire::{SPACE_ENOUGH, SPACE_LOW};
 
 /// Of what is needed, one part in so many must be to spare before a disk is no longer low.
 const SPARE_SHARE: u64 = 8;
+
+/// Of the room that there is, sessions get one part in so many, if they need it.
+const SESSIONS_SHARE: u64 = 16;
 
 /// From so many bytes on that all sessions take, each may keep only a little.
 const SESSIONS_BYTES_MAX: u64 = 64 << 20;
@@ -43,12 +49,20 @@ pub struct Room {
 }
 
 impl Room {
-    /// Whether it is enough for a state as large as this one, with a share of it to spare.
+    /// Whether it is enough for a state as large as this one, and for the sessions that there may
+    /// be in any case, with a share of all that to spare.
     fn is_enough_for(self, state: &State, spare: u64) -> bool {
         let with_spare =
             |needed: u64| needed.saturating_add(needed.checked_div(spare).unwrap_or(0));
-        self.free >= with_spare(state.room_to_next_snapshot())
-            && self.all >= with_spare(state.room_for_all())
+        let sessions = state.room_for_sessions(self.sessions());
+        self.free >= with_spare(state.room_to_next_snapshot() + sessions)
+            && self.all >= with_spare(state.room_for_all() + 2 * sessions)
+    }
+
+    /// How many sessions there may be in any case. Of what is free they take half at most, with
+    /// the log that they come in; and that also where nothing is left for a whole state.
+    fn sessions(self) -> u64 {
+        self.all.max(self.free) / SESSIONS_SHARE / SETTLED_SESSION_BYTES
     }
 }
 
@@ -110,6 +124,23 @@ pub fn is_crowded(request: &LoggedRequest, state: &ReplicaState) -> bool {
     request.sequence > request.floor
         && sessions.keeps(request.session, request.floor, KEPT_BYTES_MAX)
         && (sessions.volume() >= SESSIONS_BYTES_MAX || !is_enough(state))
+}
+
+/// Whether the request would begin a session for which there is no room: one more than there may
+/// be in any case. A key that is deleted makes more room than that takes.
+pub fn begins_too_much(request: &LoggedRequest, state: &ReplicaState) -> bool {
+    let root = state.store.tentative();
+    let sessions = root.sessions();
+    let makes_room = matches!(&request.command,
+        Command::Execute(Operation::Delete { key }) if root.get(key).is_some());
+    // Where there are as many as the cluster keeps, another takes the place of one.
+    let limit = u64::from(root.configuration().session_limit);
+    let most = state.space.room.map_or(limit, Room::sessions).min(limit);
+    let count = sessions.session_count() as u64;
+    !makes_room
+        && !sessions.has(request.session)
+        && (most..limit).contains(&count)
+        && !is_enough(state)
 }
 
 /// Whether the request makes the state grow.

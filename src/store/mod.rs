@@ -13,7 +13,7 @@ mod snapshot;
 mod state;
 
 pub use answer::Answer;
-pub use sessions::{Lookup, SessionTable};
+pub use sessions::{Lookup, SETTLED_SESSION_BYTES, SessionTable};
 pub use snapshot::{Blocks, Place, Snapshot, SnapshotBuilder};
 pub use state::{State, parse_number};
 

@@ -21,6 +21,8 @@ use crate::types::{Digest, LogIndex, Sequence, SessionId};
 
 /// What a snapshot takes for a session besides its answers, in bytes.
 const SESSION_BYTES: u64 = 38;
+/// What a snapshot takes for a session in which one operation was settled, and no other is.
+pub const SETTLED_SESSION_BYTES: u64 = SESSION_BYTES + 16 + 9;
 
 /// What every session that is not evicted has done. Cloning it is cheap.
 #[derive(Clone, Debug)]
@@ -109,6 +111,11 @@ impl SessionTable {
     /// How many bytes of a snapshot the sessions take, their answers included.
     pub fn volume(&self) -> u64 {
         self.volume
+    }
+
+    /// Whether the table holds the session.
+    pub fn has(&self, session: SessionId) -> bool {
+        self.sessions.contains_key(&session)
     }
 
     /// Whether the answers that the session keeps from this sequence on take so many bytes.

@@ -8,6 +8,7 @@ mod cluster;
 mod crash;
 mod damage;
 mod flaws;
+mod full;
 mod layout;
 mod life;
 mod meta;

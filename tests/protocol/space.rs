@@ -1,5 +1,6 @@
 //! Disks that fill: what makes the state grow is refused by name, the rest goes on.
 
+use bytes::Bytes;
 use quorate::operation::Operation;
 use quorate::replica::{DISK_STALL, HEARTBEAT_INTERVAL, Room};
 use quorate::types::{LogIndex, Sequence, ServerId};
@@ -107,12 +108,7 @@ fn of_one_session(probe: &mut Probe, number: u64, floor: u64) -> Result<(), Decl
     let (sequence, floor) = (Sequence(number), Sequence(floor));
     let request = Request { sequence, floor, ..request(session(1), &delete("key")) };
     probe.ask(1, Message::Request(request));
-    let said = probe.sync();
-    let declined = said.iter().find_map(|sent| match &sent.message {
-        Message::Declined(declined) => Some(declined.reason),
-        _ => None,
-    });
-    declined.map_or(Ok(()), Err)
+    declined(&probe.sync())
 }
 
 #[test]
@@ -124,6 +120,46 @@ fn a_leader_without_room_takes_deletes_alone_until_there_is_room_again() {
     assert!(takes(&mut probe, 3, &delete("key")));
     probe.has_free(PLENTY);
     assert!(takes(&mut probe, 4, &put("key", "value")));
+}
+
+/// Whoever is refused settles that, which begins a session. A full disk has room for so many, and
+/// then for none that makes no room.
+#[test]
+fn without_room_for_sessions_none_is_begun_but_by_what_makes_room() {
+    let mut probe = Probe::serving(1);
+    assert!(takes(&mut probe, 1, &put("key", "value")));
+    let settles = |probe: &mut Probe, number, sequence| {
+        let (sequence, floor) = (Sequence(sequence), Sequence(sequence));
+        let settle =
+            Request { settle: true, length: 0, ..request(session(number), &put("a", "b")) };
+        let before = probe.state().log.last_index();
+        probe.ask(1, Message::Request(Request { sequence, floor, bytes: Bytes::new(), ..settle }));
+        probe.sync();
+        probe.state().log.last_index() > before
+    };
+    // One part in 16 is enough for 20 sessions, and one is there.
+    probe.has_room(Room { free: 0, all: 20 * 16 * 63 });
+    let begun = (100..200).filter(|number| settles(&mut probe, *number, 2)).count();
+    assert_eq!(begun, 19);
+    assert!(settles(&mut probe, 100, 3), "a session that is there may go on");
+    let declined = Err(DeclineReason::Busy);
+    assert_eq!(of_session(&mut probe, 300, &delete("another")), declined, "no such key");
+    assert_eq!(of_session(&mut probe, 300, &delete("key")), Ok(()));
+    probe.has_room(Room { free: PLENTY, all: PLENTY });
+    assert!(settles(&mut probe, 400, 2));
+}
+
+fn of_session(probe: &mut Probe, number: u64, operation: &Operation) -> Result<(), DeclineReason> {
+    probe.ask(1, Message::Request(request(session(number), operation)));
+    declined(&probe.sync())
+}
+
+fn declined(said: &[Sent]) -> Result<(), DeclineReason> {
+    let reason = said.iter().find_map(|sent| match &sent.message {
+        Message::Declined(declined) => Some(declined.reason),
+        _ => None,
+    });
+    reason.map_or(Ok(()), Err)
 }
 
 #[test]
@@ -142,13 +178,14 @@ fn what_no_majority_has_room_for_is_refused() {
     assert!(takes(&mut probe, 4, &put("key", "value")));
 }
 
-/// Enough is what fits the log up to the next snapshot, at its worst, and that snapshot; and
-/// who was low needs a little more than that to be no longer.
+/// Enough is what fits the log up to the next snapshot, at its worst, and that snapshot with
+/// the sessions that may still come; and who was low needs a little more to be no longer.
 #[test]
 fn room_is_kept_for_the_next_snapshot() {
     let mut probe = Probe::serving(3);
-    let needed = probe.store().tentative().room_to_next_snapshot();
-    assert!(needed >= 95 << 20, "six times 16 MiB of log: {needed}");
+    let root = probe.store().tentative();
+    let needed = root.room_to_next_snapshot() + root.room_for_sessions(u64::MAX);
+    assert!(needed >= 110 << 20, "seven times 16 MiB of log: {needed}");
     probe.has_free(needed);
     assert!(!probe.state().space.is_low());
     probe.has_free(needed - 1);
@@ -164,7 +201,8 @@ fn room_is_kept_for_the_next_snapshot() {
 #[test]
 fn room_is_kept_for_the_snapshot_after_the_next_one() {
     let mut probe = Probe::serving(3);
-    let all = probe.store().tentative().room_for_all();
+    let root = probe.store().tentative();
+    let all = root.room_for_all() + 2 * root.room_for_sessions(u64::MAX);
     probe.has_room(Room { free: PLENTY, all: all - 1 });
     assert!(!takes(&mut probe, 1, &put("key", "value")));
     probe.has_room(Room { free: PLENTY, all: all + all / 4 });

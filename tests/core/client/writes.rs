@@ -247,6 +247,13 @@ fn what_finds_no_space_is_settled_and_then_refused_by_name() {
     stage.decline(server, about(&request), DeclineReason::NoSpace, None);
     stage.settle(server, SESSION, request.sequence, Outcome::Written);
     assert!(settled(stage.end()).is_some(), "a copy that came first was done");
+
+    let (mut stage, server, request) = asked(1);
+    stage.decline(server, about(&request), DeclineReason::NoSpace, None);
+    stage.decline(server, about(&request), DeclineReason::Busy, None);
+    let _: Vec<Sent> = stage.wait_to_the_end();
+    let Some((_, Answer::Unknown(sentence))) = stage.end() else { panic!("it is not settled") };
+    assert!(sentence.contains("no space"), "{sentence}");
 }
 
 #[test]

@@ -163,7 +163,7 @@ fn room_is_counted_for_what_sessions_keep() {
     let state = store.committed();
     let snapshot = Snapshot::new(state.clone(), Term(1), 0);
     let written: usize = snapshot.blocks().map(|block| block.len()).sum();
-    let log = 6 * state.configuration().snapshot_bytes;
+    let log = 7 * state.configuration().snapshot_bytes;
     let counted = (state.room_for_all() - log) / 2;
     assert!(written > 512 << 10);
     assert!(counted + 1_024 > written as u64, "{counted} of {written} bytes are counted");
