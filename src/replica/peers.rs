@@ -91,10 +91,14 @@ impl ReplicaState {
         }
     }
 
-    /// As leader: its log names all who ever came, as far as that is committed.
+    /// As leader: its log names all who ever came, as far as that is committed. Of those who were
+    /// there from the beginning it does not say where they are.
     pub fn forget_told(&mut self, fx: &mut Effects) {
-        if !self.told.is_empty() {
-            self.told.clear();
+        let configuration = self.store.tentative().shared_configuration();
+        let lacks_address = |id: &ServerId| !configuration.addresses.contains_key(id);
+        let count = self.told.len();
+        self.told.retain(|id, _| configuration.lists(*id) && lacks_address(id));
+        if self.told.len() < count {
             self.gather_peers(fx);
         }
     }

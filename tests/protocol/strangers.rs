@@ -7,7 +7,7 @@ use quorate::types::{GenesisId, LogIndex, LogTime, NODES_MAX, ServerId, Term};
 use quorate::wire::{CatchUpRequest, GenesisHash, Header, Message, VoteRequest};
 
 use super::leader::{heartbeat, heartbeat_that_commits, noop_after, replicate};
-use super::members::{SECOND, address_of, configuration, directory_of, ids};
+use super::members::{SECOND, THIRD, address_of, configuration, directory_of, ids};
 use super::probe::Probe;
 use super::said::to_peer;
 
@@ -104,6 +104,24 @@ fn who_leads_knows_whom_its_log_names() {
     assert!(probe.state().peers.contains_key(&FOURTH));
     probe.elect();
     assert!(!probe.state().peers.contains_key(&FOURTH));
+}
+
+/// Where the founders are stands in flags alone, and those of this node may lack one.
+#[test]
+fn who_leads_still_knows_where_a_founder_is_whom_its_flags_do_not_name() {
+    let mut founders = configuration(3);
+    founders.members.remove(&THIRD);
+    founders.members.insert(FOURTH, directory_of(FOURTH));
+    let mut probe = Probe::born_with(founders);
+    while probe.state().attempts == 0 {
+        probe.wait_and_sync();
+    }
+    for stranger in [FOURTH, FIFTH] {
+        probe.hear(stranger, question());
+    }
+    probe.elect();
+    let is_met = |id| probe.state().peers.contains_key(&id);
+    assert!(is_met(FOURTH) && !is_met(FIFTH));
 }
 
 fn changed_to(members: &Configuration, previous: &Entry, term: Term) -> Entry {
