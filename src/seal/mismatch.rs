@@ -7,7 +7,7 @@
 //! when it has begun a session. Nothing follows from any of it but a line in the log.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ring::hmac;
 
@@ -62,7 +62,7 @@ impl Mismatch {
 pub struct Mismatches {
     cluster: String,
     name_keys: BTreeMap<KeyId, hmac::Key>,
-    told: Budget,
+    told: Budget<IpAddr>,
     found: Option<Mismatch>,
 }
 

@@ -4,8 +4,8 @@
 //! It does no IO either: the time, the randomness of one life and the keys are handed in. The
 //! construction, and what it protects from, is in docs/security.md.
 
-mod budget;
 mod keys;
+mod budget;
 mod handshake;
 mod mismatch;
 mod replay_window;
@@ -15,9 +15,10 @@ mod way;
 mod sealer;
 mod telling;
 
+pub use budget::{CLIENT_HANDSHAKES_PER_SECOND_MAX, HELLOS_PER_SECOND_MAX};
 pub use handshake::{Cipher, HANDSHAKE_BYTES, LifeSecret, Step};
 pub use keys::{Key, KeyId, KeyRing, Secret};
 pub use mismatch::Mismatch;
-pub use sealer::{Begun, HELLOS_PER_SECOND_MAX, Opened, Sealer, SealerConfig};
+pub use sealer::{Begun, Opened, Sealer, SealerConfig};
 pub use session::SEAL_BYTES;
 pub use sessions::{SESSIONS_MAX, SESSIONS_PER_KEY_MAX, SESSIONS_PER_SOURCE_MAX};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ring::hmac;
 
-use super::budget::Budget;
+use super::budget::HandshakeBudget;
 use super::handshake::{
     Cipher, Handshake, LifeSecret, Nonce, Step, WELCOME_LIFE, handshake_key, session_keys, vouch,
 };
@@ -23,10 +23,6 @@ use crate::wire::{DropCause, Envelope, SealedHeader, destination};
 
 /// How soon a `Finish` is sent again while nothing was heard in the session.
 const FINISH_INTERVAL: Duration = Duration::from_millis(10);
-
-/// How many greetings of one address are answered in a second, whatever the port: twice as many
-/// as it may have sessions.
-pub const HELLOS_PER_SECOND_MAX: u32 = 8_192;
 
 /// What a sealer is told at its start.
 #[derive(Clone, Debug)]
@@ -59,7 +55,7 @@ pub struct Sealer {
     /// The node that the newest session is with, and where it is.
     begun: Option<Begun>,
     pub(super) mismatches: Mismatches,
-    greeted: Budget,
+    budget: HandshakeBudget,
     outbox: VecDeque<(SocketAddr, Vec<u8>)>,
 }
 
@@ -98,7 +94,7 @@ impl Sealer {
             ways: BTreeMap::new(),
             stale: BTreeSet::new(),
             begun: None,
-            greeted: Budget::new(HELLOS_PER_SECOND_MAX),
+            budget: HandshakeBudget::new(),
             outbox: VecDeque::new(),
         }
     }
@@ -282,13 +278,11 @@ impl Sealer {
         }
         checked?;
         match step {
-            Step::Hello if !self.greeted.spend(now, source.ip()) => return Err(DropCause::Session),
             Step::Hello => self.welcome(now, source, &said),
-            Step::Welcome => return self.finish(now, source, &said),
-            Step::Finish => return self.accept(now, source, &said),
-            Step::Mismatch => {}
+            Step::Welcome => self.finish(now, source, &said),
+            Step::Finish => self.accept(now, source, &said),
+            Step::Mismatch => Ok(()),
         }
-        Ok(())
     }
 
     fn check_handshake(&self, said: &Handshake, datagram: &[u8]) -> Result<(), DropCause> {
@@ -352,7 +346,16 @@ impl Sealer {
     }
 
     /// Answers without keeping anything: the address may be a lie.
-    fn welcome(&mut self, now: Instant, source: SocketAddr, hello: &Handshake) {
+    fn welcome(
+        &mut self,
+        now: Instant,
+        source: SocketAddr,
+        hello: &Handshake,
+    ) -> Result<(), DropCause> {
+        let key = self.keys.get(hello.key).ok_or(DropCause::Key)?;
+        if !self.budget.spend_answer(now, source.ip(), key) {
+            return Err(DropCause::Session);
+        }
         let cipher = self.config.cipher.for_both(hello.cipher);
         let hello = Handshake { cipher, ..*hello };
         let welcome = Handshake {
@@ -365,6 +368,7 @@ impl Sealer {
             ..hello
         };
         self.say(source, &welcome);
+        Ok(())
     }
 
     fn finish(
@@ -378,6 +382,7 @@ impl Sealer {
         if !way.has_greeted_with(welcome.key, &welcome.beginner) {
             return Err(DropCause::Duplicate);
         }
+        self.check_room(now, welcome, (source, welcome.sender))?;
         let known = if self.genesis.0 == 0 { welcome.genesis } else { self.genesis };
         let (destination, peer) = (welcome.sender, (welcome.sender, source));
         let sender = self.config.own;
@@ -409,21 +414,42 @@ impl Sealer {
         if self.sessions.contains(finish.session()) {
             return Err(DropCause::Duplicate);
         }
-        let [theirs, mine] = session_keys(finish, self.key(finish.key)?, &self.config.cluster);
+        let id = (source, finish.sender);
+        self.check_room(now, finish, id)?;
+        let key = self.keys.get(finish.key).ok_or(DropCause::Key)?;
+        if !self.budget.spend_session(now, key) {
+            return Err(DropCause::Session);
+        }
+        let [theirs, mine] = session_keys(finish, key, &self.config.cluster);
         let session = Session::new(finish, (finish.sender, source), [mine, theirs], now);
-        self.begin(now, (source, finish.sender), session)
+        self.begin(now, id, session)
+    }
+
+    /// Whether there is room for the session that follows. What is refused is asked for again and
+    /// again, so this comes before all that is dear.
+    fn check_room(&mut self, now: Instant, said: &Handshake, with: WayId) -> Result<(), DropCause> {
+        for session in self.sessions.sweep(now) {
+            self.forget(&session);
+        }
+        self.sessions.check_room(said.session(), with, said.key)
+    }
+
+    /// Nothing is sent in a session any more that was given up.
+    fn forget(&mut self, session: &Session) {
+        let id = self.way_id(session.address, session.peer);
+        let Some(way) = self.ways.get_mut(&id) else { return };
+        way.session.take_if(|newest| *newest == session.id);
+        if way.is_idle() {
+            self.ways.remove(&id);
+        }
     }
 
     /// From now on what is sent that way is sealed in this session.
     fn begin(&mut self, now: Instant, id: WayId, session: Session) -> Result<(), DropCause> {
         let (number, key) = (session.id, session.key);
         let Self { sessions, ways, outbox, begun, .. } = self;
-        sessions.insert(session, now)?;
+        sessions.insert(session)?;
         *begun = Some(Begun { peer: id.1, address: id.0, key });
-        ways.retain(|_, way| {
-            way.session = way.session.filter(|id| sessions.contains(*id));
-            !way.is_idle()
-        });
         let way = ways.entry(id).or_default();
         if let Some(left) = way.begin(number).and_then(|id| sessions.get_mut(id)) {
             left.left_at = Some(now);

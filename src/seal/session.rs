@@ -7,6 +7,7 @@ use ring::aead::{Aad, LessSafeKey, NONCE_LEN, Nonce};
 use super::handshake::{self, Handshake};
 use super::keys::KeyId;
 use super::replay_window::ReplayWindow;
+use super::way::WayId;
 use crate::time::Instant;
 use crate::types::ServerId;
 use crate::wire::{DropCause, HEADER_BYTES, SealedHeader};
@@ -63,6 +64,11 @@ impl Session {
             sealed: 0,
             opened: ReplayWindow::default(),
         }
+    }
+
+    /// Which other side it is with, and where that is.
+    pub fn way(&self) -> WayId {
+        (self.address, self.peer)
     }
 
     /// Seals the frame where it lies. No number is ever used twice, and no session survives

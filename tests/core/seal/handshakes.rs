@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use quorate::seal::{
-    Cipher, HANDSHAKE_BYTES, HELLOS_PER_SECOND_MAX, SESSIONS_PER_KEY_MAX, SESSIONS_PER_SOURCE_MAX,
+    CLIENT_HANDSHAKES_PER_SECOND_MAX, Cipher, HANDSHAKE_BYTES, HELLOS_PER_SECOND_MAX,
+    SESSIONS_PER_KEY_MAX, SESSIONS_PER_SOURCE_MAX,
 };
 use quorate::time::Instant;
 use quorate::types::{GenesisId, ServerId};
 use quorate::wire::DropCause;
 
-use super::stage::{CLIENT, GENESIS, Side, acquainted, deliver, frame, ring, talk};
+use super::stage::{CLIENT, GENESIS, Sent, Side, acquainted, address, deliver, frame, ring, talk};
 
 fn at(millis: u64) -> Instant {
     Instant(millis * 1_000)
@@ -181,16 +182,70 @@ fn greetings_of_one_address_are_answered_so_often_in_a_second() {
     assert_eq!(counts, [most, 0, most, most]);
 }
 
+/// Who repeats a client's greeting gets no more answers to an address than that. It keeps out
+/// neither who holds another key there, nor who holds this one elsewhere.
+#[test]
+fn greetings_by_one_clients_key_are_answered_so_often_in_a_second() {
+    let keys = ring("node 1 %1\nclient ann 2 %2 r\nclient bob 3 %3 r");
+    let mut node = Side::start(1, &keys, 1);
+    let hello = |id: u16, keys: &str| {
+        let mut side = Side::start(id, &ring(keys), 2);
+        side.send(at(0), (ServerId(1), address(ServerId(1))), &frame(side.id, ServerId(1), 1))
+            .remove(0)
+    };
+    let (ann, bob) = (hello(CLIENT.0, "client ann 2 %2 r"), hello(CLIENT.0, "client bob 3 %3 r"));
+    let mut answers = |hello: &Sent, host: u8, millis| {
+        let repeated = Sent { from: ([10, 0, 0, host], 5).into(), ..hello.clone() };
+        let count = CLIENT_HANDSHAKES_PER_SECOND_MAX + 9;
+        (0..count).map(|_| node.hear(at(millis), &repeated).len()).sum::<usize>()
+    };
+    let most = usize::try_from(CLIENT_HANDSHAKES_PER_SECOND_MAX).unwrap();
+    let of_ann = [answers(&ann, 1, 1_000), answers(&ann, 1, 1_999), answers(&ann, 1, 2_000)];
+    assert_eq!(of_ann, [most, 0, most]);
+    let of_others = [answers(&ann, 2, 2_000), answers(&bob, 1, 2_000)];
+    assert_eq!(of_others, [most; 2]);
+    assert_eq!(answers(&hello(2, "node 1 %1"), 1, 2_000), most + 9, "a node at the address");
+}
+
+/// Each session costs a node far more than a greeting. What is refused for now begins later.
+#[test]
+fn sessions_by_one_clients_key_begin_so_often_in_a_second() {
+    let keys = ring("node 1 %1\nclient ann 2 %2 r\nclient bob 3 %3 r");
+    let mut node = Side::start(1, &keys, 1);
+    let mut port = 0;
+    let mut begin = |key: &str, id: u16, host: u32| {
+        port += 1;
+        let mut side = Side::start(id, &ring(key), 200);
+        side.address = (std::net::Ipv4Addr::from(host), port).into();
+        let finish = talk(at(0), &mut side, &mut node, 1).swap_remove(2);
+        assert_eq!(finish.bytes[3], 114);
+        (node.sealer.remembered(), node.dropped.last().copied(), finish)
+    };
+    let most = CLIENT_HANDSHAKES_PER_SECOND_MAX;
+    let full = usize::try_from(most).unwrap();
+    for host in 1..=most {
+        begin("client ann 2 %2 r", CLIENT.0, host);
+    }
+    let (remembered, cause, finish) = begin("client ann 2 %2 r", CLIENT.0, most + 1);
+    assert_eq!((remembered, cause), ((full, full), Some(DropCause::Session)));
+    assert_eq!(begin("client bob 3 %3 r", CLIENT.0, 1).0, (full + 1, full + 1));
+    assert_eq!(begin("node 1 %1", 2, 1).0, (full + 2, full + 2));
+    node.hear(at(1_000), &finish);
+    assert_eq!(node.sealer.remembered(), (full + 3, full + 3));
+}
+
 /// A client that holds the key may not fill the table for others, nor displace a session.
 #[test]
 fn sessions_of_one_source_are_bounded() {
     let keys = ring("node 1 %1\nclient ann 2 %2 r");
     let mut node = Side::start(1, &keys, 1);
     let of_client = ring("client ann 2 %2 r");
+    let mut millis = 0;
     let mut begin = |port: u16, ip: [u8; 4]| {
+        millis += 2;
         let mut client = Side::start(CLIENT.0, &of_client, 200);
         client.address = (ip, port).into();
-        talk(at(0), &mut client, &mut node, port.into());
+        talk(at(millis), &mut client, &mut node, port.into());
         (client, node.taken.len())
     };
     let (mut first, _) = begin(1, [127, 0, 0, 1]);
@@ -199,11 +254,11 @@ fn sessions_of_one_source_are_bounded() {
     assert_eq!(full, SESSIONS_PER_SOURCE_MAX);
     let (_, with_other) = begin(1, [127, 0, 0, 2]);
     assert_eq!(with_other, full + 1, "another source has room");
-    talk(at(1), &mut first, &mut node, 2);
+    talk(at(20_000), &mut first, &mut node, 2);
     assert_eq!(node.taken.len(), full + 2, "who was there first is still heard");
     assert_eq!(node.sealer.remembered(), (full + 1, full + 1), "nothing is kept of the others");
     let mut late = Side::start(CLIENT.0, &of_client, 201);
-    talk(at(121_000), &mut late, &mut node, 1);
+    talk(at(141_000), &mut late, &mut node, 1);
     assert_eq!(node.sealer.remembered(), (1, 1), "who is silent for two minutes is forgotten");
 }
 
@@ -217,7 +272,7 @@ fn sessions_of_one_key_leave_room_for_others() {
         let number = u32::try_from(number).unwrap();
         client.address = (std::net::Ipv4Addr::from(number / 100), 1).into();
         client.address.set_port(u16::try_from(number % 100 + 1).unwrap());
-        talk(at(0), &mut client, &mut node, 1);
+        talk(at(u64::from(number) * 2), &mut client, &mut node, 1);
         node.taken.len()
     };
     let most = SESSIONS_PER_KEY_MAX;
