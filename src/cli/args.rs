@@ -16,7 +16,7 @@ use crate::daemon::{fastest_cipher, life_secret, read_keys};
 use crate::disk::SegmentSize;
 use crate::seal::{KeyRing, Sealer, SealerConfig};
 use crate::types::{ClusterHash, NODES_MAX, ServerId};
-use crate::wire::CLUSTER_NAME_BYTES_MAX;
+use crate::wire::{CLUSTER_NAME_BYTES_MAX, is_cluster_name};
 
 /// The address that is asked, and listened on, unless others are given.
 pub const DEFAULT_ADDRESS: &str = "127.0.0.1:9717";
@@ -225,11 +225,10 @@ pub fn key_file(words: &Words) -> Option<PathBuf> {
     words.value("key-file").map(PathBuf::from).or_else(|| variable().map(PathBuf::from))
 }
 
-/// The cluster's name. It stands in log lines and in the data directory.
+/// The cluster's name.
 pub fn cluster(words: &Words) -> Result<String, Failure> {
     let name = words.value("cluster").unwrap_or_else(|| DEFAULT_CLUSTER.to_owned());
-    let fits = (1..=CLUSTER_NAME_BYTES_MAX).contains(&name.len());
-    if fits && name.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if is_cluster_name(&name) {
         return Ok(name);
     }
     Err(Failure::usage(format!(

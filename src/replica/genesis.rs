@@ -414,9 +414,11 @@ fn alike(ours: &str, theirs: &str) -> bool {
     ours.is_empty() || theirs.is_empty() || ours == theirs
 }
 
+/// What was typed at another node came over the network, and must not end a line of the log.
 fn show(list: &[(ServerId, String)]) -> String {
-    let show_one = |(id, typed): &(ServerId, String)| {
-        if typed.is_empty() { format!("{id}") } else { format!("{id}={typed}") }
+    let show_one = |(id, typed): &(ServerId, String)| match typed.is_empty() {
+        true => format!("{id}"),
+        false => format!("{id}={}", typed.escape_debug()),
     };
     list.iter().map(show_one).collect::<Vec<_>>().join(" ")
 }
@@ -464,6 +466,11 @@ mod tests {
         assert!(!gives_up([(now, other), (now, None)]));
         assert!(!gives_up([(now, other), (FRESH, other)]), "one against one");
         assert!(!gives_up([(FRESH, None), (FRESH, other)]));
+    }
+
+    #[test]
+    fn what_another_node_lists_stays_on_its_line() {
+        assert_eq!(show(&list(["a:1\n", "\u{1b}[2J", ""])), "1=a:1\\n 2=\\u{1b}[2J 3");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use ring::hmac::{self, HMAC_SHA256};
 use super::keys::{Key, KeyId, Secret};
 use crate::time::Instant;
 use crate::types::{ClusterHash, GenesisId, ServerId};
-use crate::wire::{CLUSTER_NAME_BYTES_MAX, DropCause, Envelope};
+use crate::wire::{CLUSTER_NAME_BYTES_MAX, DropCause, Envelope, is_cluster_name};
 
 /// The length of each of them.
 pub const HANDSHAKE_BYTES: usize = 128;
@@ -135,13 +135,14 @@ impl Handshake {
         hidden
     }
 
-    /// The name that it brings. Nothing tells yet whether whoever made it holds the key.
+    /// The name that it brings, if a cluster may have it. Nothing tells yet whether whoever made
+    /// it holds the key.
     pub fn reveal(&self, key: &hmac::Key) -> Option<String> {
         let cover = self.cover(key);
         let mut name: Vec<u8> = cover.iter().zip(self.answerer).map(|(a, b)| a ^ b).collect();
         let length = name.iter().rposition(|byte| *byte != 0)? + 1;
         name.truncate(length);
-        String::from_utf8(name).ok()
+        String::from_utf8(name).ok().filter(|name| is_cluster_name(name))
     }
 
     fn cover(&self, key: &hmac::Key) -> Nonce {

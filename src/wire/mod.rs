@@ -36,7 +36,7 @@ pub use resume_codec::{Resume, Sighted, Verdict};
 pub use snapshot_codec::{
     SNAPSHOT_PIECE_BYTES_FIXED, SnapshotName, SnapshotOffer, SnapshotPiece, SnapshotRequest,
 };
-pub use status_codec::CLUSTER_NAME_BYTES_MAX;
+pub use status_codec::{CLUSTER_NAME_BYTES_MAX, is_cluster_name};
 pub use status_message::{
     DiskStatus, NodeStatus, PeerStatus, Role, ScrubStatus, StatusRequest, TurnTimes,
 };

@@ -15,6 +15,13 @@ use crate::types::{DirectoryId, GenesisId, Incarnation, LogIndex, NODES_MAX, Ser
 /// The longest name of a cluster, in bytes. It has room in each datagram of a handshake.
 pub const CLUSTER_NAME_BYTES_MAX: usize = 32;
 
+/// Whether a cluster may have this name. It stands in log lines and on terminals as it is, so
+/// nothing in it may end a line, or be a command.
+pub fn is_cluster_name(name: &str) -> bool {
+    let fits = (1..=CLUSTER_NAME_BYTES_MAX).contains(&name.len());
+    fits && name.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 /// What is told in one byte: whether its vote counts, and whether its frames are sealed.
 const VOTER: u8 = 1;
 const SEALED: u8 = 2;

@@ -150,6 +150,27 @@ fn nobody_else_is_told_anything() {
     }
 }
 
+/// What holds a key could forge lines of a log by a name, or command a client's terminal.
+#[test]
+fn a_name_that_no_cluster_may_have_is_not_passed_on() {
+    let keys = ring("node 1 %1\nclient ann 2 %2 r");
+    for name in ["x\n\u{1b}[2J", "x\r", "two words", "h\u{f6}me", "\u{9b}2J"] {
+        for of_client in ["client ann 2 %2 r", "node 1 %1"] {
+            let mut node = Side::start(2, &keys, 2);
+            let mut forger = Side::of_cluster(name, CLIENT.0, &ring(of_client), 1);
+            let hello = greet(at(0), &mut forger, &node, 2);
+            assert_eq!(node.refuses(at(0), &hello), DropCause::Cluster);
+            assert_eq!(node.sealer.take_mismatch(), None);
+
+            let mut client = Side::start(CLIENT.0, &ring(of_client), 3);
+            let mut forger = Side::of_cluster(name, 2, &keys, 4);
+            let mismatch = forger.hear(at(0), &greet(at(0), &mut client, &node, 2)).remove(0);
+            assert_eq!(client.refuses(at(0), &mismatch), DropCause::Seal);
+            assert_eq!(client.sealer.take_mismatch(), None);
+        }
+    }
+}
+
 /// One address is told once a second, however often it asks, and from whatever port.
 #[test]
 fn an_address_is_not_told_again_at_once() {
