@@ -14,6 +14,7 @@ use getopts::{Matches, Options, ParsingStyle};
 use super::exit::Failure;
 use crate::daemon::{fastest_cipher, life_secret, read_keys};
 use crate::disk::SegmentSize;
+use crate::link::REDUNDANCY_MAX;
 use crate::seal::{KeyRing, Sealer, SealerConfig};
 use crate::types::{ClusterHash, NODES_MAX, ServerId};
 use crate::wire::{CLUSTER_NAME_BYTES_MAX, is_cluster_name};
@@ -26,6 +27,8 @@ pub const DEFAULT_CLUSTER: &str = "quorate";
 const SERVERS_VARIABLE: &str = "QUORATE_SERVERS";
 /// Where keys are that no flag names.
 const KEY_FILE_VARIABLE: &str = "QUORATE_KEY_FILE";
+/// More copies than this help nobody.
+const REDUNDANCY_MOST: u8 = 9;
 /// No length of time on a command line reaches this.
 const SECONDS_MAX: u64 = 1_000_000;
 /// Stands before an operand that begins with a minus, so that it is not taken for a flag.
@@ -179,6 +182,8 @@ pub struct ClientFlags {
     pub timeout: Duration,
     /// The same, if the command line says it.
     pub given_timeout: Option<Duration>,
+    /// How often a frame may be sent before anything is known of its loss.
+    pub redundancy_max: u8,
     /// Output is for machines.
     pub json: bool,
 }
@@ -190,6 +195,7 @@ impl ClientFlags {
         options.optopt("", "cluster", "", "NAME");
         options.optopt("", "key-file", "", "FILE");
         options.optopt("", "timeout", "", "SECONDS");
+        options.optopt("", "redundancy-max", "", "N");
         options.optflag("", "json", "");
     }
 
@@ -202,6 +208,7 @@ impl ClientFlags {
             keys: key_file(words).map(|path| read_keys(&path)).transpose()?,
             timeout,
             given_timeout: words.has("timeout").then_some(timeout),
+            redundancy_max: redundancy_max(words)?,
             json: words.has("json"),
         })
     }
@@ -217,6 +224,17 @@ impl ClientFlags {
     pub fn cluster_hash(&self) -> ClusterHash {
         ClusterHash::of(&self.cluster)
     }
+}
+
+/// How often a frame may be sent.
+pub fn redundancy_max(words: &Words) -> Result<u8, Failure> {
+    let max = words.number("redundancy-max", REDUNDANCY_MAX)?;
+    if (1..=REDUNDANCY_MOST).contains(&max) {
+        return Ok(max);
+    }
+    Err(Failure::usage(format!(
+        "--redundancy-max is {max}; 1, nothing is sent twice, to {REDUNDANCY_MOST} is expected"
+    )))
 }
 
 /// The file with keys, by the flag or the variable.

@@ -114,6 +114,7 @@ impl Driver {
             cluster: flags.cluster_hash(),
             servers: flags.servers.clone(),
             timeout: flags.timeout,
+            redundancy_max: flags.redundancy_max,
             one_shot,
             outstanding_max,
         };

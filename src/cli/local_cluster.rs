@@ -16,6 +16,7 @@ use super::exit::{Exit, Failure};
 use super::patience::Patience;
 use super::{keygen, survey};
 use crate::daemon::{random_u64, read_keys};
+use crate::link::REDUNDANCY_MAX;
 use crate::seal::KeyRing;
 use crate::types::ServerId;
 
@@ -209,6 +210,7 @@ impl Cluster {
             keys: Some(Arc::clone(&self.keys)),
             timeout: OPERATION_MAX,
             given_timeout: None,
+            redundancy_max: REDUNDANCY_MAX,
             json: false,
         }
     }

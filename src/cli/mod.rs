@@ -210,8 +210,8 @@ fn help() -> String {
          \n\
          quorate COMMAND --help says more. Flags of all commands that ask a cluster:\n\
          --server ADDR:PORT (repeatable, or QUORATE_SERVERS=A,B) [127.0.0.1:9717],\n\
-         --cluster NAME [quorate], --key-file FILE (or QUORATE_KEY_FILE),\n\
-         --timeout SECONDS [5], --json.\n\
+         --cluster NAME [quorate], --key-file FILE (or QUORATE_KEY_FILE), --json,\n\
+         --timeout SECONDS [5], --redundancy-max N (how often a frame is sent) [3].\n\
          Exit codes: 0 done, 1 negative answer, 2 wrong command line, 3 no answer or\n\
          outcome unknown, 4 refused, 5 disk error. Example: quorate put motd Hello\n",
         commands.join("\n")

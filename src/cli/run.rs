@@ -9,7 +9,7 @@ use super::args::{self, DEFAULT_ADDRESS, Words};
 use super::exit::{Exit, Failure, Outcome};
 use crate::configuration::SNAPSHOT_BYTES;
 use crate::daemon::{self, RunConfig};
-use crate::link::{INTERVAL_LEAST, INTERVAL_MOST, Pinned, REDUNDANCY_MAX};
+use crate::link::{INTERVAL_LEAST, INTERVAL_MOST, Pinned};
 use crate::replica::DISK_STALL;
 use crate::types::ServerId;
 
@@ -46,9 +46,6 @@ const DISK_MAX: u64 = 4 << 30;
 /// How many bytes are read again in a second by default: 4 GiB in 18 hours.
 const SCRUB_RATE: u64 = 64 << 10;
 
-/// More copies than this help nobody.
-const REDUNDANCY_MOST: u8 = 9;
-
 /// A shorter one would not hold what it takes to be scheduled.
 const ELECTION_TIMEOUT_LEAST: Duration = Duration::from_millis(10);
 
@@ -72,7 +69,7 @@ fn parse(args: &[String]) -> Result<RunConfig, Failure> {
     let snapshot_bytes = words.bytes("snapshot-bytes", SNAPSHOT_BYTES)?;
     let disk_max = words.bytes("disk-max", DISK_MAX)?;
     let scrub_rate = scrub_rate(&words)?;
-    let redundancy_max = redundancy_max(&words)?;
+    let redundancy_max = args::redundancy_max(&words)?;
     let pinned = pinned(&words)?;
     let user = words.value("user");
     Ok(RunConfig {
@@ -131,16 +128,6 @@ fn key_file(words: &Words) -> Result<Option<PathBuf>, Failure> {
 fn scrub_rate(words: &Words) -> Result<u64, Failure> {
     let is_off = words.value("scrub-rate").is_some_and(|value| value == "0");
     if is_off { Ok(0) } else { words.bytes("scrub-rate", SCRUB_RATE) }
-}
-
-fn redundancy_max(words: &Words) -> Result<u8, Failure> {
-    let max = words.number("redundancy-max", REDUNDANCY_MAX)?;
-    if (1..=REDUNDANCY_MOST).contains(&max) {
-        return Ok(max);
-    }
-    Err(Failure::usage(format!(
-        "--redundancy-max is {max}; 1, nothing is sent twice, to {REDUNDANCY_MOST} is expected"
-    )))
 }
 
 /// A timeout that a single lost heartbeat lets pass would elect without end.

@@ -45,6 +45,9 @@ pub struct ClientConfig {
     pub servers: Vec<SocketAddr>,
     /// How long one operation may take before the client gives up.
     pub timeout: Duration,
+    /// How often a frame is sent at most where loss was measured, before anything is known of
+    /// its own.
+    pub redundancy_max: u8,
     /// The session will have a single operation.
     pub one_shot: bool,
     /// How many operations may be outstanding at once; further ones wait.

@@ -41,6 +41,7 @@ pub struct Servers {
     genesis: GenesisHash,
     known: Vec<Server>,
     preferred: ServerIndex,
+    redundancy: Redundancy,
     /// How long operations take from the first asking to the answer.
     latency: RoundTrip,
     /// How much tells that operations take longer than is known: [`SLOW`] for each in a row that
@@ -84,6 +85,7 @@ impl Servers {
             genesis: GenesisHash::default(),
             known,
             preferred: ServerIndex::FIRST,
+            redundancy: Redundancy::new(config.redundancy_max),
             latency: RoundTrip::default(),
             slowness: 0,
         }
@@ -214,7 +216,7 @@ impl Servers {
             return Copies::NONE;
         }
         let [loss, _] = self.losses(server);
-        Copies { times: Redundancy::default().of_one(loss), spacing: round_trip.spacing() }
+        Copies { times: self.redundancy.of_one(loss), spacing: round_trip.spacing() }
     }
 
     /// The loss on the way to the node, and on the way back. Of one that was hardly ever asked

@@ -35,12 +35,6 @@ pub struct Redundancy {
     max: u8,
 }
 
-impl Default for Redundancy {
-    fn default() -> Self {
-        Self::new(REDUNDANCY_MAX)
-    }
-}
-
 impl Redundancy {
     /// No frame is sent more often than `max` times.
     pub fn new(max: u8) -> Self {

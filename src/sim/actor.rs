@@ -11,6 +11,7 @@ use super::network::Endpoint;
 use crate::client::{Answer, Ask, AskId, Client, ClientConfig};
 use crate::codec::Reader;
 use crate::history::{Kind, Operation, Output, Status};
+use crate::link::REDUNDANCY_MAX;
 use crate::operation::{self, Expected, Outcome};
 use crate::time::Instant;
 use crate::types::{ClusterHash, LogIndex};
@@ -89,6 +90,7 @@ impl Actor {
             cluster: ClusterHash::of(CLUSTER),
             servers: all,
             timeout: TIMEOUTS[random.usize(..TIMEOUTS.len())],
+            redundancy_max: REDUNDANCY_MAX,
             one_shot,
             outstanding_max: 16,
         };

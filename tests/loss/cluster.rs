@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate::client::{Answer, Ask, Client, ClientConfig, Event};
 use quorate::disk::{self, Identity, SegmentSize};
+use quorate::link::REDUNDANCY_MAX;
 use quorate::operation::Operation;
 use quorate::replica::{Batch, ListedNode, NodeConfig, Randomness, ReplicaNode};
 use quorate::sim::{Loss, LossyWay, SimDirectory};
@@ -94,6 +95,7 @@ impl Cluster {
             cluster: ClusterHash::of(CLUSTER),
             servers: (0..NODES).map(address_of).collect(),
             timeout: TIMEOUT,
+            redundancy_max: REDUNDANCY_MAX,
             one_shot: false,
             outstanding_max: 1,
         };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate::client::Answer;
+use quorate::client::{Answer, ClientConfig};
 use quorate::operation::Outcome;
 use quorate::types::{LossShare, Sequence};
 use quorate::wire::{About, DeclineReason};
@@ -91,4 +91,15 @@ fn where_something_is_lost_silence_tells_little_of_a_node() {
     }
     let expected: [&[usize]; 5] = [&[0], &[0], &[0, 1, 2], &[1, 0, 2], &[1, 0, 2]];
     assert_eq!((servers, waits), (expected.map(Vec::from).to_vec(), vec![50, 50, 50, 50, 100]));
+}
+
+#[test]
+fn a_request_is_sent_no_more_often_than_the_client_was_told() {
+    for redundancy_max in 1..=4 {
+        let mut stage = Stage::with_session(ClientConfig { redundancy_max, ..config(1) });
+        stage.loss = LossShare(200);
+        answer_after(&mut stage, 0, Sequence(2));
+        stage.execute(put("value"));
+        assert_eq!(stage.sent().len(), usize::from(redundancy_max));
+    }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate::client::{Answer, Ask, AskId, Client, ClientConfig, Event};
+use quorate::link::REDUNDANCY_MAX;
 use quorate::operation::{Operation, Outcome, Settled};
 use quorate::time::Instant;
 use quorate::types::{
@@ -204,6 +205,7 @@ pub fn config(servers: usize) -> ClientConfig {
         cluster: ClusterHash::of("test"),
         servers: (0..servers).map(address).collect(),
         timeout: TIMEOUT,
+        redundancy_max: REDUNDANCY_MAX,
         one_shot: false,
         outstanding_max: 64,
     }
