@@ -29,6 +29,9 @@ const TRIES_LOSSY: u32 = 4;
 /// Answers that always take the same time are not asked for again while they come in: what wakes
 /// the client, and what comes in, are not more exact than this (RFC 6298 calls it G).
 const GRANULARITY: Duration = Duration::from_micros(250);
+/// An operation takes the client's round trip, one between nodes, and the time of their disks: no
+/// more than so many round trips where all ways are alike.
+const COMMIT_ROUND_TRIPS: u32 = 3;
 /// What an operation counts that seems to have been slow, beside one whose asking was lost.
 const SLOW: u32 = 4;
 
@@ -69,7 +72,7 @@ struct Server {
 impl Server {
     fn new(address: SocketAddr, random: &mut fastrand::Rng) -> Self {
         let first_packet = PacketNumber(random.u64(1..1 << 62));
-        Self { address, link: Link::new(first_packet), life: None, heard_at: None }
+        Self { address, link: Link::of_few(first_packet), life: None, heard_at: None }
     }
 }
 
@@ -194,11 +197,14 @@ impl Servers {
 
     /// The header of a frame that leaves now, and where it goes.
     pub fn header(&mut self, to: ServerIndex, now: Instant) -> (SocketAddr, Header) {
+        // What the client knows of others is told as well, so that one that it turns to for the
+        // first time sends copies of what it answers.
+        let [_, loss] = self.losses(to);
         let server = &mut self.known[to.0];
         let header = Header {
             genesis: self.genesis,
             echo: server.link.echo(now),
-            loss: server.link.losses()[1],
+            loss,
             ..Header::of_client(self.cluster, self.process, server.link.number(now))
         };
         (server.address, header)
@@ -220,13 +226,14 @@ impl Servers {
     }
 
     /// The loss on the way to the node, and on the way back. Of one that was hardly ever asked
-    /// the others tell.
+    /// the others tell, however little: who knows nothing waits the longest.
     fn losses(&self, server: ServerIndex) -> [LossShare; 2] {
         let own = self.known[server.0].link.measured();
-        let all = self.known.iter().map(|server| server.link.measured());
-        let known = all.filter(|measured| measured.enough).map(|measured| measured.losses);
-        let most = known.reduce(|[a, b], [c, d]| [a.max(c), b.max(d)]);
-        most.filter(|_| !own.enough).unwrap_or(own.losses)
+        if own.enough {
+            return own.losses;
+        }
+        let all = self.known.iter().map(|server| server.link.losses());
+        all.fold(own.losses, |[a, b], [c, d]| [a.max(c), b.max(d)])
     }
 
     /// Whether something is lost on the way to the node or back.
@@ -246,11 +253,15 @@ impl Servers {
     }
 
     /// An operation was answered that had been asked again, the last time so long before. Which
-    /// asking that answers nobody knows, so it tells no latency (RFC 6298, section 3); but where
-    /// the last one was answered at once, as it seems, those before were lost.
+    /// asking that answers nobody knows, so it tells no latency (RFC 6298, section 3). But if it
+    /// took no longer than an operation does between nodes that are all as far away, or about as
+    /// long as operations do of late, it is the last one, as it seems: what came before was lost.
     pub fn note_asked_again(&mut self, server: ServerIndex, before: Duration) {
-        let at_once = self.round_trip(server).smoothed().is_some_and(|once| before <= once * 2);
-        self.slowness = self.slowness.saturating_add(if at_once { 1 } else { SLOW });
+        let once = self.round_trip(server).smoothed();
+        let at_once = once.is_some_and(|once| before <= once * COMMIT_ROUND_TRIPS);
+        let as_ever = |usual: Duration| before.abs_diff(usual) <= usual / 2;
+        let of_the_last = at_once || self.latency.smoothed().is_some_and(as_ever);
+        self.slowness = self.slowness.saturating_add(if of_the_last { 1 } else { SLOW });
     }
 
     /// How long to wait for an answer from the node before asking again, after this

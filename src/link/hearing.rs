@@ -5,6 +5,9 @@ use crate::types::{LossShare, PacketNumber};
 
 /// A frame that this many later ones have overtaken counts as lost, until one comes all the same.
 const JUDGED_AFTER: u64 = 16;
+/// The same on a way that few frames take, where so many would take too long to come. If frames
+/// do come later than that, copies are sent for nothing until it is known by how much.
+const JUDGED_AFTER_FEW: u64 = 4;
 /// Of a frame further back nobody knows whether it has come.
 const KNOWN_MAX: u64 = 63;
 /// Who is further ahead than this has not lost so much: it has begun to count anew.
@@ -60,6 +63,12 @@ impl Default for Hearing {
 }
 
 impl Hearing {
+    /// What is heard of somebody who says something now and then, as a client does and those do
+    /// that it asks.
+    pub fn of_few() -> Self {
+        Self { judged_after: JUDGED_AFTER_FEW, ..Self::default() }
+    }
+
     /// Forgets which numbers were heard: the other side counts anew. The way is the same.
     pub fn restart(&mut self) {
         self.newest = None;
@@ -172,7 +181,10 @@ mod tests {
     use super::*;
 
     fn hearing_of(packets: impl Iterator<Item = u64>) -> Hearing {
-        let mut hearing = Hearing::default();
+        hear_all(Hearing::default(), packets)
+    }
+
+    fn hear_all(mut hearing: Hearing, packets: impl Iterator<Item = u64>) -> Hearing {
         packets.for_each(|packet| {
             hearing.hear(PacketNumber(packet), Instant(1));
         });
@@ -206,15 +218,26 @@ mod tests {
             places.sort_unstable();
             let packets: Vec<u64> = places.iter().map(|(_, packet)| *packet).collect();
             let (first, rest) = packets.split_at(1_000);
-            let mut hearing = hearing_of(first.iter().copied());
-            let mut highest = LossShare(0);
-            for &packet in rest {
-                hearing.hear(PacketNumber(packet), Instant(1));
-                highest = highest.max(hearing.loss());
+            for blank in [Hearing::default(), Hearing::of_few()] {
+                let mut hearing = hear_all(blank, first.iter().copied());
+                let mut highest = LossShare(0);
+                for &packet in rest {
+                    hearing.hear(PacketNumber(packet), Instant(1));
+                    highest = highest.max(hearing.loss());
+                }
+                assert!(highest < LossShare(6), "up to {most} places late: {highest:?}");
+                assert_eq!(hearing.loss(), LossShare(0), "up to {most} places late");
             }
-            assert!(highest < LossShare(6), "up to {most} places late: {highest:?}");
-            assert_eq!(hearing.loss(), LossShare(0), "up to {most} places late");
         }
+    }
+
+    #[test]
+    fn of_few_frames_a_loss_is_told_soon() {
+        let told = |newest| {
+            let packets = (1..=newest).filter(|packet| *packet != 3);
+            hear_all(Hearing::of_few(), packets).loss() > LossShare(0)
+        };
+        assert_eq!([6, 7].map(told), [false, true]);
     }
 
     #[test]

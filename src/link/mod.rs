@@ -55,6 +55,11 @@ impl Link {
         }
     }
 
+    /// The same, to somebody who says something only when asked.
+    pub fn of_few(first_packet: PacketNumber) -> Self {
+        Self { hearing: Hearing::of_few(), ..Self::new(first_packet) }
+    }
+
     /// The number of a frame that leaves now.
     pub fn number(&mut self, now: Instant) -> PacketNumber {
         let packet = self.next_packet;

@@ -53,7 +53,7 @@ impl Callers {
             next_packet.0 += LEAP;
             Caller {
                 process: header.directory,
-                hearing: Hearing::default(),
+                hearing: Hearing::of_few(),
                 next_packet: *next_packet,
                 heard_at: now,
             }

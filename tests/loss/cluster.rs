@@ -1,4 +1,4 @@
-//! Three nodes and a client on links that lose and delay, with disks that take a while.
+//! Three nodes and their clients on links that lose and delay, with disks that take a while.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,14 +13,14 @@ use quorate::replica::{Batch, ListedNode, NodeConfig, Randomness, ReplicaNode};
 use quorate::sim::{Loss, LossyWay, SimDirectory};
 use quorate::time::Instant;
 use quorate::types::{ClusterHash, DirectoryId, LogIndex, ServerId};
-use quorate::wire::Role;
+use quorate::wire::{Query, Role};
 
 use super::cubic::{Cubic, SEGMENT_BYTES};
 use super::uplink::Uplink;
 
 const CLUSTER: &str = "lossy";
 const NODES: usize = 3;
-/// The client's place among the hosts.
+/// The place of the first client among the hosts. The others' follow.
 const CLIENT: usize = NODES;
 /// How long a disk takes to sync a batch.
 const SYNC: Duration = Duration::from_micros(200);
@@ -31,7 +31,7 @@ const VALUE_BYTES: usize = 128;
 const SETTLING: Duration = Duration::from_secs(2);
 const RIVAL_WAKES_AFTER: Duration = Duration::from_millis(100);
 
-/// The nodes, the client, and what is under way between them.
+/// The nodes, the clients, and what is under way between them.
 pub struct Cluster {
     now: Instant,
     events: BTreeMap<(Instant, u64), Happening>,
@@ -48,8 +48,8 @@ pub struct Cluster {
     forged: bool,
     takes_snapshots: bool,
     nodes: Vec<Member>,
-    client: Client,
-    client_wakes_at: Option<Instant>,
+    /// The first of them writes; the others were added.
+    clients: Vec<Guest>,
     /// How many bytes went into the links.
     pub bytes: u64,
 }
@@ -62,6 +62,11 @@ struct Member {
     stalled_until: Instant,
     /// There is no process, and the system says so to whoever sends something.
     ended: bool,
+}
+
+struct Guest {
+    client: Client,
+    wakes_at: Option<Instant>,
 }
 
 enum Happening {
@@ -91,14 +96,6 @@ impl Cluster {
         let nodes = (0..NODES).map(|place| member(place, random.u64(..))).collect();
         let mut way = || LossyWay::new(random.u64(..));
         let ways = (0..=NODES).map(|_| (0..=NODES).map(|_| way()).collect()).collect();
-        let config = ClientConfig {
-            cluster: ClusterHash::of(CLUSTER),
-            servers: (0..NODES).map(address_of).collect(),
-            timeout: TIMEOUT,
-            redundancy_max: REDUNDANCY_MAX,
-            one_shot: false,
-            outstanding_max: 1,
-        };
         let mut cluster = Self {
             now: Instant(0),
             events: BTreeMap::new(),
@@ -112,8 +109,7 @@ impl Cluster {
             forged: false,
             takes_snapshots: false,
             nodes,
-            client: Client::new(config, Instant(0), random.u64(..)),
-            client_wakes_at: None,
+            clients: vec![guest(Instant(0), random.u64(..))],
             bytes: 0,
         };
         (0..NODES).for_each(|place| cluster.finish_turn(place));
@@ -130,9 +126,25 @@ impl Cluster {
         self.loss = loss;
     }
 
+    /// Another client, which knows nothing of the cluster yet, takes the place of the first.
+    pub fn replace_client(&mut self, seed: u64) {
+        self.clients[0] = guest(self.now, seed);
+    }
+
+    /// Adds a client on a host of its own. Returns its number.
+    pub fn add_client(&mut self, seed: u64) -> usize {
+        let mut random = fastrand::Rng::with_seed(seed);
+        self.clients.push(guest(self.now, random.u64(..)));
+        let mut way = || LossyWay::new(random.u64(..));
+        self.ways.iter_mut().for_each(|ways| ways.push(way()));
+        let hosts = self.ways.len() + 1;
+        self.ways.push((0..hosts).map(|_| way()).collect());
+        self.clients.len() - 1
+    }
+
     /// From now on all that a host sends goes through a link like this.
     pub fn narrow(&mut self, uplink: &Uplink) {
-        self.uplinks = Some(vec![uplink.clone(); NODES + 1]);
+        self.uplinks = Some(vec![uplink.clone(); NODES + self.clients.len()]);
     }
 
     /// From now on the host of this place sends a flow of TCP as well.
@@ -226,16 +238,39 @@ impl Cluster {
         let put =
             Operation::Put { key: format!("k{key:02}").into(), value: vec![b'v'; bytes].into() };
         let asked_at = self.now;
-        self.client.ask(self.now, Ask::Execute(put));
-        self.finish_client();
+        self.ask(0, Ask::Execute(put));
+        let answer = self.wait_for_answer(0);
+        matches!(answer, Answer::Settled(_)).then(|| self.now.since(asked_at))
+    }
+
+    /// This client begins to read the key of this number.
+    pub fn read(&mut self, client: usize, key: u64) {
+        let query = Query::Get { key: format!("k{key:02}").into() };
+        self.ask(client, Ask::Read { query, stale: false });
+    }
+
+    fn ask(&mut self, client: usize, ask: Ask) {
+        self.clients[client].client.ask(self.now, ask);
+        self.finish_client(client);
+    }
+
+    /// How what this client was asked last has ended.
+    pub fn wait_for_answer(&mut self, client: usize) -> Answer {
         loop {
-            while let Some(event) = self.client.poll_event() {
-                if let Event::Done(_, answer) = event {
-                    let is_done = matches!(answer, Answer::Settled(_));
-                    return is_done.then(|| self.now.since(asked_at));
-                }
+            if let Some(answer) = self.answer(client) {
+                return answer;
             }
             self.step();
+        }
+    }
+
+    /// The same, if it has.
+    pub fn answer(&mut self, client: usize) -> Option<Answer> {
+        loop {
+            match self.clients[client].client.poll_event()? {
+                Event::Done(_, answer) => return Some(answer),
+                Event::Bytes(..) => {}
+            }
         }
     }
 
@@ -247,9 +282,9 @@ impl Cluster {
             return self.schedule(until, happening);
         }
         match happening {
-            Happening::Arrival { from, to: CLIENT, frame } => {
-                self.client.on_datagram(at, address_of(from), &frame);
-                self.finish_client();
+            Happening::Arrival { from, to, frame } if to >= CLIENT => {
+                self.clients[to - CLIENT].client.on_datagram(at, address_of(from), &frame);
+                self.finish_client(to - CLIENT);
             }
             Happening::Arrival { from, to, frame } => {
                 self.nodes[to].node.on_datagram(at, address_of(from), &frame);
@@ -278,12 +313,8 @@ impl Cluster {
                 self.send_rival();
                 self.schedule(at + RIVAL_WAKES_AFTER, Happening::RivalWakes);
             }
-            Happening::Wake(CLIENT) if self.client_wakes_at == Some(at) => {
-                self.client_wakes_at = None;
-                self.client.on_timeout(at);
-                self.finish_client();
-            }
-            Happening::Wake(place) if place != CLIENT && self.nodes[place].wakes_at == Some(at) => {
+            Happening::Wake(place) if place >= CLIENT => self.wake_client(place - CLIENT),
+            Happening::Wake(place) if self.nodes[place].wakes_at == Some(at) => {
                 self.nodes[place].wakes_at = None;
                 self.nodes[place].node.on_timeout(at);
                 self.finish_turn(place);
@@ -295,7 +326,7 @@ impl Cluster {
     /// Says to the sender that nobody takes this, if that is so, or somebody lies.
     fn refuse(&mut self, happening: &Happening) {
         if let Happening::Arrival { from, to, frame } = happening
-            && *from != CLIENT
+            && *from < CLIENT
             && (self.forged || self.nodes.get(*to).is_some_and(|member| member.ended))
         {
             let refused = Happening::Refused { to: *from, of: *to, frame: frame.clone() };
@@ -366,22 +397,32 @@ impl Cluster {
         }
     }
 
-    fn finish_client(&mut self) {
-        let mut frame = Vec::new();
-        while let Some(to) = self.client.poll_send(&mut frame) {
-            self.transmit(CLIENT, to, &frame);
+    fn wake_client(&mut self, client: usize) {
+        let guest = &mut self.clients[client];
+        if guest.wakes_at == Some(self.now) {
+            guest.wakes_at = None;
+            guest.client.on_timeout(self.now);
+            self.finish_client(client);
         }
-        let due = self.client.next_deadline().map(|at| at.max(self.now + TICK));
-        if due != self.client_wakes_at {
-            self.client_wakes_at = due;
+    }
+
+    fn finish_client(&mut self, client: usize) {
+        let mut frame = Vec::new();
+        while let Some(to) = self.clients[client].client.poll_send(&mut frame) {
+            self.transmit(CLIENT + client, to, &frame);
+        }
+        let guest = &mut self.clients[client];
+        let due = guest.client.next_deadline().map(|at| at.max(self.now + TICK));
+        if due != guest.wakes_at {
+            guest.wakes_at = due;
             if let Some(at) = due {
-                self.schedule(at, Happening::Wake(CLIENT));
+                self.schedule(at, Happening::Wake(CLIENT + client));
             }
         }
     }
 
     fn transmit(&mut self, from: usize, to: SocketAddr, frame: &[u8]) {
-        let Some(to) = (0..=CLIENT).find(|place| address_of(*place) == to) else { return };
+        let Some(to) = (0..self.ways.len()).find(|place| address_of(*place) == to) else { return };
         self.bytes += frame.len() as u64;
         let is_cut = self.cut_off.is_some_and(|place| place == from || place == to);
         let left_at = match &mut self.uplinks {
@@ -426,6 +467,19 @@ fn address_of(place: usize) -> SocketAddr {
 
 fn id_of(place: usize) -> ServerId {
     ServerId(u16::try_from(place + 1).expect("few nodes"))
+}
+
+/// A client that knows where the nodes are, and nothing else.
+fn guest(now: Instant, seed: u64) -> Guest {
+    let config = ClientConfig {
+        cluster: ClusterHash::of(CLUSTER),
+        servers: (0..NODES).map(address_of).collect(),
+        timeout: TIMEOUT,
+        redundancy_max: REDUNDANCY_MAX,
+        one_shot: false,
+        outstanding_max: 1,
+    };
+    Guest { client: Client::new(config, now, seed), wakes_at: None }
 }
 
 /// A blank node. Nothing is read from its disk again, so nothing is written there.

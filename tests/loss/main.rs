@@ -7,5 +7,6 @@ mod cluster;
 mod congestion;
 mod cubic;
 mod elections;
+mod newcomer;
 mod table;
 mod uplink;

@@ -38,6 +38,27 @@ fn a_client_does_not_take_loss_for_slowness() {
     assert!(waited <= 100 * MILLISECOND, "waited {waited:?}");
 }
 
+/// Somewhat later than two round trips, which is how long operations take here, it is answered.
+#[test]
+fn a_client_does_not_take_loss_for_slowness_where_all_links_are_alike() {
+    let mut stage = Stage::new(1);
+    stage.measure_round_trips();
+    stage.execute(put("value"));
+    stage.now = stage.now + 20 * MILLISECOND;
+    stage.open_session(SESSION, 1_024);
+    for sequence in 1..=4 {
+        stage.sent();
+        ask_again(&mut stage, 1);
+        stage.now = stage.now + 41 * MILLISECOND;
+        stage.keep_for(21 * MILLISECOND);
+        settle(&mut stage, Sequence(sequence));
+        stage.execute(put("next"));
+    }
+    stage.sent();
+    let waited = ask_again(&mut stage, 1);
+    assert!(waited <= 100 * MILLISECOND, "waited {waited:?}");
+}
+
 /// A client that knows three servers, and the ways to the first of them, which lose a little.
 fn on_lossy_ways() -> (Stage, Sequence) {
     let mut stage = Stage::with_session(config(3));
@@ -91,6 +112,28 @@ fn where_something_is_lost_silence_tells_little_of_a_node() {
     }
     let expected: [&[usize]; 5] = [&[0], &[0], &[0, 1, 2], &[1, 0, 2], &[1, 0, 2]];
     assert_eq!((servers, waits), (expected.map(Vec::from).to_vec(), vec![50, 50, 50, 50, 100]));
+}
+
+/// A client whose second server was never heard, and from whose first one something was lost, or
+/// nothing.
+fn tells_a_new_server(lost: usize) -> LossShare {
+    let mut stage = Stage::with_session(config(2));
+    (0..lost).for_each(|_| stage.lose_one());
+    for sequence in 2..=6 {
+        answer_after(&mut stage, 0, Sequence(sequence));
+    }
+    stage.execute(put("value"));
+    let (_, request) = stage.sent_request();
+    let about = About::Request(request.session, request.sequence);
+    stage.decline(0, about, DeclineReason::NotLeader, Some(1));
+    stage.sent_request();
+    stage.told_loss
+}
+
+#[test]
+fn a_server_is_told_what_others_have_lost_to_send_copies_from_the_first() {
+    assert_eq!(tells_a_new_server(0), LossShare(0));
+    assert!(tells_a_new_server(1) > LossShare(0));
 }
 
 #[test]

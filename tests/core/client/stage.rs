@@ -7,7 +7,7 @@ use bytes::Bytes;
 use quorate::client::{Answer, Ask, AskId, Client, ClientConfig, Event};
 use quorate::link::REDUNDANCY_MAX;
 use quorate::operation::{Operation, Outcome, Settled};
-use quorate::time::Instant;
+use quorate::time::{Instant, short_micros};
 use quorate::types::{
     ClusterHash, DirectoryId, GenesisId, Incarnation, LifeId, LogIndex, LogTime, LossShare,
     PacketNumber, Sequence, ServerId, SessionId,
@@ -28,6 +28,8 @@ pub struct Stage {
     pub client: Client,
     /// Servers say that so much of what the client sends them is lost.
     pub loss: LossShare,
+    /// The client has said so of what they send it, in its newest frame.
+    pub told_loss: LossShare,
     packet: PacketNumber,
     /// The client's newest frame, if servers echo what they hear.
     echo: Option<Echo>,
@@ -53,6 +55,7 @@ impl Stage {
             now,
             client: Client::new(config, now, 1),
             loss: LossShare(0),
+            told_loss: LossShare(0),
             packet: PacketNumber(1),
             echo: None,
             echoes: false,
@@ -91,6 +94,7 @@ impl Stage {
             let frame = wire::decode(&bytes.clone().into()).expect("what a client sends");
             assert_eq!(frame.header.sender, ServerId::NONE);
             let server = usize::from(to.port() - 9_000);
+            self.told_loss = frame.header.loss;
             self.echo = self.echoes.then_some(Echo { packet: frame.header.packet, age: 0 });
             sent.push(Sent { server, message: frame.message });
         }
@@ -146,6 +150,16 @@ impl Stage {
         let Self { packet, echo, loss, .. } = *self;
         let header = Header { echo, loss, ..header(server, packet) };
         self.deliver(address(server), &Frame { header, message });
+    }
+
+    /// Servers have kept the client's newest frame for so long before they answer.
+    pub fn keep_for(&mut self, time: Duration) {
+        self.echo = self.echo.map(|echo| Echo { age: short_micros(time), ..echo });
+    }
+
+    /// What a server says is lost.
+    pub fn lose_one(&mut self) {
+        self.packet = self.packet.next();
     }
 
     /// A frame arrives.
