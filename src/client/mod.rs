@@ -9,6 +9,7 @@
 
 mod closing;
 mod operations;
+mod pages;
 mod reads;
 mod repeats;
 mod servers;

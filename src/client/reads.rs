@@ -1,19 +1,12 @@
 //! Reads of a client that are not complete yet.
 
-use std::collections::BTreeMap;
-
-use bytes::Bytes;
-
+use super::pages::{Pages, Run};
 use super::servers::ServerIndex;
 use super::{Answer, AskId, Client, Event, Timer};
 use crate::time::{Instant, micros};
 use crate::types::LogIndex;
 use crate::wire::{DeclineReason, Message, Page, Query, Read, ReadId};
 
-/// How many pages may be on their way.
-const PAGES_WANTED: u16 = 32;
-/// A page is lost when one this much further has arrived.
-const REORDERED_MAX: u32 = 4;
 /// After this many vain attempts a node that pinned a state is given up.
 const ATTEMPTS_AT_PIN_MAX: u32 = 8;
 
@@ -26,16 +19,8 @@ pub(super) struct PendingRead {
     asked_at: Instant,
     target: ServerIndex,
     attempts: u32,
-    redirects: u32,
     pin: Option<Pin>,
-    /// Pages that arrived before others that precede them.
-    held: BTreeMap<u32, (Bytes, bool)>,
-    /// All pages before this one were handed out.
-    next: u32,
-    /// All pages before this one were asked for.
-    asked: u32,
-    /// This page was asked for once more, since later ones had come.
-    asked_again: Option<u32>,
+    pages: Pages,
 }
 
 /// The state that the pages come from.
@@ -48,56 +33,53 @@ struct Pin {
 
 impl PendingRead {
     pub(super) fn new(query: Query, stale: bool, target: ServerIndex, asked_at: Instant) -> Self {
-        Self {
-            query,
-            stale,
-            asked_at,
-            target,
-            attempts: 0,
-            redirects: 0,
-            pin: None,
-            held: BTreeMap::new(),
-            next: 0,
-            asked: 0,
-            asked_again: None,
-        }
+        let pages = Pages::default();
+        Self { query, stale, asked_at, target, attempts: 0, pin: None, pages }
     }
 
     fn begin_anew(&mut self, target: ServerIndex) {
         self.target = target;
         self.pin = None;
-        self.held.clear();
-        self.asked = 0;
-        self.asked_again = None;
+        self.pages.begin_anew();
     }
 
-    fn message(&self, read: ReadId, page: u32, count: u16) -> Message {
+    /// Whether pages were handed out, which those of another state must not follow.
+    fn has_begun(&self) -> bool {
+        self.pages.next() > 0
+    }
+
+    fn message(&self, read: ReadId, run: Run) -> Message {
         Message::Read(Read {
             read,
             query: self.query.clone(),
             stale: self.stale,
             pin: self.pin.map_or(0, |pin| pin.number),
-            arrived: self.next,
-            page,
-            count,
+            arrived: self.pages.next(),
+            page: run.first,
+            count: run.count,
         })
     }
 }
 
 impl Client {
-    /// Asks for the pages from the first missing one on.
+    /// Asks for the first pages, or for all that were asked for and have not come.
     pub(super) fn send_read(&mut self, id: AskId) {
         let read_id = ReadId { client: self.identity, number: id.0 };
         let Some(read) = self.reads.get_mut(&id) else { return };
-        read.asked = read.next + u32::from(PAGES_WANTED);
-        let (target, attempts) = (read.target, read.attempts);
-        let message = read.message(read_id, read.next, PAGES_WANTED);
-        if read.pin.is_none() {
-            self.send_with_copies(id, target, message);
-        } else {
+        let missing = read.pages.missing();
+        let (target, attempts, pin) = (read.target, read.attempts, read.pin);
+        for run in missing {
+            let message = read.message(read_id, run);
+            if pin.is_none() {
+                self.send_with_copies(id, target, message);
+                break;
+            }
             self.sends.push_back((target, message));
         }
-        let patience = self.servers.patience(target, attempts);
+        let patience = match pin {
+            None => self.servers.patience(target, attempts),
+            Some(_) => self.servers.patience_at_pin(target, attempts),
+        };
         self.timers.arm(Timer::Retry(id), self.now + patience);
     }
 
@@ -112,14 +94,15 @@ impl Client {
             None => read.target == from || !read.stale,
             Some(known) => known == pin && read.target == from,
         };
-        if !of_this_answer || page.page < read.next || page.page >= read.asked {
+        if !of_this_answer || !read.pages.wants(page.page) {
             return;
         }
         if read.pin.is_none() {
             (read.pin, read.target) = (Some(pin), from);
         }
-        (read.attempts, read.redirects) = (0, 0);
-        read.held.insert(page.page, (page.bytes, page.last));
+        read.attempts = 0;
+        let way = self.servers.round_trip(from);
+        read.pages.take_in(page.page, page.bytes, page.last, way, self.now);
         self.timers.arm(Timer::GiveUp(id), self.now + self.config.timeout);
         if !self.hand_out_pages(id) {
             self.ask_for_more(id);
@@ -129,8 +112,7 @@ impl Client {
     /// Hands out the pages that are next. Returns whether the answer is complete.
     fn hand_out_pages(&mut self, id: AskId) -> bool {
         let Some(read) = self.reads.get_mut(&id) else { return true };
-        while let Some((bytes, last)) = read.held.remove(&read.next) {
-            read.next += 1;
+        while let Some((bytes, last)) = read.pages.pop() {
             self.events.push_back(Event::Bytes(id, bytes));
             if last {
                 let pin = read.pin.expect("a page has arrived");
@@ -150,29 +132,19 @@ impl Client {
         let read_id = ReadId { client: self.identity, number: id.0 };
         let Some(read) = self.reads.get(&id) else { return };
         if read.pin.is_some_and(|pin| pin.number != 0) {
-            self.sends.push_back((read.target, read.message(read_id, read.next, 1)));
+            let behind_the_last = Run { first: read.pages.next(), count: 1 };
+            self.sends.push_back((read.target, read.message(read_id, behind_the_last)));
         }
     }
 
-    /// Keeps pages on their way, and asks again for one that was overtaken.
+    /// Keeps pages on their way, and asks again for those that were overtaken.
     fn ask_for_more(&mut self, id: AskId) {
         let read_id = ReadId { client: self.identity, number: id.0 };
         let Some(read) = self.reads.get_mut(&id) else { return };
-        let overtaken = read.held.last_key_value().is_some_and(|(last, _)| {
-            *last >= read.next + REORDERED_MAX && read.asked_again != Some(read.next)
-        });
-        if overtaken {
-            read.asked_again = Some(read.next);
-            self.sends.push_back((read.target, read.message(read_id, read.next, 1)));
+        for run in read.pages.due() {
+            self.sends.push_back((read.target, read.message(read_id, run)));
         }
-        let half = u32::from(PAGES_WANTED) / 2;
-        let ends = read.held.values().any(|(_, last)| *last);
-        if !ends && read.asked - read.next <= half {
-            let more = read.message(read_id, read.asked, PAGES_WANTED / 2);
-            read.asked += half;
-            self.sends.push_back((read.target, more));
-        }
-        let patience = self.servers.patience(read.target, 0);
+        let patience = self.servers.patience_at_pin(read.target, 0);
         self.timers.arm(Timer::Retry(id), self.now + patience);
     }
 
@@ -186,13 +158,13 @@ impl Client {
             DeclineReason::Denied(denial) => {
                 self.finish(id, Answer::Refused(denial.to_string()));
             }
-            DeclineReason::PinGone if read.next > 0 => {
+            DeclineReason::PinGone if read.has_begun() => {
                 let lost = "the node dropped the state that the answer came from; read again";
                 self.finish(id, Answer::NoAnswer(lost.into()));
             }
             // A late answer to an earlier asking: pages of this answer were handed out, and
             // those of another state must not follow them.
-            _ if read.next > 0 => {}
+            _ if read.has_begun() => {}
             _ => {
                 let target = if read.stale { from } else { self.servers.after(from) };
                 read.begin_anew(target);
@@ -209,7 +181,7 @@ impl Client {
         let Some(read) = self.reads.get_mut(&id) else { return };
         read.attempts += 1;
         let bound = read.stale
-            || read.next > 0
+            || read.has_begun()
             || (read.pin.is_some() && read.attempts < ATTEMPTS_AT_PIN_MAX);
         if !bound && read.attempts % self.servers.tries(read.target) == 0 {
             let target = self.servers.after(read.target);

@@ -267,7 +267,17 @@ impl Servers {
     /// How long to wait for an answer from the node before asking again, after this
     /// many attempts.
     pub fn patience(&self, server: ServerIndex, attempts: u32) -> Duration {
-        let once = self.answer_expected_within(server, attempts).max(PATIENCE_MIN);
+        self.doubled(self.answer_expected_within(server, attempts), server, attempts)
+    }
+
+    /// The same for what the node has at hand and sends at once: further pages of an answer. They
+    /// take a round trip, however long operations do.
+    pub fn patience_at_pin(&self, server: ServerIndex, attempts: u32) -> Duration {
+        self.doubled(self.round_trip(server).timeout(), server, attempts)
+    }
+
+    fn doubled(&self, once: Duration, server: ServerIndex, attempts: u32) -> Duration {
+        let once = once.max(PATIENCE_MIN);
         (once * 2_u32.pow((attempts / self.tries(server)).min(2))).min(PATIENCE_MAX.max(once))
     }
 

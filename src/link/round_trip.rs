@@ -55,6 +55,17 @@ impl RoundTrip {
         self.latest
     }
 
+    /// The shortest of late.
+    pub fn least(&self) -> Duration {
+        self.least
+    }
+
+    /// How long frames wait in queues: as a rule, and the newest ones.
+    pub fn queued(&self) -> [Duration; 2] {
+        let usual = self.smoothed.unwrap_or_default();
+        [usual, self.latest].map(|time| time.saturating_sub(self.least))
+    }
+
     /// How much a round trip differs from the smoothed one.
     pub fn variation(&self) -> Duration {
         self.variation
@@ -128,6 +139,18 @@ mod tests {
         assert!(!measure(20, 100));
         // The way has become longer for good.
         assert!(!measure(100, 20_000));
+    }
+
+    #[test]
+    fn what_exceeds_the_least_is_spent_in_queues() {
+        let mut round_trip = RoundTrip::default();
+        assert_eq!(round_trip.queued(), [Duration::ZERO; 2]);
+        round_trip.sample(Duration::from_millis(20));
+        round_trip.sample(Duration::from_millis(36));
+        let least = round_trip.least();
+        assert!(least.abs_diff(Duration::from_millis(20)) < Duration::from_micros(10));
+        let taken = round_trip.queued().map(|queued| queued + least);
+        assert_eq!(taken, [22, 36].map(Duration::from_millis));
     }
 
     /// RFC 6298, section 2.2.

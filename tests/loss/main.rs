@@ -8,5 +8,6 @@ mod congestion;
 mod cubic;
 mod elections;
 mod newcomer;
+mod readers;
 mod table;
 mod uplink;
