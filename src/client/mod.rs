@@ -319,7 +319,8 @@ impl Client {
     fn on_open_declined(&mut self, from: ServerIndex, declined: u64) {
         match self.session {
             SessionState::Opening { nonce, asked, .. } if nonce == declined && asked == from => {
-                self.timers.arm(Timer::Session, self.now + PAUSE);
+                let pause = self.pause();
+                self.timers.arm(Timer::Session, self.now + pause);
             }
             _ => {}
         }
