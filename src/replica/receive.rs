@@ -31,7 +31,7 @@ impl ReplicaNode {
     /// Takes in a frame that was sealed with the key; zero: with none.
     pub fn on_opened(&mut self, now: Instant, source: SocketAddr, key: u16, frame: &Bytes) {
         self.effects.now = now;
-        self.excuse_leader();
+        self.excuse_others();
         if let Err(cause) = self.take_in(source, key, frame) {
             self.state.count_drop(cause);
         }

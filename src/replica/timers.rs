@@ -21,19 +21,20 @@ impl ReplicaNode {
     /// more, and one that is due whenever it fires would let no other input in.
     pub fn on_timeout(&mut self, now: Instant) {
         self.effects.now = now;
-        self.excuse_leader();
+        self.excuse_others();
         for _ in 0..FIRED_AT_ONCE {
             let Some((timer, deadline)) = self.effects.pop_expired() else { break };
             self.fire(timer, deadline);
         }
     }
 
-    /// Whoever did not run heard nobody, whoever spoke: what a follower hears first thereafter
-    /// ends no silence of its leader. A leader that does not run is excused below, but once.
-    pub(super) fn excuse_leader(&mut self) {
+    /// Whoever did not run heard nobody, whoever spoke: what it hears first thereafter ends no
+    /// silence, of its leader or of its followers, who may lead next. That nobody has answered a
+    /// leader meanwhile is excused below, but once.
+    pub(super) fn excuse_others(&mut self) {
         let Self { state, effects: fx, .. } = self;
         let is_late = fx.next_deadline().is_some_and(|due| fx.now.since(due) > LATE_MAX);
-        if is_late && state.role != Role::Leader {
+        if is_late {
             state.peers.values_mut().for_each(|peer| peer.timing.restart());
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use quorate::replica::HEARTBEAT_INTERVAL;
-use quorate::types::{LossShare, ServerId, Term};
+use quorate::types::{LogIndex, LossShare, ServerId, Term};
 use quorate::wire::{Judgment, Message, TimeoutBasis, TimeoutsRequest};
 
 use super::client;
@@ -72,14 +72,14 @@ fn a_follower_learns_how_long_its_leader_is_silent_and_not_how_long_it_sleeps() 
             probe.time_out();
         }
         hear_leader(&mut probe);
-        assert_eq!(longest_silence_of_leader(&probe), 10_000, "{wakes_by_a_timer}");
+        assert_eq!(longest_silence_of_second(&probe), 10_000, "{wakes_by_a_timer}");
     }
     let silent_until = probe.now + Duration::from_millis(100);
     while probe.now < silent_until {
         probe.wait();
     }
     hear_leader(&mut probe);
-    assert!(longest_silence_of_leader(&probe) >= 100_000);
+    assert!(longest_silence_of_second(&probe) >= 100_000);
 }
 
 fn hear_leader(probe: &mut Probe) {
@@ -87,10 +87,35 @@ fn hear_leader(probe: &mut Probe) {
     probe.turn();
 }
 
-fn longest_silence_of_leader(probe: &Probe) -> u32 {
+fn longest_silence_of_second(probe: &Probe) -> u32 {
     let told = probe.state().timeouts(7);
-    let leader = told.peers.iter().find(|peer| peer.id == SECOND);
-    leader.expect("a peer").longest_silence
+    let second = told.peers.iter().find(|peer| peer.id == SECOND);
+    second.expect("a peer").longest_silence
+}
+
+/// Any of them may lead next, and would be waited for the longer when it dies.
+#[test]
+fn a_leader_does_not_learn_how_long_it_sleeps_either() {
+    let mut probe = Probe::serving(3);
+    let hear_follower = |probe: &mut Probe| {
+        probe.acknowledge(SECOND, LogIndex(2));
+        probe.turn();
+    };
+    for _ in 0..5 {
+        hear_follower(&mut probe);
+        probe.pass(Duration::from_millis(10));
+        probe.time_out();
+    }
+    for wakes_by_a_timer in [false, true] {
+        hear_follower(&mut probe);
+        let before = longest_silence_of_second(&probe);
+        probe.pass(Duration::from_millis(300));
+        if wakes_by_a_timer {
+            probe.time_out();
+        }
+        hear_follower(&mut probe);
+        assert_eq!(longest_silence_of_second(&probe), before, "{wakes_by_a_timer}");
+    }
 }
 
 #[test]
