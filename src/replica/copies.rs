@@ -2,13 +2,14 @@
 //!
 //! Entries are repeated by the leader (`progress.rs`), in the spare room of other frames
 //! where there is some. An acknowledgment is made anew each time, so that it tells of what
-//! has come meanwhile. An answer to a client is sent again as it is. Promises are never
-//! among them: they are said again only when they are asked for again.
+//! has come meanwhile. What proves reads is asked for anew each time (`reads.rs`). An answer to
+//! a client, or to a follower that asks for such a proof, is sent again as it is. Promises are
+//! never among them: they are said again only when they are asked for again.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::effects::{Destination, Outgoing};
+use super::effects::{ClientPath, Destination, Outgoing};
 use super::state::ReplicaState;
 use crate::link::Copies;
 use crate::time::Instant;
@@ -36,19 +37,49 @@ impl ReplicaState {
         Copies { times, spacing: round_trip.spacing() }
     }
 
-    /// How often to answer this client. How far it is nobody has measured: it is taken to be
-    /// as near as the nearest node.
-    fn copies_of(&self, outgoing: &Outgoing) -> Copies {
-        let Destination::Client(client) = outgoing.to else { return Copies::NONE };
-        let is_alone = match &outgoing.message {
-            Message::Reply(_) | Message::SessionOpened(_) | Message::Declined(_) => true,
-            // Of many pages those that are lost are asked for while others come.
-            Message::Page(page) => page.last && page.page == 0,
-            _ => false,
-        };
-        if !is_alone {
+    /// How often to begin a round that a majority must answer soon.
+    pub fn copies_of_round(&self) -> Copies {
+        let voters = self.peers.keys().filter(|id| self.is_voting_peer(**id));
+        let each = voters.map(|id| self.copies_to(*id));
+        each.max_by_key(|copies| copies.times).unwrap_or(Copies::NONE)
+    }
+
+    /// How often to say to a node what it alone must know.
+    pub fn copies_for(&self, node: ServerId) -> Copies {
+        let Some(peer) = self.peers.get(&node) else { return Copies::NONE };
+        let round_trip = peer.link.round_trip();
+        if round_trip.is_congested() {
             return Copies::NONE;
         }
+        let [there, _] = peer.link.losses();
+        Copies { times: self.redundancy.of_one(there), spacing: round_trip.spacing() }
+    }
+
+    /// So many frames that leave for the node are copies of others.
+    pub fn count_copies(&mut self, node: ServerId, copies: u8) {
+        if let Some(peer) = self.peers.get_mut(&node) {
+            peer.link.count_copies(copies);
+        }
+    }
+
+    /// How often to send this answer.
+    fn copies_of(&self, Outgoing { to, message }: &Outgoing) -> Copies {
+        match (to, message) {
+            (Destination::Peer(node), Message::ReadIndexReply(_)) => self.copies_for(*node),
+            (
+                Destination::Client(client),
+                Message::Reply(_) | Message::SessionOpened(_) | Message::Declined(_),
+            ) => self.copies_to_client(*client),
+            // Of many pages those that are lost are asked for while others come.
+            (Destination::Client(client), Message::Page(page)) if page.last && page.page == 0 => {
+                self.copies_to_client(*client)
+            }
+            _ => Copies::NONE,
+        }
+    }
+
+    /// How far a client is nobody has measured: it is taken to be as near as the nearest node.
+    fn copies_to_client(&self, client: ClientPath) -> Copies {
         let spacings = self.peers.values().map(|peer| peer.link.round_trip().spacing());
         Copies {
             times: self.redundancy.of_one(client.loss),
@@ -57,10 +88,11 @@ impl ReplicaState {
     }
 }
 
-/// Answers to clients that will be sent once more.
+/// Answers that will be sent once more.
 #[derive(Debug, Default)]
 pub struct LaterAnswers {
     waiting: VecDeque<(Instant, Outgoing)>,
+    /// How many of them clients were sent so far.
     repeated: u64,
 }
 
@@ -81,11 +113,11 @@ impl LaterAnswers {
     pub fn pop_due(&mut self, now: Instant) -> Option<Outgoing> {
         self.next_due().filter(|due| *due <= now)?;
         let (_, outgoing) = self.waiting.pop_front()?;
-        self.repeated += 1;
+        self.repeated += u64::from(matches!(outgoing.to, Destination::Client(_)));
         Some(outgoing)
     }
 
-    /// How many copies were due so far.
+    /// How many copies clients were sent so far.
     pub fn repeated(&self) -> u64 {
         self.repeated
     }

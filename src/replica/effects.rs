@@ -71,9 +71,9 @@ pub enum Timer {
     Probe,
     /// How far this follower has come is to be said once more.
     Acknowledge,
-    /// An answer to a client is to be sent once more.
+    /// An answer is to be sent once more.
     Answer,
-    /// Ask the leader again at which index reads may be answered.
+    /// Ask again for what proves reads: the leader for an index, or as leader all for a round.
     ReadIndex,
     /// Ask again for the pieces of a snapshot that have not come.
     Fetch,

@@ -153,6 +153,11 @@ impl HeartbeatManager {
         self.confirmed
     }
 
+    /// As leader: whether a majority is known to have answered the round, or a later one.
+    pub fn is_confirmed(&self, round: ReadRound) -> bool {
+        round <= self.confirmed
+    }
+
     /// Takes in a heartbeat of the leader of this term. `echoed` is when the newest of
     /// this node's frames that the leader had heard was sent: the heartbeat is younger.
     pub fn on_heartbeat(

@@ -217,9 +217,7 @@ impl ReplicaNode {
         for _ in 0..at_once {
             fx.send(Destination::Peer(leader), message.clone());
         }
-        if let Some(peer) = state.peers.get_mut(&leader) {
-            peer.link.count_copies(at_once);
-        }
+        state.count_copies(leader, at_once);
         fx.send(Destination::Peer(leader), message);
         if at_once < left {
             fx.arm(Timer::Acknowledge, copies.spacing);
@@ -234,8 +232,8 @@ impl ReplicaNode {
         let Self { state, answer_to, news, .. } = self;
         let leader = HeartbeatManager::leader_to_answer(state);
         let is_copy = answer_to.is_none() && !news.is_waiting();
-        if let Some(peer) = leader.filter(|_| is_copy).and_then(|id| state.peers.get_mut(&id)) {
-            peer.link.count_copies(1);
+        if let Some(leader) = leader.filter(|_| is_copy) {
+            state.count_copies(leader, 1);
         }
         *answer_to = leader;
     }

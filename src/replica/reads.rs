@@ -7,10 +7,16 @@
 //! term. A follower asks the leader for that index and waits until its own commit index
 //! has reached it.
 //!
+//! What asks for a proof may be lost, and so may what gives it. Reads wait for nothing but
+//! their own proof: what arrives in a turn is asked for at its end, whatever was asked before,
+//! and a later round or batch proves the earlier ones as well. Where loss was measured, the
+//! last of them is followed by others before anything is known of it.
+//!
 //! docs/guarantees.md: "A stale read must be asked for". It, too, is answered from the
 //! committed state alone.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::HeartbeatManager;
@@ -18,14 +24,19 @@ use super::decline::{decline, not_leader};
 use super::effects::{ClientPath, Destination, Effects, Timer};
 use super::pins::Pins;
 use super::state::ReplicaState;
+use crate::link::Copies;
 use crate::time::Instant;
 use crate::types::{LogIndex, ReadRound, ServerId};
-use crate::wire::{About, DeclineReason, Message, Read, ReadIndexReply, ReadIndexRequest, Role};
+use crate::wire::{
+    About, DeclineReason, Message, Read, ReadId, ReadIndexReply, ReadIndexRequest, Role,
+};
 
 /// The most reads that may wait at once.
 const WAITING_MAX: usize = 65_536;
 /// How long a read waits for its proof: its client asks again long before.
 const WAIT_MAX: Duration = Duration::from_secs(5);
+/// The most batches that a follower asks for at once. Each of them costs the leader a round.
+const BATCHES_MAX: usize = 32;
 
 /// Proves reads, and answers them from the committed state.
 #[derive(Debug, Default)]
@@ -34,9 +45,13 @@ pub struct ReadManager {
     arrived: Vec<Pending>,
     /// Reads that wait for the same proof, oldest first.
     groups: VecDeque<Group>,
-    waiting: usize,
+    /// Who waits. A copy of what waits is answered with it: that arrived before.
+    waiting: BTreeSet<Waiting>,
     /// As follower: the number of the newest batch that the leader was asked for.
     batch: u64,
+    /// How often the newest proof is to be asked for once more, before anything is known of its
+    /// loss.
+    copies_left: u8,
     pins: Pins,
 }
 
@@ -51,6 +66,22 @@ struct Pending {
 enum Asker {
     Client(Read, ClientPath),
     Follower(ServerId, u64),
+}
+
+/// What an asker is known by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Waiting {
+    Client(SocketAddr, u16, ReadId),
+    Follower(ServerId, u64),
+}
+
+impl Asker {
+    fn waiting(&self) -> Waiting {
+        match self {
+            Self::Client(read, client) => Waiting::Client(client.address, client.key, read.read),
+            Self::Follower(from, batch) => Waiting::Follower(*from, *batch),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -110,25 +141,50 @@ impl ReadManager {
     }
 
     fn wait(&mut self, asker: Asker, state: &ReplicaState, fx: &mut Effects) {
-        if self.waiting >= WAITING_MAX {
+        let waiting = asker.waiting();
+        if self.waiting.contains(&waiting) {
+            return;
+        }
+        if self.waiting.len() >= WAITING_MAX {
             if let Asker::Client(read, client) = &asker {
                 decline(About::Read(read.read), *client, DeclineReason::Busy, state, fx);
             }
             return;
         }
-        self.waiting += 1;
+        self.waiting.insert(waiting);
         self.arrived.push(Pending { asker, since: fx.now });
         self.keep_sweeping(fx);
     }
 
-    /// As follower: the leader's answer to a batch.
+    /// As follower: the leader's answer to a batch. It is of this term and of this term's leader.
+    ///
+    /// docs/guarantees.md: "A read waits for a round of heartbeats that began after it arrived".
+    /// The round began after the batch was asked for. The batches before it were asked for
+    /// earlier, so it began after their reads had arrived too, and proves them. Of those behind
+    /// it nothing is known. The number alone does not tell which they are: it may be that of a
+    /// batch of a former life, and those are numbered from anywhere. So an answer counts only if
+    /// it names a batch that waits; no other life has drawn that number.
     pub fn on_read_index_reply(&mut self, reply: ReadIndexReply, fx: &mut Effects) {
-        for group in &mut self.groups {
-            if group.proof == Proof::Batch(reply.batch) {
+        let answered = Proof::Batch(reply.batch);
+        let Some(place) = self.groups.iter().rposition(|group| group.proof == answered) else {
+            return;
+        };
+        for group in self.groups.iter_mut().take(place + 1) {
+            if matches!(group.proof, Proof::Batch(_)) {
                 group.proof = Proof::Commit(reply.index);
-                fx.cancel(Timer::ReadIndex);
             }
         }
+        if self.batches_asked().next().is_none() {
+            fx.cancel(Timer::ReadIndex);
+        }
+    }
+
+    /// As follower: the batches that the leader has not answered, the newest first.
+    fn batches_asked(&self) -> impl Iterator<Item = u64> {
+        self.groups.iter().rev().map_while(|group| match group.proof {
+            Proof::Batch(batch) => Some(batch),
+            Proof::Round(_) | Proof::Commit(_) => None,
+        })
     }
 
     /// At the end of a turn: asks for the proof of what has arrived, and answers what is
@@ -167,13 +223,14 @@ impl ReadManager {
         fx: &mut Effects,
     ) {
         if !self.arrived.is_empty() {
+            let copies = state.copies_of_round();
             let round = heartbeat.begin_round(state, fx);
-            let pending = std::mem::take(&mut self.arrived);
-            self.groups.push_back(Group { proof: Proof::Round(round), pending });
+            self.wait_for(Proof::Round(round), copies);
+            self.ask_again_later(copies, state.time_for_round(), fx);
         }
     }
 
-    /// One batch is asked for at a time; what arrives meanwhile makes the next.
+    /// As follower: asks for the proof of what has arrived.
     fn ask_leader(&mut self, state: &ReplicaState, fx: &mut Effects) {
         if self.arrived.is_empty() {
             return;
@@ -181,40 +238,81 @@ impl ReadManager {
         let Some(leader) = HeartbeatManager::leader_to_answer(state) else {
             return self.refuse_arrived(state, fx);
         };
-        if self.groups.iter().any(|group| matches!(group.proof, Proof::Batch(_))) {
+        if self.batches_asked().count() >= BATCHES_MAX {
             return;
         }
         // Batches of a former life must not be taken for this one's.
         self.batch = if self.batch == 0 { fx.random.u64(1..1 << 62) } else { self.batch + 1 };
-        let pending = std::mem::take(&mut self.arrived);
-        self.groups.push_back(Group { proof: Proof::Batch(self.batch), pending });
-        self.send_batch(leader, state, fx);
+        self.wait_for(Proof::Batch(self.batch), state.copies_for(leader));
+        self.send_batch(self.batch, leader, state, fx);
     }
 
-    fn send_batch(&self, leader: ServerId, state: &ReplicaState, fx: &mut Effects) {
-        let request = ReadIndexRequest { term: state.term, batch: self.batch };
+    /// What has arrived waits for this proof, which is asked for now. Copies of what was asked for
+    /// before are not needed any more: this is one.
+    fn wait_for(&mut self, proof: Proof, copies: Copies) {
+        self.copies_left = copies.times.saturating_sub(1);
+        self.groups.push_back(Group { proof, pending: std::mem::take(&mut self.arrived) });
+    }
+
+    fn send_batch(&self, batch: u64, leader: ServerId, state: &ReplicaState, fx: &mut Effects) {
+        let request = ReadIndexRequest { term: state.term, batch };
         fx.send(Destination::Peer(leader), Message::ReadIndexRequest(request));
-        let timeout = state
-            .peers
-            .get(&leader)
-            .map_or(state.heartbeat_interval, |peer| peer.link.round_trip().timeout());
-        fx.arm(Timer::ReadIndex, timeout * 2);
+        // The answer takes a round trip, and before that a round of the leader's another.
+        let patience = state.peers.get(&leader).map_or(state.heartbeat_interval, |peer| {
+            let round_trip = peer.link.round_trip();
+            round_trip.smoothed().unwrap_or_default() + round_trip.timeout()
+        });
+        self.ask_again_later(state.copies_for(leader), patience, fx);
     }
 
-    /// The leader has not answered: asks it, or its successor, again.
-    pub fn on_silence(&mut self, state: &ReplicaState, fx: &mut Effects) {
-        if !self.groups.iter().any(|group| group.proof == Proof::Batch(self.batch)) {
-            return;
+    fn ask_again_later(&self, copies: Copies, patience: Duration, fx: &mut Effects) {
+        let after = if self.copies_left > 0 { copies.spacing } else { patience };
+        fx.arm(Timer::ReadIndex, after);
+    }
+
+    /// The newest proof has not come, or is to be asked for more often where so much is lost.
+    pub fn ask_again(
+        &mut self,
+        heartbeat: &mut HeartbeatManager,
+        state: &mut ReplicaState,
+        fx: &mut Effects,
+    ) {
+        let copies = self.copies_left.min(1);
+        self.copies_left -= copies;
+        if state.role == Role::Leader {
+            self.begin_round_again(copies, heartbeat, state, fx);
+        } else if let Some(newest) = self.batches_asked().next() {
+            match HeartbeatManager::leader_to_answer(state) {
+                Some(leader) => {
+                    state.count_copies(leader, copies);
+                    self.send_batch(newest, leader, state, fx);
+                }
+                None => fx.arm(Timer::ReadIndex, state.heartbeat_interval),
+            }
         }
-        match HeartbeatManager::leader_to_answer(state) {
-            Some(leader) => self.send_batch(leader, state, fx),
-            None => fx.arm(Timer::ReadIndex, state.heartbeat_interval),
+    }
+
+    /// As leader: another round proves what those before it would have proven.
+    fn begin_round_again(
+        &mut self,
+        copies: u8,
+        heartbeat: &mut HeartbeatManager,
+        state: &mut ReplicaState,
+        fx: &mut Effects,
+    ) {
+        let newest = self.groups.back().map(|group| group.proof);
+        if matches!(newest, Some(Proof::Round(round)) if !heartbeat.is_confirmed(round)) {
+            heartbeat.begin_round(state, fx);
+            for peer in state.peers.values_mut() {
+                peer.link.count_copies(copies);
+            }
+            self.ask_again_later(state.copies_of_round(), state.time_for_round(), fx);
         }
     }
 
     fn refuse_arrived(&mut self, state: &ReplicaState, fx: &mut Effects) {
         for pending in std::mem::take(&mut self.arrived) {
-            self.waiting -= 1;
+            self.waiting.remove(&pending.asker.waiting());
             if let Asker::Client(read, client) = &pending.asker {
                 decline(About::Read(read.read), *client, not_leader(state), state, fx);
             }
@@ -229,7 +327,9 @@ impl ReadManager {
             for pending in group.pending {
                 match pending.asker {
                     Asker::Client(..) => self.arrived.push(pending),
-                    Asker::Follower(..) => self.waiting -= 1,
+                    Asker::Follower(..) => {
+                        self.waiting.remove(&pending.asker.waiting());
+                    }
                 }
             }
         }
@@ -243,8 +343,8 @@ impl ReadManager {
     ) {
         while self.groups.front().is_some_and(|group| is_proven(group.proof)) {
             let Some(group) = self.groups.pop_front() else { return };
-            self.waiting -= group.pending.len();
             for pending in group.pending {
+                self.waiting.remove(&pending.asker.waiting());
                 match pending.asker {
                     Asker::Client(read, client) => self.answer(&read, client, None, state, fx),
                     Asker::Follower(from, batch) => {
@@ -252,6 +352,9 @@ impl ReadManager {
                         fx.send(Destination::Peer(from), Message::ReadIndexReply(reply));
                     }
                 }
+            }
+            if self.groups.is_empty() {
+                fx.cancel(Timer::ReadIndex);
             }
         }
     }
@@ -276,7 +379,7 @@ impl ReadManager {
     }
 
     fn keep_sweeping(&self, fx: &mut Effects) {
-        let idle = self.pins.is_empty() && self.waiting == 0;
+        let idle = self.pins.is_empty() && self.waiting.is_empty();
         if !idle {
             fx.keep_sweeping();
         }
@@ -286,14 +389,19 @@ impl ReadManager {
     pub fn sweep(&mut self, fx: &mut Effects) {
         let now = fx.now;
         self.pins.drop_idle(fx);
-        let in_time = |pending: &Pending| now.since(pending.since) < WAIT_MAX;
-        self.arrived.retain(in_time);
+        let waiting = &mut self.waiting;
+        let mut keep = |pending: &Pending| {
+            let in_time = now.since(pending.since) < WAIT_MAX;
+            if !in_time {
+                waiting.remove(&pending.asker.waiting());
+            }
+            in_time
+        };
+        self.arrived.retain(&mut keep);
         for group in &mut self.groups {
-            group.pending.retain(in_time);
+            group.pending.retain(&mut keep);
         }
         self.groups.retain(|group| !group.pending.is_empty());
-        let grouped: usize = self.groups.iter().map(|group| group.pending.len()).sum();
-        self.waiting = self.arrived.len() + grouped;
         self.keep_sweeping(fx);
     }
 }

@@ -43,8 +43,9 @@ impl ReplicaNode {
             return Some(first);
         }
         let copy = later_answers.pop_due(fx.now);
-        match later_answers.next_due() {
-            Some(at) if copy.is_none() => fx.arm(Timer::Answer, at.since(fx.now)),
+        match (&copy, later_answers.next_due()) {
+            (None, Some(at)) => fx.arm(Timer::Answer, at.since(fx.now)),
+            (Some(Outgoing { to: Destination::Peer(peer), .. }), _) => state.count_copies(*peer, 1),
             _ => {}
         }
         copy

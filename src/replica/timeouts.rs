@@ -98,6 +98,17 @@ impl ReplicaState {
         voters.map(|(_, peer)| peer.link.round_trip().timeout()).max().unwrap_or_default()
     }
 
+    /// As leader: how long a majority may take to answer a round.
+    pub fn time_for_round(&self) -> Duration {
+        let voters = self.peers.iter().filter(|(id, _)| self.is_voting_peer(**id));
+        let mut times: Vec<Duration> =
+            voters.map(|(_, peer)| peer.link.round_trip().timeout()).collect();
+        times.sort_unstable();
+        let needed = self.configuration().majority() - usize::from(self.is_voter());
+        let last = times.get(needed.saturating_sub(1));
+        last.copied().unwrap_or(self.heartbeat_interval)
+    }
+
     /// A frame has come from who leads in the term, or did. How long it was silent before is
     /// learned, also if it was given up meanwhile.
     pub fn note_leader(&mut self, leader: ServerId, term: Term, now: Instant) {

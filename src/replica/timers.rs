@@ -86,7 +86,7 @@ impl ReplicaNode {
             }
             Timer::Acknowledge => self.acknowledge_again(),
             Timer::Resend(peer) => self.replication.on_silence(peer, state, fx),
-            Timer::ReadIndex => self.reads.on_silence(state, fx),
+            Timer::ReadIndex => self.reads.ask_again(&mut self.heartbeat, state, fx),
             Timer::Fetch => self.snapshots.on_silence(state, fx),
             Timer::Repair => self.repair.on_timeout(state, fx),
             Timer::GoOn if state.role == Role::Leader => {}

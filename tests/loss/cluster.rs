@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate::client::{Answer, Ask, Client, ClientConfig, Event};
+use quorate::client::{Answer, Ask, AskId, Client, ClientConfig, Event};
 use quorate::disk::{self, Identity, SegmentSize};
 use quorate::link::REDUNDANCY_MAX;
 use quorate::operation::Operation;
@@ -109,7 +109,7 @@ impl Cluster {
             forged: false,
             takes_snapshots: false,
             nodes,
-            clients: vec![guest(Instant(0), random.u64(..))],
+            clients: vec![guest(all_addresses(), Instant(0), random.u64(..))],
             bytes: 0,
         };
         (0..NODES).for_each(|place| cluster.finish_turn(place));
@@ -128,13 +128,13 @@ impl Cluster {
 
     /// Another client, which knows nothing of the cluster yet, takes the place of the first.
     pub fn replace_client(&mut self, seed: u64) {
-        self.clients[0] = guest(self.now, seed);
+        self.clients[0] = guest(all_addresses(), self.now, seed);
     }
 
     /// Adds a client on a host of its own. Returns its number.
     pub fn add_client(&mut self, seed: u64) -> usize {
         let mut random = fastrand::Rng::with_seed(seed);
-        self.clients.push(guest(self.now, random.u64(..)));
+        self.clients.push(guest(all_addresses(), self.now, random.u64(..)));
         let mut way = || LossyWay::new(random.u64(..));
         self.ways.iter_mut().for_each(|ways| ways.push(way()));
         let hosts = self.ways.len() + 1;
@@ -235,10 +235,8 @@ impl Cluster {
 
     /// The same, to the key of this number, so many bytes.
     pub fn write_to(&mut self, key: u64, bytes: usize) -> Option<Duration> {
-        let put =
-            Operation::Put { key: format!("k{key:02}").into(), value: vec![b'v'; bytes].into() };
         let asked_at = self.now;
-        self.ask(0, Ask::Execute(put));
+        self.ask(0, Ask::Execute(put(key, bytes)));
         let answer = self.wait_for_answer(0);
         matches!(answer, Answer::Settled(_)).then(|| self.now.since(asked_at))
     }
@@ -249,9 +247,10 @@ impl Cluster {
         self.ask(client, Ask::Read { query, stale: false });
     }
 
-    fn ask(&mut self, client: usize, ask: Ask) {
-        self.clients[client].client.ask(self.now, ask);
+    fn ask(&mut self, client: usize, ask: Ask) -> AskId {
+        let id = self.clients[client].client.ask(self.now, ask);
         self.finish_client(client);
+        id
     }
 
     /// How what this client was asked last has ended.
@@ -272,6 +271,38 @@ impl Cluster {
                 Event::Bytes(..) => {}
             }
         }
+    }
+
+    /// From now on the first client knows this node alone.
+    pub fn ask_only(&mut self, place: usize) {
+        self.clients[0] = guest(vec![address_of(place)], self.now, 1);
+    }
+
+    /// The first client begins a read all so often, whatever has come of those before, and a write
+    /// besides where it is to write. Returns how long the reads took, the shortest first.
+    pub fn read_every(&mut self, pause: Duration, times: usize, writes: bool) -> Vec<Duration> {
+        let (mut asked, mut took) = (BTreeMap::new(), Vec::new());
+        while took.len() < times {
+            let next = self.now + pause;
+            if asked.len() < times {
+                let query = Query::Get { key: "k00".into() };
+                let id = self.ask(0, Ask::Read { query, stale: false });
+                asked.insert(id, self.now);
+                if writes {
+                    self.ask(0, Ask::Execute(put(0, VALUE_BYTES)));
+                }
+            }
+            while self.now < next {
+                self.step();
+                while let Some(event) = self.clients[0].client.poll_event() {
+                    if let Event::Done(id, Answer::Read { .. }) = event {
+                        took.push(self.now.since(asked[&id]));
+                    }
+                }
+            }
+        }
+        took.sort_unstable();
+        took
     }
 
     fn step(&mut self) {
@@ -469,17 +500,25 @@ fn id_of(place: usize) -> ServerId {
     ServerId(u16::try_from(place + 1).expect("few nodes"))
 }
 
-/// A client that knows where the nodes are, and nothing else.
-fn guest(now: Instant, seed: u64) -> Guest {
+fn all_addresses() -> Vec<SocketAddr> {
+    (0..NODES).map(address_of).collect()
+}
+
+/// A client that knows these nodes, and nothing else.
+fn guest(servers: Vec<SocketAddr>, now: Instant, seed: u64) -> Guest {
     let config = ClientConfig {
         cluster: ClusterHash::of(CLUSTER),
-        servers: (0..NODES).map(address_of).collect(),
+        servers,
         timeout: TIMEOUT,
         redundancy_max: REDUNDANCY_MAX,
         one_shot: false,
         outstanding_max: 1,
     };
     Guest { client: Client::new(config, now, seed), wakes_at: None }
+}
+
+fn put(key: u64, bytes: usize) -> Operation {
+    Operation::Put { key: format!("k{key:02}").into(), value: vec![b'v'; bytes].into() }
 }
 
 /// A blank node. Nothing is read from its disk again, so nothing is written there.

@@ -9,5 +9,6 @@ mod cubic;
 mod elections;
 mod newcomer;
 mod readers;
+mod reads;
 mod table;
 mod uplink;

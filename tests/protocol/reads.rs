@@ -5,7 +5,7 @@ use std::time::Duration;
 use quorate::entry::Entry;
 use quorate::replica::ELECTION_TIMEOUT;
 use quorate::time::micros;
-use quorate::types::{LogIndex, Term};
+use quorate::types::{LogIndex, LossShare, ServerId, Term};
 use quorate::wire::{
     About, DeclineReason, Declined, Heartbeat, Message, Page, Read, ReadId, ReadIndexReply,
     ReadIndexRequest,
@@ -61,7 +61,10 @@ fn a_follower_heeds_the_index_of_its_leader_alone() {
     };
     let earlier = ReadIndexReply { term: Term(0), ..asked };
     let before = ReadIndexReply { batch: asked.batch - 1, ..asked };
-    for (from, reply) in [(THIRD, asked), (SECOND, earlier), (SECOND, before)] {
+    let former_life = ReadIndexReply { batch: asked.batch + 1, ..asked };
+    for (from, reply) in
+        [(THIRD, asked), (SECOND, earlier), (SECOND, before), (SECOND, former_life)]
+    {
         probe.hear(from, Message::ReadIndexReply(reply));
         assert_eq!(pages(&probe.sync()).len(), 0, "{reply:?} of {from}");
     }
@@ -117,6 +120,133 @@ fn the_leader_is_asked_again_until_it_answers() {
     probe.hear(SECOND, reply(batch));
     assert_eq!(pages(&probe.sync()).len(), 1);
     assert_eq!(again(&mut probe), 0);
+}
+
+/// So many clients each ask in a turn of their own. Returns the batches that the leader is asked
+/// for.
+fn ask_one_after_another(probe: &mut Probe, clients: std::ops::Range<u32>) -> Vec<u64> {
+    let ask = |client| {
+        probe.ask(client, Message::Read(get("key")));
+        asked(&probe.sync()).map(|(_, batch)| batch)
+    };
+    clients.filter_map(ask).collect()
+}
+
+/// Its round began when their reads had arrived, too. Reads of later batches may have arrived
+/// after it.
+#[test]
+fn an_answer_proves_the_batches_before_it_and_none_behind_it() {
+    let (mut probe, first) = asking();
+    let next = ask_one_after_another(&mut probe, 2..5);
+    assert_eq!(next, [first + 1, first + 2, first + 3], "none waits for another");
+    for (batch, proven) in [(first + 2, 3), (first + 1, 0), (first + 2, 0), (first + 3, 1)] {
+        probe.hear(SECOND, reply(batch));
+        assert_eq!(pages(&probe.sync()).len(), proven, "batch {batch} after {first}");
+    }
+}
+
+#[test]
+fn a_follower_bounds_how_many_batches_it_asks_for_at_once() {
+    let (mut probe, first) = asking();
+    let batches = ask_one_after_another(&mut probe, 2..100);
+    assert_eq!(batches.last(), Some(&(first + 31)));
+    probe.hear(SECOND, reply(first));
+    let said = probe.sync();
+    assert_eq!(pages(&said).len(), 1);
+    assert_eq!(asked(&said), Some((Term(1), first + 32)), "all others");
+    probe.hear(SECOND, reply(first + 32));
+    assert_eq!(pages(&probe.sync()).len(), 98);
+}
+
+#[test]
+fn a_copy_of_a_read_that_waits_is_answered_with_it() {
+    let (mut probe, batch) = asking();
+    probe.ask(1, Message::Read(get("key")));
+    assert_eq!(asked(&probe.sync()), None);
+    probe.hear(SECOND, reply(batch));
+    assert_eq!(pages(&probe.sync()).len(), 1);
+    probe.ask(1, Message::Read(get("key")));
+    assert_eq!(asked(&probe.sync()), Some((Term(1), batch + 1)), "its answer may be lost");
+}
+
+/// How many answers to batches there are for the third node.
+fn replies_to_third(said: &[Sent]) -> usize {
+    let reply = |message: &&&Message| matches!(message, Message::ReadIndexReply(_));
+    to_peer(said, THIRD).iter().filter(reply).count()
+}
+
+#[test]
+fn a_copy_of_what_a_follower_asks_is_answered_with_it() {
+    let mut probe = Probe::serving(3);
+    let request = Message::ReadIndexRequest(ReadIndexRequest { term: Term(1), batch: 7 });
+    for _ in 0..3 {
+        probe.hear(THIRD, request.clone());
+        probe.sync();
+    }
+    probe.acknowledge(SECOND, LogIndex(2));
+    assert_eq!(replies_to_third(&probe.sync()), 1);
+    probe.hear(THIRD, request);
+    probe.sync();
+    probe.acknowledge(SECOND, LogIndex(2));
+    assert_eq!(replies_to_third(&probe.sync()), 1, "that answer may be lost");
+}
+
+/// Beats are rarer than a round trip, and rarer still while entries are sent.
+#[test]
+fn a_round_that_nobody_answers_is_begun_again_after_a_round_trip() {
+    let mut probe = Probe::serving(3);
+    let rounds = |said: &[Sent]| {
+        let rounds = to_peer(said, SECOND).into_iter().filter_map(|message| match message {
+            Message::Heartbeat(beat) => Some(beat.round),
+            _ => None,
+        });
+        rounds.collect::<Vec<_>>()
+    };
+    probe.ask(1, Message::Read(get("key")));
+    let first = rounds(&probe.sync());
+    let asked_at = probe.now;
+    let again = loop {
+        let again = rounds(&probe.wait_and_sync());
+        if !again.is_empty() {
+            break again;
+        }
+    };
+    assert_eq!((first.len(), again.len()), (1, 1));
+    assert!(probe.now.since(asked_at) <= Duration::from_millis(5), "no beat was due");
+    // Nobody has answered the first.
+    probe.acknowledge(SECOND, LogIndex(2));
+    assert_eq!(pages(&probe.sync()).len(), 1);
+}
+
+/// Half of what is sent there is lost, as the other node says.
+fn hear_of_loss(probe: &mut Probe, from: ServerId, message: Message) {
+    probe.hear_altered(from, |header| header.loss = LossShare(128), message);
+}
+
+#[test]
+fn what_asks_for_a_proof_and_what_gives_it_is_said_more_often_where_frames_are_lost() {
+    let mut follower = Probe::born(3);
+    hear_of_loss(&mut follower, SECOND, heartbeat(Term(1)));
+    follower.sync();
+    follower.ask(1, Message::Read(get("key")));
+    let mut said = follower.sync();
+    follower.time_out();
+    said.extend(follower.sync());
+    let batches: Vec<_> =
+        said.iter().filter_map(|sent| asked(std::slice::from_ref(sent))).collect();
+    assert_eq!(batches.len(), 3);
+    assert!(batches.iter().all(|batch| *batch == batches[0]), "{batches:?}");
+
+    let mut leader = Probe::serving(3);
+    let request = ReadIndexRequest { term: Term(1), batch: 7 };
+    hear_of_loss(&mut leader, THIRD, Message::ReadIndexRequest(request));
+    let mut said = leader.sync();
+    leader.time_out();
+    said.extend(leader.sync());
+    let begins = |message: &&&Message| matches!(message, Message::Heartbeat(_));
+    assert_eq!(to_peer(&said, THIRD).iter().filter(begins).count(), 3, "each is another round");
+    leader.acknowledge(SECOND, LogIndex(2));
+    assert_eq!(replies_to_third(&leader.sync()), 3);
 }
 
 #[test]
