@@ -416,9 +416,8 @@ fn alike(ours: &str, theirs: &str) -> bool {
 
 /// What was typed at another node came over the network, and must not end a line of the log.
 fn show(list: &[(ServerId, String)]) -> String {
-    let show_one = |(id, typed): &(ServerId, String)| match typed.is_empty() {
-        true => format!("{id}"),
-        false => format!("{id}={}", typed.escape_debug()),
+    let show_one = |(id, typed): &(ServerId, String)| {
+        if typed.is_empty() { format!("{id}") } else { format!("{id}={}", typed.escape_debug()) }
     };
     list.iter().map(show_one).collect::<Vec<_>>().join(" ")
 }
