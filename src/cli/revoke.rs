@@ -27,8 +27,9 @@ Usage: quorate revoke KEYID --from FILE [--force] [flags]
        quorate revoke KEYID [flags]
 
 The first removes the key's line from FILE. A key of nodes must be in use no
-more: each node has answered, and none has a session with another by it. With
---force nobody is asked. Then give the nodes the new FILE, and a SIGHUP.
+more: each node has answered, and its newest session with each other is by the
+first key of nodes in FILE. With --force nobody is asked. Then give the nodes
+the new FILE, and a SIGHUP.
 The second asks the nodes given, and every peer that these name, until each has
 confirmed that it takes the key no more, or --timeout has passed. With --json an
 object says it of each node.
@@ -76,7 +77,7 @@ fn remove(id: KeyId, file: &Path, is_forced: bool, flags: &ClientFlags) -> Outco
         )));
     }
     if !is_forced {
-        check_unused(key, flags)?;
+        check_unused(key, change.keys().sending().id, flags)?;
     }
     change.remove(id)?;
     change.finish()?;
@@ -98,8 +99,10 @@ fn say(flags: &ClientFlags, sentence: &str, object: impl Fn() -> Value) -> Resul
 }
 
 /// A client's key may be taken back while it is in use, but without that of their session two
-/// nodes do not hear each other until they have another.
-fn check_unused(key: &Key, flags: &ClientFlags) -> Result<(), Failure> {
+/// nodes do not hear each other until they have another. Whether both have another shows only
+/// where they have a session by it: who was cut off since it started has none by any key, and may
+/// know the former alone.
+fn check_unused(key: &Key, used: KeyId, flags: &ClientFlags) -> Result<(), Failure> {
     if key.holder != Holder::Node {
         return Ok(());
     }
@@ -107,20 +110,27 @@ fn check_unused(key: &Key, flags: &ClientFlags) -> Result<(), Failure> {
     if !asked.silent.is_empty() {
         return Err(asked.failure("so whether they use the key is not known; --force asks nobody"));
     }
-    let users: Vec<String> = asked.nodes_where(|node| uses(node, key.id));
-    if users.is_empty() {
+    let unseen: Vec<String> =
+        asked.by_id().into_iter().flat_map(|node| unseen_by(node, used)).collect();
+    if unseen.is_empty() {
         return Ok(());
     }
     Err(Failure::refused(format!(
-        "key {} is in use between nodes, as {} says; put another one first in the file of each \
-         node and give it a SIGHUP, or say --force",
+        "key {} may be in use between nodes: {}; put key {used} first in the file of each node and \
+         give it a SIGHUP, and let all of them reach each other, or say --force",
         key.id,
-        users.join(" and ")
+        unseen.join(", ")
     )))
 }
 
-fn uses(node: &KeyStanding, key: KeyId) -> bool {
-    node.peers.iter().any(|(_, used)| *used == key.0)
+/// Which others the node has not seen on this key.
+fn unseen_by(node: &KeyStanding, used: KeyId) -> impl Iterator<Item = String> {
+    let id = node.id;
+    let others = node.peers.iter().filter(move |(_, key)| *key != used.0);
+    others.map(move |(other, key)| match key {
+        0 => format!("node {id} has not seen node {other} on key {used}, nor on any other"),
+        key => format!("node {id} has not seen node {other} on key {used}, but on key {key}"),
+    })
 }
 
 /// Asks until all nodes have confirmed that the key is gone.
@@ -223,5 +233,27 @@ impl Asked {
             None => address.to_string(),
         };
         self.silent.iter().map(name).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A node that was started again and is cut off from another has no session with it by any
+    /// key, and that one may know the former key alone.
+    #[test]
+    fn a_node_that_is_not_seen_on_the_key_is_named() {
+        let unseen = |keys: [u16; 2]| {
+            let peers = [2, 3].map(ServerId).into_iter().zip(keys).collect();
+            let node = KeyStanding { nonce: 0, id: ServerId(1), key: 1, taken: true, peers };
+            unseen_by(&node, KeyId(7)).collect::<Vec<_>>()
+        };
+        assert_eq!(unseen([7, 7]), [""; 0]);
+        let expected = [
+            "node 1 has not seen node 2 on key 7, nor on any other",
+            "node 1 has not seen node 3 on key 7, but on key 1",
+        ];
+        assert_eq!(unseen([0, 1]), expected);
     }
 }
