@@ -226,7 +226,7 @@ impl EventLoop {
     fn receive_burst(&mut self, now: Instant) {
         let mut taken = 0;
         while taken < BURST_MIN || self.clock.now().since(now) < BURST_MAX {
-            match self.port.receive(now) {
+            match self.port.receive(now, |address| self.node.state().node_at(address)) {
                 None => return,
                 Some(Arrival::Frame(source, key, frame)) => {
                     self.node.on_opened(now, source, key, &frame);

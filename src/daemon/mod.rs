@@ -13,6 +13,7 @@ mod udp_port;
 mod key_file;
 mod key_change;
 mod key_watch;
+mod complaints;
 mod sealed_port;
 mod signals;
 mod socket_options;

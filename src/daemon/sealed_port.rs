@@ -7,14 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::complaints::{Complaints, Dropped};
 use super::udp_port::UdpPort;
-use crate::seal::{Begun, KeyRing, Mismatch, Sealer};
+use crate::seal::{Begun, KeyRing, Mismatch, Sealer, named_key};
 use crate::time::Instant;
-use crate::types::GenesisId;
+use crate::types::{GenesisId, ServerId};
 use crate::wire::{DropCause, PortStatus};
-
-/// How long one complaint of a kind lasts.
-const COMPLAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// How many who do not belong here are remembered, so that each is named once.
 const STRANGERS_MAX: usize = 64;
@@ -26,8 +24,7 @@ const FORGET_AFTER: Duration = Duration::from_secs(600);
 pub struct SealedPort {
     port: UdpPort,
     sealer: Option<Box<Sealer>>,
-    /// When the log last told of datagrams that are dropped for this cause.
-    complained_at: BTreeMap<DropCause, Instant>,
+    complaints: Complaints,
     /// Who does not belong here, as the log has told, and when that was last heard.
     strangers: BTreeMap<SocketAddr, (Mismatch, Instant)>,
 }
@@ -47,7 +44,8 @@ impl SealedPort {
     /// Without a sealer, frames are sent and taken as they are.
     pub fn new(port: UdpPort, sealer: Option<Sealer>) -> Self {
         let sealer = sealer.map(Box::new);
-        Self { port, sealer, complained_at: BTreeMap::new(), strangers: BTreeMap::new() }
+        let complaints = Complaints::default();
+        Self { port, sealer, complaints, strangers: BTreeMap::new() }
     }
 
     /// What came of datagrams at the socket.
@@ -83,9 +81,14 @@ impl SealedPort {
         self.port.is_readable()
     }
 
-    /// The next datagram, if there is one.
-    pub fn receive(&mut self, now: Instant) -> Option<Arrival> {
-        let Self { port, sealer, .. } = self;
+    /// The next datagram, if there is one. Which node is known to be at an address, if one is, is
+    /// said by `node_at`.
+    pub fn receive(
+        &mut self,
+        now: Instant,
+        node_at: impl Fn(SocketAddr) -> Option<ServerId>,
+    ) -> Option<Arrival> {
+        let Self { port, sealer, complaints, .. } = self;
         let (source, datagram) = port.receive()?;
         let Some(sealer) = sealer else {
             return Some(Arrival::Frame(source, 0, own_memory(datagram)));
@@ -104,7 +107,10 @@ impl SealedPort {
             Err(cause) => {
                 match sealer.take_mismatch() {
                     Some(mismatch) => self.introduce(now, mismatch),
-                    None => self.complain(now, source, cause),
+                    None => {
+                        let (node, key) = (node_at(source), named_key(datagram));
+                        complaints.on_dropped(now, &Dropped { source, node, key, cause });
+                    }
                 }
                 Arrival::Dropped(source, cause)
             }
@@ -183,24 +189,6 @@ impl SealedPort {
         }
         self.strangers.insert(mismatch.address, (mismatch, now));
     }
-
-    /// What points at a mistake is said, and not again for a while: a flood must not fill the
-    /// log. `status` counts all.
-    fn complain(&mut self, now: Instant, source: SocketAddr, cause: DropCause) {
-        let what = match cause {
-            DropCause::Key => "is sealed with a key that this node does not have, or not at all",
-            DropCause::Cluster => "is of a cluster of another name",
-            DropCause::Genesis => "is of another cluster of this name",
-            DropCause::Destination => "is meant for another node",
-            DropCause::Seal => "is sealed with another key of this number, or was changed",
-            _ => return,
-        };
-        let said_at = self.complained_at.get(&cause);
-        if said_at.is_none_or(|at| now.since(*at) >= COMPLAIN_AFTER) {
-            log::warn!("what {source} sends is dropped: it {what} ({})", cause.name());
-            self.complained_at.insert(cause, now);
-        }
-    }
 }
 
 /// An entry that stays in the log must not hold on to a whole buffer of frames that are long
@@ -238,7 +226,7 @@ mod tests {
         let nobody = bind(&Poll::new().unwrap()).local_address().unwrap();
 
         here.send(Instant(1), nobody, &mut frame_to(ServerId(2)));
-        assert!(here.receive(Instant(1)).is_none());
+        assert!(here.receive(Instant(1), |_| None).is_none());
         assert_eq!(here.take_refused(), Some((nobody, Bytes::new())));
         assert_eq!(here.take_refused(), None);
     }

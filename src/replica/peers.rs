@@ -73,6 +73,12 @@ impl ReplicaState {
         }
     }
 
+    /// The node that is known to be at the address.
+    pub fn node_at(&self, address: SocketAddr) -> Option<ServerId> {
+        let mut peers = self.peers.iter();
+        peers.find(|(_, peer)| peer.address == address).map(|(id, _)| *id)
+    }
+
     /// Whether others may have come by a part of the log that this node has lost, has not got, or
     /// has never had.
     fn may_lack_others(&self) -> bool {

@@ -19,6 +19,6 @@ pub use budget::{CLIENT_HANDSHAKES_PER_SECOND_MAX, HELLOS_PER_SECOND_MAX};
 pub use handshake::{Cipher, HANDSHAKE_BYTES, LifeSecret, Step};
 pub use keys::{Key, KeyId, KeyRing, Secret};
 pub use mismatch::Mismatch;
-pub use sealer::{Begun, Opened, Sealer, SealerConfig};
+pub use sealer::{Begun, Opened, Sealer, SealerConfig, named_key};
 pub use session::SEAL_BYTES;
 pub use sessions::{SESSIONS_MAX, SESSIONS_PER_KEY_MAX, SESSIONS_PER_SOURCE_MAX};

@@ -473,6 +473,12 @@ impl Sealer {
     }
 }
 
+/// The key that the datagram names, whoever has made it; zero: none.
+pub fn named_key(datagram: &[u8]) -> KeyId {
+    let of_frame = |_| SealedHeader::take(datagram).map(|(header, _)| KeyId(header.key));
+    Handshake::decode(datagram).map(|said| said.key).or_else(of_frame).unwrap_or(KeyId(0))
+}
+
 fn is_or_none(said: &Handshake, own: ServerId) -> bool {
     said.destination == own || said.destination == ServerId::NONE
 }

@@ -59,6 +59,34 @@ fn whoever_lacks_the_key_changes_nothing() {
             assert!(status["dropped"][cause].as_u64() > Some(5), "{cause}: {status}");
         }
     }
+    // What a client has said to its former life may have come before.
+    let of_no_node = cluster.said(victim);
+    let is_replay = |line: &&str| line.contains("of a session that") && !line.contains("(node ");
+    assert_eq!(of_no_node.lines().filter(is_replay).count(), 1, "{of_no_node}");
+}
+
+/// Somebody else has taken the line of those that are no nodes.
+#[test]
+fn a_node_with_a_key_of_its_own_is_named_beside_a_stranger() {
+    let mut cluster = Cluster::start_sealed();
+    let stranger = UdpSocket::bind("127.0.0.1:0").expect("there is a free port");
+    let source = stranger.local_addr().expect("it has one");
+    let frame = forged(ServerId(3), ServerId(1), 1, &forged_messages()[0]);
+    stranger.send_to(&frame, cluster.address(1)).expect("loopback takes datagrams");
+    let of_stranger = format!("what {source} sends is dropped: it is not sealed (key)");
+    expect_said_once(&of_stranger, || cluster.said(1));
+
+    let other = cluster.file("other");
+    quorate("", &["keygen", &other, "--id", "9"], b"").expect(0);
+    cluster.give_keys(3, &fs::read_to_string(&other).expect("a key file is text"));
+    let of_node = format!(
+        "what {} (node 3) sends is dropped: it is sealed with key 9, which this node does not have \
+         (key)",
+        cluster.address(3)
+    );
+    for id in [1, 2] {
+        expect_said_once(&of_node, || cluster.said(id));
+    }
 }
 
 fn is_denied_without_the_key(cluster: &Cluster) {
