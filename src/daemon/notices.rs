@@ -67,19 +67,29 @@ impl Notices {
     }
 
     fn warn(&mut self, now: Instant) {
-        if self.sealed || self.next_warning().is_some_and(|due| now < due) {
-            return;
-        }
-        if self.warned.is_none() || !self.address.ip().is_loopback() {
+        if self.take_warning(now) {
             log::warn!(
                 "frames are not sealed (--insecure-no-key): whoever reaches the port may speak"
             );
         }
-        self.warned = Some(now);
     }
 
+    /// Whether it is to be said now that frames are not sealed.
+    fn take_warning(&mut self, now: Instant) -> bool {
+        let is_due = match self.warned {
+            None => !self.sealed,
+            Some(_) => self.next_warning().is_some_and(|due| now >= due),
+        };
+        if is_due {
+            self.warned = Some(now);
+        }
+        is_due
+    }
+
+    /// When that is to be said again: only others than this machine could speak.
     fn next_warning(&self) -> Option<Instant> {
-        self.warned.map(|said| said + WARN_AFTER)
+        let is_heard = !self.address.ip().is_loopback();
+        self.warned.filter(|_| is_heard).map(|said| said + WARN_AFTER)
     }
 
     /// When [`Self::update`] must be called again, at the latest.
@@ -88,8 +98,7 @@ impl Notices {
             Standing::Waiting(said) => Some(said + REPEAT_AFTER),
             Standing::Starting | Standing::Ready => None,
         };
-        let warn = self.next_warning().filter(|_| !self.address.ip().is_loopback());
-        [repeat, warn].into_iter().flatten().min()
+        [repeat, self.next_warning()].into_iter().flatten().min()
     }
 }
 
@@ -98,6 +107,29 @@ mod tests {
     use super::*;
     use std::io::Read;
     use std::os::unix::net::UnixStream;
+
+    /// security.md: "It says so in the log, on an address other than loopback every minute".
+    #[test]
+    fn that_frames_are_not_sealed_is_said_every_minute_where_others_hear_them() {
+        let warned_at = |ip: [u8; 4], sealed| {
+            let (_, writer) = UnixStream::pair().unwrap();
+            let to = StandardError::start(writer).unwrap();
+            let mut notices = Notices::new(to, "node 1".into(), (ip, 9717).into(), sealed);
+            let mut warned = Vec::new();
+            for second in 0..150 {
+                let now = Instant(second * 1_000_000);
+                let due = notices.next_deadline();
+                if notices.take_warning(now) {
+                    assert_eq!(due, warned.last().map(|_| now), "the loop wakes up for it");
+                    warned.push(second);
+                }
+            }
+            warned
+        };
+        assert_eq!(warned_at([10, 0, 0, 1], false), [0, 60, 120]);
+        assert_eq!(warned_at([127, 0, 0, 1], false), [0]);
+        assert_eq!(warned_at([10, 0, 0, 1], true), [0; 0]);
+    }
 
     #[test]
     fn what_has_changed_is_said_at_once_and_waiting_is_repeated() {
