@@ -24,13 +24,16 @@ const SESSION_BYTES: u64 = 38;
 /// What a snapshot takes for a session in which one operation was settled, and no other is.
 pub const SETTLED_SESSION_BYTES: u64 = SESSION_BYTES + 16 + 9;
 
+/// The closed sessions keep at least one of so many places of the table.
+const CLOSED_SHARE: usize = 8;
+
 /// What every session that is not evicted has done. Cloning it is cheap.
 #[derive(Clone, Debug)]
 pub struct SessionTable {
     sessions: RedBlackTreeMapSync<SessionId, Session>,
-    /// The sessions in the order of eviction: closed ones first, then by last use. No
-    /// two are used at the same index.
-    eviction: RedBlackTreeMapSync<(Openness, LogIndex), SessionId>,
+    /// The closed and the open sessions by their last use. No two are used at the same index.
+    closed: RedBlackTreeMapSync<LogIndex, SessionId>,
+    open: RedBlackTreeMapSync<LogIndex, SessionId>,
     evicted_to: LogIndex,
     /// Those of all sessions together.
     volume: u64,
@@ -54,7 +57,7 @@ struct Kept {
 }
 
 /// Whether further operations of a session are to be expected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Openness {
     Closed,
     Open,
@@ -92,7 +95,8 @@ impl SessionTable {
     pub(super) fn evicted_to(evicted_to: LogIndex) -> Self {
         Self {
             sessions: RedBlackTreeMapSync::new_sync(),
-            eviction: RedBlackTreeMapSync::new_sync(),
+            closed: RedBlackTreeMapSync::new_sync(),
+            open: RedBlackTreeMapSync::new_sync(),
             evicted_to,
             volume: 0,
         }
@@ -180,7 +184,7 @@ impl SessionTable {
             Lookup::New if !inside => Admission::Refused(Outcome::OutsideWindow),
             Lookup::New => {
                 self.touch(request, raised, index);
-                self.evict_beyond(configuration.session_limit, request.session);
+                self.evict_beyond(configuration.session_limit);
                 Admission::New
             }
         }
@@ -199,7 +203,7 @@ impl SessionTable {
             },
         };
         self.volume -= self.volume_of(request.session);
-        self.eviction.remove_mut(&(session.openness, session.used_at));
+        self.by_use(session.openness).remove_mut(&session.used_at);
         session.floor = floor;
         while let Some((&first, kept)) = session.replies.first()
             && first < floor
@@ -210,24 +214,44 @@ impl SessionTable {
         self.volume += session.volume;
         session.used_at = index;
         session.openness = if request.one_shot { Openness::Closed } else { Openness::Open };
-        self.eviction.insert_mut((session.openness, index), request.session);
+        self.by_use(session.openness).insert_mut(index, request.session);
         self.sessions.insert_mut(request.session, session);
+    }
+
+    fn by_use(&mut self, openness: Openness) -> &mut RedBlackTreeMapSync<LogIndex, SessionId> {
+        match openness {
+            Openness::Closed => &mut self.closed,
+            Openness::Open => &mut self.open,
+        }
     }
 
     fn volume_of(&self, session: SessionId) -> u64 {
         self.sessions.get(&session).map_or(0, |known| known.volume)
     }
 
-    fn evict_beyond(&mut self, limit: u32, spared: SessionId) {
+    fn evict_beyond(&mut self, limit: u32) {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX).max(1);
         while self.sessions.size() > limit {
-            let victim = self.eviction.iter().find(|(_, session)| **session != spared);
-            let Some((&place, &session)) = victim else { return };
-            self.eviction.remove_mut(&place);
+            let Some((openness, used_at, session)) = self.next_to_go(limit) else { return };
+            self.by_use(openness).remove_mut(&used_at);
             self.volume -= self.volume_of(session);
             self.sessions.remove_mut(&session);
             self.evicted_to = self.evicted_to.max(session.minted_at);
         }
+    }
+
+    /// The closed session that was not used for longest, since nothing more is to come in it.
+    /// While there are few of them it may have been used just now, and its eviction would
+    /// raise the floor above what others have minted meanwhile: then it is whichever was not
+    /// used for longest, one of a client that was killed perhaps. Never is it the one that was
+    /// used last: that is neither the oldest of two closed ones nor of all.
+    fn next_to_go(&self, limit: usize) -> Option<(Openness, LogIndex, SessionId)> {
+        let closed = self.closed.first().map(|(at, id)| (Openness::Closed, *at, *id));
+        let open = self.open.first().map(|(at, id)| (Openness::Open, *at, *id));
+        if self.closed.size() > (limit / CLOSED_SHARE).max(1) {
+            return closed;
+        }
+        closed.into_iter().chain(open).min_by_key(|(_, used_at, _)| *used_at)
     }
 
     /// Keeps the answer of a request that was admitted as new.
@@ -267,7 +291,7 @@ impl SessionTable {
     /// [`Malformed`] when the bytes are none.
     pub(super) fn restore(&mut self, reader: &mut Reader) -> Result<SessionId, Malformed> {
         let (id, session) = Session::decode(reader)?;
-        self.eviction.insert_mut((session.openness, session.used_at), id);
+        self.by_use(session.openness).insert_mut(session.used_at, id);
         self.volume += session.volume;
         self.sessions.insert_mut(id, session);
         Ok(id)

@@ -1,5 +1,6 @@
 //! Sessions that are closed when nothing more is to come in them.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use quorate::client::{Answer, ClientConfig};
@@ -86,16 +87,34 @@ fn commands_with_one_operation_find_room_among_sessions_that_were_closed() {
         serve(&mut log, &mut load);
         assert_eq!(load.client.outstanding(), 0);
     }
+    assert_eq!(run_at_once(&mut log, 7..10), vec![Outcome::Written; 3]);
+}
+
+/// Clients that are killed close no session, so these fill the table in time.
+#[test]
+fn commands_with_one_operation_find_room_among_sessions_that_never_were_closed() {
+    let mut log = Log::with_sessions(64);
+    for random in 0..64 {
+        let mut killed = Stage::new(1);
+        killed.execute(put("first"));
+        killed.open_session(SessionId { minted_at: log.end(), random }, 1_024);
+        serve(&mut log, &mut killed);
+    }
+    for first in [100, 200, 300] {
+        assert_eq!(run_at_once(&mut log, first..first + 8), vec![Outcome::Written; 8]);
+    }
+}
+
+/// What comes of commands with one operation that open their sessions at the same time, each
+/// asked for twice.
+fn run_at_once(log: &mut Log, randoms: Range<u64>) -> Vec<Outcome> {
     let minted_at = log.end();
-    let one_shot = |random| {
-        let mut stage = Stage::with(ClientConfig { one_shot: true, ..config(1) });
-        stage.execute(put("only"));
-        stage.open_session(SessionId { minted_at, random }, 1_024);
-        stage
-    };
-    let mut commands = [7, 8, 9].map(one_shot);
-    let requests: Vec<Request> =
-        commands.iter_mut().flat_map(|command| serve(&mut log, command)).collect();
-    let again: Vec<Outcome> = requests.iter().map(|request| log.take(request).outcome).collect();
-    assert_eq!(again, [Outcome::Written, Outcome::Written, Outcome::Written]);
+    let mut requests = Vec::new();
+    for random in randoms {
+        let mut command = Stage::with(ClientConfig { one_shot: true, ..config(1) });
+        command.execute(put("only"));
+        command.open_session(SessionId { minted_at, random }, 1_024);
+        requests.extend(serve(log, &mut command));
+    }
+    requests.iter().map(|request| log.take(request).outcome).collect()
 }

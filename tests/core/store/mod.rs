@@ -310,3 +310,24 @@ proptest! {
         pair.replay_behind_snapshot(session_limit, session_window);
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    /// An eighth of these is more than one.
+    #[test]
+    fn agrees_with_its_twin_about_many_sessions(
+        session_limit in 16..33_u32,
+        steps in prop::collection::vec((0..4_usize, request(), any::<Index>()), 100..200),
+    ) {
+        let mut pair = Pair::new(session_limit, 6);
+        for (recency, request, to) in steps {
+            pair.take(&Step::Mint);
+            pair.take(&Step::Request { recency, request });
+            pair.take(&Step::Commit { to });
+        }
+        pair.compare();
+        pair.replay(session_limit, 6);
+        pair.replay_behind_snapshot(session_limit, 6);
+    }
+}

@@ -116,10 +116,16 @@ impl Twin {
         session.closed = request.one_shot;
     }
 
+    /// While few are closed, age alone decides.
     fn evict_others(&mut self, spared: SessionId) {
         while self.sessions.len() > self.session_limit {
+            let closed = self.sessions.values().filter(|session| session.closed).count();
+            let closed_first = closed > 1 && closed > self.session_limit / 8;
             let others = self.sessions.iter().filter(|(id, _)| **id != spared);
-            let first = others.min_by_key(|(_, session)| (!session.closed, session.used_at));
+            let first = others.min_by_key(|(_, session)| {
+                let is_spared_longer = closed_first && !session.closed;
+                (is_spared_longer, session.used_at)
+            });
             let Some((&victim, _)) = first else { return };
             self.sessions.remove(&victim);
             self.evicted_to = self.evicted_to.max(victim.minted_at);
