@@ -1,10 +1,12 @@
 //! Operations that are longer than one datagram, put together from their pieces.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::shares::{Claimant, Shares};
 use crate::operation::Invalid;
 use crate::time::Instant;
 use crate::types::{Digest, Sequence, SessionId};
@@ -20,13 +22,15 @@ const IDLE_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub struct Assemblies {
     by_request: BTreeMap<(SessionId, Sequence), Assembly>,
-    /// How long they will be together.
-    bytes: usize,
+    shares: Shares<ASSEMBLIES_MAX>,
+    /// Each has as many bytes as it promises to be long.
+    bytes: Shares<ASSEMBLY_BYTES_MAX>,
 }
 
 /// One operation of which some pieces have arrived.
 #[derive(Debug)]
 struct Assembly {
+    claimant: Claimant,
     digest: Digest,
     length: usize,
     pieces: BTreeMap<u32, Bytes>,
@@ -46,19 +50,24 @@ impl Assemblies {
     pub fn add(
         &mut self,
         request: &Request,
+        claimant: Claimant,
         now: Instant,
     ) -> Result<(RequestProgress, Option<Bytes>), DeclineReason> {
         let length = usize::try_from(request.length).unwrap_or(usize::MAX);
         let key = (request.session, request.sequence);
-        let full =
-            self.by_request.len() >= ASSEMBLIES_MAX || self.bytes + length > ASSEMBLY_BYTES_MAX;
-        if full && !self.by_request.contains_key(&key) {
-            return Err(DeclineReason::Busy);
-        }
-        let assembly = self.by_request.entry(key).or_insert_with(|| {
-            self.bytes += length;
-            Assembly::begin(request.digest, length, now)
-        });
+        let assembly = match self.by_request.entry(key) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let fits =
+                    self.shares.may_take(claimant, 1) && self.bytes.may_take(claimant, length);
+                if !fits {
+                    return Err(DeclineReason::Busy);
+                }
+                self.shares.take(claimant, 1);
+                self.bytes.take(claimant, length);
+                place.insert(Assembly::begin(claimant, request.digest, length, now))
+            }
+        };
         if assembly.digest != request.digest || assembly.length != length {
             return Err(DeclineReason::Invalid(Invalid::NotAnOperation));
         }
@@ -71,15 +80,23 @@ impl Assemblies {
         if !self.by_request.get(&key)?.is_whole() {
             return None;
         }
-        let whole = self.by_request.remove(&key)?.join();
-        self.bytes -= whole.len();
-        Some(whole)
+        let assembly = self.by_request.remove(&key)?;
+        self.shares.give_back(assembly.claimant, 1);
+        self.bytes.give_back(assembly.claimant, assembly.length);
+        Some(assembly.join())
     }
 
     /// Drops operations whose pieces have stopped coming.
     pub fn sweep(&mut self, now: Instant) {
-        self.by_request.retain(|_, assembly| now.since(assembly.touched) < IDLE_MAX);
-        self.bytes = self.by_request.values().map(|assembly| assembly.length).sum();
+        let Self { by_request, shares, bytes } = self;
+        by_request.retain(|_, assembly| {
+            let is_kept = now.since(assembly.touched) < IDLE_MAX;
+            if !is_kept {
+                shares.give_back(assembly.claimant, 1);
+                bytes.give_back(assembly.claimant, assembly.length);
+            }
+            is_kept
+        });
     }
 
     /// Whether nothing is in pieces.
@@ -89,12 +106,12 @@ impl Assemblies {
 }
 
 impl Assembly {
-    fn begin(digest: Digest, length: usize, now: Instant) -> Self {
-        Self { digest, length, pieces: BTreeMap::new(), bytes: 0, next_piece: 0, touched: now }
+    fn begin(claimant: Claimant, digest: Digest, length: usize, now: Instant) -> Self {
+        let pieces = BTreeMap::new();
+        Self { claimant, digest, length, pieces, bytes: 0, next_piece: 0, touched: now }
     }
 
     fn add(&mut self, request: &Request, now: Instant) {
-        self.touched = now;
         if request.piece >= self.pieces_expected() || self.pieces.contains_key(&request.piece) {
             return;
         }
@@ -103,6 +120,8 @@ impl Assembly {
         if request.bytes.len() != expected {
             return;
         }
+        // What was there before keeps nothing alive.
+        self.touched = now;
         self.pieces.insert(request.piece, Bytes::copy_from_slice(&request.bytes));
         while self.pieces.contains_key(&self.next_piece) {
             self.next_piece += 1;
@@ -139,6 +158,8 @@ mod tests {
     use crate::types::{LogIndex, LogTime};
 
     const NOW: Instant = Instant(1_000_000);
+    const ONE: Claimant = Claimant::Key(1);
+    const OTHER: Claimant = Claimant::Key(2);
 
     /// A piece of an operation that is so long, as full as it must be.
     fn piece(length: usize, piece: u32) -> Request {
@@ -166,41 +187,63 @@ mod tests {
         let full = Request { bytes: vec![b'x'; PIECE_BYTES].into(), ..piece(length, 7) };
         let short = Request { bytes: vec![b'x'; 1].into(), ..piece(length, 3) };
         let added = [piece(length, 2), piece(length, 4), full, short, piece(length, 0)];
-        let told = added.map(|piece| assemblies.add(&piece, NOW).expect("it fits"));
+        let told = added.map(|piece| assemblies.add(&piece, ONE, NOW).expect("it fits"));
         assert_eq!(told.each_ref().map(|(progress, _)| progress.next_piece), [0, 0, 0, 0, 1]);
         let beyond = told.each_ref().map(|(progress, _)| progress.beyond);
         assert_eq!(beyond, [0b10, 0b1010, 0b1010, 0b1010, 0b101]);
         assert!(told.iter().all(|(_, whole)| whole.is_none()));
 
         for again in [0, 2] {
-            assert_eq!(assemblies.add(&piece(length, again), NOW).expect("it fits").1, None);
+            assert_eq!(assemblies.add(&piece(length, again), ONE, NOW).expect("it fits").1, None);
         }
-        assert_eq!(assemblies.add(&piece(length, 1), NOW).expect("it fits").1, None);
-        let (_, whole) = assemblies.add(&piece(length, 3), NOW).expect("it fits");
+        assert_eq!(assemblies.add(&piece(length, 1), ONE, NOW).expect("it fits").1, None);
+        let (_, whole) = assemblies.add(&piece(length, 3), ONE, NOW).expect("it fits");
         assert_eq!(whole.map(|whole| whole.len()), Some(length));
-        assert!(assemblies.is_empty());
-        assert_eq!(assemblies.bytes, 0);
+        assert_nothing_is_held(&assemblies);
     }
 
     #[test]
-    fn as_many_bytes_are_held_as_there_may_be() {
-        let longest = piece(ASSEMBLY_BYTES_MAX, 0);
+    fn who_promises_many_bytes_leaves_as_many_to_others() {
+        let half = piece(ASSEMBLY_BYTES_MAX / 2, 0);
         let mut assemblies = Assemblies::default();
-        assert!(assemblies.add(&longest, NOW).is_ok());
-        let other = Request { sequence: Sequence(2), ..piece(1, 0) };
-        assert_eq!(assemblies.add(&other, NOW), Err(DeclineReason::Busy));
+        assert!(assemblies.add(&half, ONE, NOW).is_ok());
+        let again = |number, length| Request { sequence: Sequence(number), ..piece(length, 0) };
+        assert_eq!(assemblies.add(&again(2, 1), ONE, NOW), Err(DeclineReason::Busy));
+        let quarter = again(3, ASSEMBLY_BYTES_MAX / 4);
+        assert!(assemblies.add(&quarter, OTHER, NOW).is_ok());
+        assert!(assemblies.add(&half, ONE, NOW).is_ok(), "it has begun already");
+    }
+
+    #[test]
+    fn who_begins_many_operations_leaves_as_many_to_others() {
+        let mut assemblies = Assemblies::default();
+        let mut begins = |number: usize, claimant| {
+            let sequence = Sequence(u64::try_from(number).unwrap());
+            let request = Request { sequence, ..piece(2 * PIECE_BYTES, 0) };
+            assemblies.add(&request, claimant, NOW).is_ok()
+        };
+        let begun = (0..ASSEMBLIES_MAX).take_while(|number| begins(*number, ONE)).count();
+        assert_eq!(begun, ASSEMBLIES_MAX / 2);
+        assert!(begins(ASSEMBLIES_MAX, OTHER));
     }
 
     #[test]
     fn an_operation_is_dropped_when_its_pieces_stop_coming() {
         let mut assemblies = Assemblies::default();
         for (number, at) in [(0, NOW), (1, NOW + IDLE_MAX / 2)] {
-            assert!(assemblies.add(&piece(3 * PIECE_BYTES, number), at).is_ok());
+            assert!(assemblies.add(&piece(3 * PIECE_BYTES, number), ONE, at).is_ok());
         }
         assemblies.sweep(NOW + IDLE_MAX);
         assert!(!assemblies.is_empty());
+        let again = assemblies.add(&piece(3 * PIECE_BYTES, 1), ONE, NOW + IDLE_MAX);
+        assert!(again.is_ok(), "but it is no new piece");
         assemblies.sweep(NOW + IDLE_MAX * 3 / 2);
+        assert_nothing_is_held(&assemblies);
+    }
+
+    #[track_caller]
+    fn assert_nothing_is_held(assemblies: &Assemblies) {
         assert!(assemblies.is_empty());
-        assert_eq!(assemblies.bytes, 0);
+        assert!(assemblies.shares.is_whole() && assemblies.bytes.is_whole());
     }
 }

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::effects::ClientPath;
+use super::shares::{Claimant, Shares};
 use crate::link::Hearing;
 use crate::time::Instant;
 use crate::types::{DirectoryId, LossShare, PacketNumber};
-use crate::wire::Header;
 
 /// The most clients that are remembered at once. Frames of and to the others measure nothing.
 const CALLERS_MAX: usize = 4_096;
@@ -23,6 +24,7 @@ const LEAP: u64 = 1 << 20;
 #[derive(Debug)]
 pub struct Callers {
     known: BTreeMap<SocketAddr, Caller>,
+    shares: Shares<CALLERS_MAX>,
     /// Where the numbers of the next client's packets begin.
     next_packet: PacketNumber,
     swept_at: Option<Instant>,
@@ -31,6 +33,7 @@ pub struct Callers {
 /// A client, as long as it is remembered.
 #[derive(Debug)]
 struct Caller {
+    claimant: Claimant,
     process: DirectoryId,
     hearing: Hearing,
     next_packet: PacketNumber,
@@ -40,40 +43,50 @@ struct Caller {
 impl Callers {
     /// Nobody was heard yet. The number of the first packet must be random.
     pub fn new(first_packet: PacketNumber) -> Self {
-        Self { known: BTreeMap::new(), next_packet: first_packet, swept_at: None }
+        let (known, shares) = (BTreeMap::new(), Shares::default());
+        Self { known, shares, next_packet: first_packet, swept_at: None }
     }
 
-    /// Takes note of a client's frame.
-    pub fn hear(&mut self, source: SocketAddr, header: &Header, now: Instant) {
-        if !self.known.contains_key(&source) && !self.make_room(now) {
+    /// Takes note of the frame of a client, which is this process.
+    pub fn hear(&mut self, client: &ClientPath, process: DirectoryId) {
+        let (claimant, now) = (client.claimant(), client.heard_at);
+        if !self.known.contains_key(&client.address) && !self.make_room(claimant, now) {
             return;
         }
-        let next_packet = &mut self.next_packet;
-        let caller = self.known.entry(source).or_insert_with(|| {
+        let Self { known, shares, next_packet, .. } = self;
+        let caller = known.entry(client.address).or_insert_with(|| {
+            shares.take(claimant, 1);
             next_packet.0 += LEAP;
-            Caller {
-                process: header.directory,
-                hearing: Hearing::of_few(),
-                next_packet: *next_packet,
-                heard_at: now,
-            }
+            let (hearing, next_packet) = (Hearing::of_few(), *next_packet);
+            Caller { claimant, process, hearing, next_packet, heard_at: now }
         });
-        if caller.process != header.directory {
-            caller.process = header.directory;
+        if caller.process != process {
+            caller.process = process;
             caller.hearing.restart();
         }
         caller.heard_at = now;
-        caller.hearing.hear(header.packet, now);
+        caller.hearing.hear(client.packet, now);
     }
 
-    /// Whether there is room for one more.
-    fn make_room(&mut self, now: Instant) -> bool {
+    /// Whether there is room for one more of this claimant.
+    fn make_room(&mut self, claimant: Claimant, now: Instant) -> bool {
         let is_due = self.swept_at.is_none_or(|at| now.since(at) >= SWEEP_INTERVAL);
-        if self.known.len() >= CALLERS_MAX && is_due {
+        if !self.shares.may_take(claimant, 1) && is_due {
             self.swept_at = Some(now);
-            self.known.retain(|_, caller| now.since(caller.heard_at) < IDLE_MAX);
+            self.forget_idle(now);
         }
-        self.known.len() < CALLERS_MAX
+        self.shares.may_take(claimant, 1)
+    }
+
+    fn forget_idle(&mut self, now: Instant) {
+        let Self { known, shares, .. } = self;
+        known.retain(|_, caller| {
+            let is_kept = now.since(caller.heard_at) < IDLE_MAX;
+            if !is_kept {
+                shares.give_back(caller.claimant, 1);
+            }
+            is_kept
+        });
     }
 
     /// The number of a frame that leaves to a client now, and the loss that it tells of.
@@ -94,10 +107,22 @@ impl Callers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::ClusterHash;
 
-    fn header(process: u64, packet: u64) -> Header {
-        Header::of_client(ClusterHash::of("test"), DirectoryId(process), PacketNumber(packet))
+    /// What a client sends from there.
+    fn hear(callers: &mut Callers, number: u16, process: u64, packet: u64, now: Instant) {
+        hear_by_key(callers, (number, 0), process, packet, now);
+    }
+
+    fn hear_by_key(
+        callers: &mut Callers,
+        (number, key): (u16, u16),
+        process: u64,
+        packet: u64,
+        heard_at: Instant,
+    ) {
+        let (address, packet, loss) = (address(number), PacketNumber(packet), LossShare(0));
+        let client = ClientPath { address, key, packet, heard_at, loss };
+        callers.hear(&client, DirectoryId(process));
     }
 
     fn address(number: u16) -> SocketAddr {
@@ -108,8 +133,8 @@ mod tests {
     fn each_client_has_numbers_and_a_loss_of_its_own() {
         let mut callers = Callers::new(PacketNumber(1));
         for packet in 1..=100 {
-            callers.hear(address(1), &header(1, packet), Instant(packet));
-            callers.hear(address(2), &header(2, packet * 2), Instant(packet));
+            hear(&mut callers, 1, 1, packet, Instant(packet));
+            hear(&mut callers, 2, 2, packet * 2, Instant(packet));
         }
         let (first, clean) = callers.number(address(1));
         let (second, lossy) = callers.number(address(2));
@@ -122,9 +147,9 @@ mod tests {
     #[test]
     fn another_process_at_the_same_address_counts_anew() {
         let mut callers = Callers::new(PacketNumber(1));
-        callers.hear(address(1), &header(1, 900), Instant(1));
+        hear(&mut callers, 1, 1, 900, Instant(1));
         for packet in 1_000..1_040 {
-            callers.hear(address(1), &header(2, packet), Instant(2));
+            hear(&mut callers, 1, 2, packet, Instant(2));
         }
         assert_eq!(callers.number(address(1)).1, LossShare(0));
     }
@@ -132,9 +157,9 @@ mod tests {
     #[test]
     fn who_was_silent_goes_on_with_its_numbers_while_there_is_room() {
         let mut callers = Callers::new(PacketNumber(1));
-        callers.hear(address(1), &header(1, 5), Instant(1));
+        hear(&mut callers, 1, 1, 5, Instant(1));
         let before = callers.number(address(1)).0;
-        callers.hear(address(2), &header(2, 5), Instant(1) + IDLE_MAX);
+        hear(&mut callers, 2, 2, 5, Instant(1) + IDLE_MAX);
         assert_eq!(callers.number(address(1)).0, before.next());
     }
 
@@ -143,13 +168,25 @@ mod tests {
         let mut callers = Callers::new(PacketNumber(1));
         let crowd = u16::try_from(CALLERS_MAX).unwrap();
         for number in 0..=crowd {
-            callers.hear(address(number), &header(1, 5), Instant(1));
+            hear_by_key(&mut callers, (number, number + 1), 1, 5, Instant(1));
         }
         assert_eq!(callers.known.len(), CALLERS_MAX);
         let strangers = [callers.number(address(crowd)).0, callers.number(address(crowd)).0];
         assert!(strangers[1].0 - strangers[0].0 >= LEAP);
         let later = Instant(1) + IDLE_MAX;
-        callers.hear(address(crowd), &header(1, 6), later);
+        hear(&mut callers, crowd, 1, 6, later);
         assert_eq!(callers.known.len(), 1);
+    }
+
+    #[test]
+    fn one_key_leaves_room_for_others() {
+        let mut callers = Callers::new(PacketNumber(1));
+        let crowd = u16::try_from(CALLERS_MAX).unwrap();
+        for number in 1..=crowd {
+            hear_by_key(&mut callers, (number, 1), 1, 5, Instant(1));
+        }
+        assert_eq!(callers.known.len(), CALLERS_MAX / 2);
+        hear_by_key(&mut callers, (crowd + 1, 2), 1, 5, Instant(1));
+        assert!(callers.known.contains_key(&address(crowd + 1)));
     }
 }

@@ -43,6 +43,7 @@ mod retired;
 mod resumption;
 mod salvage;
 mod send;
+mod shares;
 mod sightings;
 mod snapshots;
 mod space;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::effects::{ClientPath, Destination, Effects};
+use super::shares::{Claimant, Shares};
 use crate::store::{Answer, State};
 use crate::time::Instant;
 use crate::types::LogIndex;
@@ -22,14 +23,18 @@ const IDLE_MAX: Duration = Duration::from_secs(10);
 const ENDED_IDLE_MAX: Duration = Duration::from_secs(2);
 /// The most further pages of one turn: a burst of small reads must not hold the loop.
 /// Clients ask again for what does not come.
-const PAGES_PER_TURN_MAX: u32 = 512;
+const PAGES_PER_TURN_MAX: usize = 512;
+
+/// The pages that a turn may still send.
+type Budget = Shares<PAGES_PER_TURN_MAX>;
 
 /// The answers that are pinned.
 #[derive(Debug, Default)]
 pub struct Pins {
     by_read: BTreeMap<ReadId, Pin>,
-    /// How many of their pages this turn has sent.
-    pages_sent: u32,
+    shares: Shares<PINS_MAX>,
+    /// Of this turn.
+    budget: Budget,
 }
 
 /// A state from which further pages will be asked for.
@@ -38,6 +43,7 @@ struct Pin {
     number: u64,
     /// The key of who asked: nobody else goes on with the answer.
     asker: u16,
+    claimant: Claimant,
     answer: Answer,
     index: LogIndex,
     age: Option<u64>,
@@ -48,7 +54,8 @@ impl Pins {
     /// Answers from the state, which is pinned if one page does not hold the answer.
     ///
     /// # Errors
-    /// Busy: too many answers are pinned. Or somebody else's is, by the same number.
+    /// Busy: too many answers are pinned, or too many for this client. Or somebody else's is,
+    /// by the same number.
     pub fn answer(
         &mut self,
         read: &Read,
@@ -62,7 +69,7 @@ impl Pins {
                 return Err(DeclineReason::PinGone);
             }
             // The same read was asked for twice: it keeps the state of its first answer.
-            pin.send_pages(read, client, &mut self.pages_sent, fx);
+            pin.send_pages(read, client, &mut self.budget, fx);
             return Ok(());
         }
         let mut answer = Answer::new(state.clone(), read.query.clone());
@@ -73,11 +80,14 @@ impl Pins {
             fx.send(Destination::Client(client), Message::Page(page));
             return Ok(());
         }
-        self.make_room(fx)?;
+        let claimant = client.claimant();
+        self.make_room(claimant, fx)?;
+        self.shares.take(claimant, 1);
         // No pin has the number zero.
         let number = fx.unguessable().max(1);
-        let mut pin = Pin { number, asker: client.key, answer, index, age, touched: fx.now };
-        pin.send_pages(read, client, &mut self.pages_sent, fx);
+        let (asker, touched) = (client.key, fx.now);
+        let mut pin = Pin { number, asker, claimant, answer, index, age, touched };
+        pin.send_pages(read, client, &mut self.budget, fx);
         self.by_read.insert(read.read, pin);
         fx.keep_sweeping();
         Ok(())
@@ -99,14 +109,14 @@ impl Pins {
         if pin.answer.ends_before(read.arrived) {
             self.drop(read.read, fx);
         } else {
-            pin.send_pages(read, client, &mut self.pages_sent, fx);
+            pin.send_pages(read, client, &mut self.budget, fx);
         }
         Ok(())
     }
 
     /// Ends a turn: the next one may send as many pages.
     pub fn end_turn(&mut self) {
-        self.pages_sent = 0;
+        self.budget = Budget::default();
     }
 
     /// Drops what clients have not come back for.
@@ -119,23 +129,31 @@ impl Pins {
         }
     }
 
-    /// Makes room for one more, if need be at the cost of the answer whose client has most
-    /// probably got all of it.
-    fn make_room(&mut self, fx: &mut Effects) -> Result<(), DeclineReason> {
+    /// Makes room for one more, if need be at the cost of answers whose clients have most
+    /// probably got all of them.
+    fn make_room(&mut self, claimant: Claimant, fx: &mut Effects) -> Result<(), DeclineReason> {
         self.drop_idle(fx);
-        if self.by_read.len() < PINS_MAX {
-            return Ok(());
+        while !self.shares.may_take(claimant, 1) {
+            let oldest = self.oldest_ended(claimant, fx.now).ok_or(DeclineReason::Busy)?;
+            self.drop(oldest, fx);
         }
-        let has_all =
-            |pin: &Pin| pin.answer.has_ended() && fx.now.since(pin.touched) >= ENDED_IDLE_MAX;
-        let done = self.by_read.iter().filter(|(_, pin)| has_all(pin));
-        let oldest = done.min_by_key(|(_, pin)| pin.touched).map(|(read, _)| *read);
-        self.drop(oldest.ok_or(DeclineReason::Busy)?, fx);
         Ok(())
+    }
+
+    /// The answer that may make room for one of this claimant. Who has some already makes
+    /// room among its own.
+    fn oldest_ended(&self, claimant: Claimant, now: Instant) -> Option<ReadId> {
+        let has_some = self.shares.held_by(claimant) > 0;
+        let is_of_its_own = |pin: &Pin| pin.claimant == claimant || !has_some;
+        let has_all =
+            |pin: &Pin| pin.answer.has_ended() && now.since(pin.touched) >= ENDED_IDLE_MAX;
+        let done = self.by_read.iter().filter(|(_, pin)| is_of_its_own(pin) && has_all(pin));
+        done.min_by_key(|(_, pin)| pin.touched).map(|(read, _)| *read)
     }
 
     fn drop(&mut self, read: ReadId, fx: &mut Effects) {
         if let Some(pin) = self.by_read.remove(&read) {
+            self.shares.give_back(pin.claimant, 1);
             fx.retire(pin.answer.into_state());
         }
     }
@@ -151,18 +169,18 @@ impl Pin {
         &mut self,
         read: &Read,
         client: ClientPath,
-        pages_sent: &mut u32,
+        budget: &mut Budget,
         fx: &mut Effects,
     ) {
         self.touched = fx.now;
         self.answer.release_before(read.arrived);
         let beyond = read.page.saturating_add(read.count.min(PAGES_MAX).into());
         for page in read.page..beyond {
-            if *pages_sent == PAGES_PER_TURN_MAX {
+            if !budget.may_take(self.claimant, 1) {
                 return;
             }
             let Some((bytes, last)) = self.answer.page(page) else { return };
-            *pages_sent += 1;
+            budget.take(self.claimant, 1);
             let message = Message::Page(Page {
                 read: read.read,
                 pin: self.number,

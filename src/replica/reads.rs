@@ -23,6 +23,7 @@ use super::HeartbeatManager;
 use super::decline::{decline, not_leader};
 use super::effects::{ClientPath, Destination, Effects, Timer};
 use super::pins::Pins;
+use super::shares::{Claimant, Shares};
 use super::state::ReplicaState;
 use crate::link::Copies;
 use crate::time::Instant;
@@ -45,8 +46,7 @@ pub struct ReadManager {
     arrived: Vec<Pending>,
     /// Reads that wait for the same proof, oldest first.
     groups: VecDeque<Group>,
-    /// Who waits. A copy of what waits is answered with it: that arrived before.
-    waiting: BTreeSet<Waiting>,
+    waiting: Waiters,
     /// As follower: the number of the newest batch that the leader was asked for.
     batch: u64,
     /// How often the newest proof is to be asked for once more, before anything is known of its
@@ -68,20 +68,18 @@ enum Asker {
     Follower(ServerId, u64),
 }
 
-/// What an asker is known by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Waiting {
-    Client(SocketAddr, u16, ReadId),
-    Follower(ServerId, u64),
+/// Those who wait. A copy of what waits is answered with it: that arrived before.
+#[derive(Debug, Default)]
+struct Waiters {
+    known: BTreeSet<WaiterId>,
+    shares: Shares<WAITING_MAX>,
 }
 
-impl Asker {
-    fn waiting(&self) -> Waiting {
-        match self {
-            Self::Client(read, client) => Waiting::Client(client.address, client.key, read.read),
-            Self::Follower(from, batch) => Waiting::Follower(*from, *batch),
-        }
-    }
+/// What an asker is known by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum WaiterId {
+    Client(SocketAddr, u16, ReadId),
+    Follower(ServerId, u64),
 }
 
 #[derive(Debug)]
@@ -99,6 +97,47 @@ enum Proof {
     Batch(u64),
     /// As follower: this node's own commit index.
     Commit(LogIndex),
+}
+
+impl Asker {
+    fn id(&self) -> WaiterId {
+        match self {
+            Self::Client(read, client) => WaiterId::Client(client.address, client.key, read.read),
+            Self::Follower(from, batch) => WaiterId::Follower(*from, *batch),
+        }
+    }
+
+    fn claimant(&self) -> Claimant {
+        match self {
+            Self::Client(_, client) => client.claimant(),
+            Self::Follower(node, _) => Claimant::Node(*node),
+        }
+    }
+}
+
+impl Waiters {
+    fn has(&self, asker: &Asker) -> bool {
+        self.known.contains(&asker.id())
+    }
+
+    fn have_room_for(&self, asker: &Asker) -> bool {
+        self.shares.may_take(asker.claimant(), 1)
+    }
+
+    fn add(&mut self, asker: &Asker) {
+        self.known.insert(asker.id());
+        self.shares.take(asker.claimant(), 1);
+    }
+
+    fn remove(&mut self, asker: &Asker) {
+        if self.known.remove(&asker.id()) {
+            self.shares.give_back(asker.claimant(), 1);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
 }
 
 impl ReadManager {
@@ -141,17 +180,16 @@ impl ReadManager {
     }
 
     fn wait(&mut self, asker: Asker, state: &ReplicaState, fx: &mut Effects) {
-        let waiting = asker.waiting();
-        if self.waiting.contains(&waiting) {
+        if self.waiting.has(&asker) {
             return;
         }
-        if self.waiting.len() >= WAITING_MAX {
+        if !self.waiting.have_room_for(&asker) {
             if let Asker::Client(read, client) = &asker {
                 decline(About::Read(read.read), *client, DeclineReason::Busy, state, fx);
             }
             return;
         }
-        self.waiting.insert(waiting);
+        self.waiting.add(&asker);
         self.arrived.push(Pending { asker, since: fx.now });
         self.keep_sweeping(fx);
     }
@@ -312,7 +350,7 @@ impl ReadManager {
 
     fn refuse_arrived(&mut self, state: &ReplicaState, fx: &mut Effects) {
         for pending in std::mem::take(&mut self.arrived) {
-            self.waiting.remove(&pending.asker.waiting());
+            self.waiting.remove(&pending.asker);
             if let Asker::Client(read, client) = &pending.asker {
                 decline(About::Read(read.read), *client, not_leader(state), state, fx);
             }
@@ -327,9 +365,7 @@ impl ReadManager {
             for pending in group.pending {
                 match pending.asker {
                     Asker::Client(..) => self.arrived.push(pending),
-                    Asker::Follower(..) => {
-                        self.waiting.remove(&pending.asker.waiting());
-                    }
+                    Asker::Follower(..) => self.waiting.remove(&pending.asker),
                 }
             }
         }
@@ -344,7 +380,7 @@ impl ReadManager {
         while self.groups.front().is_some_and(|group| is_proven(group.proof)) {
             let Some(group) = self.groups.pop_front() else { return };
             for pending in group.pending {
-                self.waiting.remove(&pending.asker.waiting());
+                self.waiting.remove(&pending.asker);
                 match pending.asker {
                     Asker::Client(read, client) => self.answer(&read, client, None, state, fx),
                     Asker::Follower(from, batch) => {
@@ -390,16 +426,16 @@ impl ReadManager {
         let now = fx.now;
         self.pins.drop_idle(fx);
         let waiting = &mut self.waiting;
-        let mut keep = |pending: &Pending| {
-            let in_time = now.since(pending.since) < WAIT_MAX;
-            if !in_time {
-                waiting.remove(&pending.asker.waiting());
+        let mut waits_on = |pending: &Pending| {
+            let is_in_time = now.since(pending.since) < WAIT_MAX;
+            if !is_in_time {
+                waiting.remove(&pending.asker);
             }
-            in_time
+            is_in_time
         };
-        self.arrived.retain(&mut keep);
+        self.arrived.retain(&mut waits_on);
         for group in &mut self.groups {
-            group.pending.retain(&mut keep);
+            group.pending.retain(&mut waits_on);
         }
         self.groups.retain(|group| !group.pending.is_empty());
         self.keep_sweeping(fx);

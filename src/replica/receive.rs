@@ -60,10 +60,9 @@ impl ReplicaNode {
         let Frame { header, message } = wire::decode(datagram)?;
         check_addressing(&header, &self.state)?;
         if header.sender == ServerId::NONE {
-            let heard_at = self.effects.now;
-            self.callers.hear(source, &header, heard_at);
-            let Header { packet, loss, .. } = header;
+            let (heard_at, Header { packet, loss, .. }) = (self.effects.now, header);
             let client = ClientPath { address: source, key, packet, heard_at, loss };
+            self.callers.hear(&client, header.directory);
             return self.on_client_message(client, message);
         }
         let admitted = admit(&header, source, &message, &mut self.state, self.effects.now);

@@ -9,6 +9,7 @@ use super::ReplicationManager;
 use super::assembly::Assemblies;
 use super::decline::{decline, not_leader};
 use super::effects::{ClientPath, Destination, Effects};
+use super::shares::{Claimant, Shares};
 use super::space;
 use super::state::ReplicaState;
 use crate::codec::Reader;
@@ -31,7 +32,7 @@ pub struct RequestManager {
     assemblies: Assemblies,
     /// Who waits for which index, with the answer to give when it is committed.
     waiters: BTreeMap<LogIndex, BTreeMap<Asker, Waiter>>,
-    waiting: usize,
+    waiting: Shares<WAITERS_MAX>,
 }
 
 /// Who asked for what.
@@ -41,6 +42,7 @@ type Asker = (SessionId, Sequence, SocketAddr);
 #[derive(Debug)]
 struct Waiter {
     client: ClientPath,
+    claimant: Claimant,
     reply: Reply,
 }
 
@@ -156,7 +158,7 @@ impl RequestManager {
         } else if state.role != Role::Leader {
             Some(not_leader(state))
         } else if state.handing_over
-            || self.waiting >= WAITERS_MAX
+            || !self.waiting.may_take(client.claimant(), 1)
             || !ReplicationManager::has_room(length, state)
         {
             Some(DeclineReason::Busy)
@@ -177,7 +179,7 @@ impl RequestManager {
         if request.length as usize <= PIECE_BYTES {
             return Some(request.bytes.clone());
         }
-        match self.assemblies.add(request, fx.now) {
+        match self.assemblies.add(request, client.claimant(), fx.now) {
             Ok((progress, whole)) => {
                 fx.send(Destination::Client(client), Message::RequestProgress(progress));
                 fx.keep_sweeping();
@@ -202,14 +204,15 @@ impl RequestManager {
         fx: &mut Effects,
     ) {
         let index = settled.index;
+        let claimant = client.claimant();
         let asker = (request.session, request.sequence, client.address);
         let known = self.waiters.get_mut(&index).and_then(|waiters| waiters.get_mut(&asker));
         if let Some(waiter) = known {
             waiter.client = client;
-        } else if self.waiting < WAITERS_MAX {
-            let waiter = Waiter { client, reply: reply_to(request, settled) };
+        } else if self.waiting.may_take(claimant, 1) {
+            let waiter = Waiter { client, claimant, reply: reply_to(request, settled) };
             self.waiters.entry(index).or_default().insert(asker, waiter);
-            self.waiting += 1;
+            self.waiting.take(claimant, 1);
         } else {
             decline(about(request), client, DeclineReason::Busy, state, fx);
         }
@@ -222,7 +225,7 @@ impl RequestManager {
                 return;
             }
             for waiter in first.remove().into_values() {
-                self.waiting -= 1;
+                self.waiting.give_back(waiter.claimant, 1);
                 fx.send(Destination::Client(waiter.client), Message::Reply(waiter.reply));
             }
         }
@@ -236,7 +239,7 @@ impl RequestManager {
             let about = About::Request(waiter.reply.session, waiter.reply.sequence);
             decline(about, waiter.client, not_leader(state), state, fx);
         }
-        self.waiting = 0;
+        self.waiting = Shares::default();
         self.assemblies = Assemblies::default();
     }
 

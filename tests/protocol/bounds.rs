@@ -4,18 +4,19 @@ use std::time::Duration;
 
 use quorate::disk::SIGHTINGS_MAX;
 use quorate::types::{DirectoryId, Incarnation, Sequence, Term};
-use quorate::wire::{DeclineReason, Declined, Message, Request};
+use quorate::wire::{Message, Request};
 
 use super::leader::heartbeat;
 use super::members::{SECOND, THIRD, directory_of, ids};
 use super::probe::Probe;
 use super::request::{list_stale, pieces, put, request, session};
-use super::said::{Sent, pages, replies};
+use super::said::{is_busy, pages, replies};
 
-/// The bounds, in pieces of 1 KiB, in clients and in pages.
-const PIECES_HELD_MAX: usize = 64 << 10;
+/// The bounds, in pieces of 1 KiB, in clients and in pages; of pieces and pages what one client
+/// may have of them.
+const PIECES_HELD_MAX: usize = 32 << 10;
 const CLIENTS_WAITING_MAX: usize = 65_536;
-const PAGES_PER_TURN_MAX: usize = 512;
+const PAGES_PER_TURN_MAX: usize = 256;
 const ENTRIES_UNCOMMITTED_MAX: usize = 16_384;
 
 #[test]
@@ -27,7 +28,7 @@ fn operations_in_pieces_are_bounded_in_bytes() {
     for number in 0..operations[0].len() - 1 {
         for operation in &operations {
             probe.ask(1, Message::Request(operation[number].clone()));
-            held += usize::from(!is_declined(&probe.turn()));
+            held += usize::from(!is_busy(&probe.turn()));
         }
     }
     assert!(held > PIECES_HELD_MAX * 9 / 10, "{held} pieces are held");
@@ -60,7 +61,7 @@ fn entries_that_are_not_committed_are_bounded() {
     let mut taken_in = |probe: &mut Probe| {
         number += 1;
         probe.ask(1, Message::Request(request(session(number), &put("key", ""))));
-        !is_declined(&probe.sync())
+        !is_busy(&probe.sync())
     };
     let held = (0..ENTRIES_UNCOMMITTED_MAX + 10).filter(|_| taken_in(&mut probe)).count();
     assert_eq!(held, ENTRIES_UNCOMMITTED_MAX);
@@ -79,12 +80,12 @@ fn waiting_clients_are_bounded() {
         let sequence = Sequence(u64::from(client % 64) + 1);
         let request = Request { sequence, ..request.clone() };
         probe.ask(client, Message::Request(request));
-        waiting += usize::from(!is_declined(&probe.turn()));
+        waiting += usize::from(!is_busy(&probe.turn()));
     }
     assert_eq!(waiting, CLIENTS_WAITING_MAX);
     assert_eq!(replies(&probe.sync()).len(), CLIENTS_WAITING_MAX);
     probe.ask(1, Message::Request(Request { sequence: Sequence(65), ..request }));
-    assert!(!is_declined(&probe.turn()), "they wait no more");
+    assert!(!is_busy(&probe.turn()), "they wait no more");
 }
 
 #[test]
@@ -101,15 +102,6 @@ fn a_burst_of_reads_is_answered_within_bounds() {
     assert_eq!(pages(&probe.turn()).len(), PAGES_PER_TURN_MAX);
     probe.ask(1, Message::Read(list_stale()));
     assert_eq!(pages(&probe.turn()).len(), 64, "the next turn has a budget of its own");
-}
-
-fn is_declined(said: &[Sent]) -> bool {
-    let busy = |sent: &Sent| {
-        let Message::Declined(Declined { reason, .. }) = sent.message else { return false };
-        assert_eq!(reason, DeclineReason::Busy);
-        true
-    };
-    said.iter().any(busy)
 }
 
 /// Whoever has sent some pieces of an operation and no more for five seconds begins anew.

@@ -32,6 +32,7 @@ mod rights;
 mod sessions;
 mod objections;
 mod bounds;
+mod claims;
 mod shares;
 mod stalls;
 mod doubt;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use quorate::operation::Settled;
 use quorate::types::ServerId;
-use quorate::wire::{Acknowledge, Message, Page};
+use quorate::wire::{Acknowledge, DeclineReason, Message, Page};
 
 use super::members::address_of;
 
@@ -36,6 +36,17 @@ pub fn pages(said: &[Sent]) -> Vec<&Page> {
         _ => None,
     };
     said.iter().filter_map(page).collect()
+}
+
+/// Whether a client was told that there is no room for it. Nothing is declined for another
+/// reason.
+pub fn is_busy(said: &[Sent]) -> bool {
+    let busy = |sent: &Sent| {
+        let Message::Declined(declined) = &sent.message else { return false };
+        assert_eq!(declined.reason, DeclineReason::Busy);
+        true
+    };
+    said.iter().any(busy)
 }
 
 /// The last acknowledgment that was sent.
