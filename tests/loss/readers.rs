@@ -54,7 +54,9 @@ fn long_answers_do_not_hold_up_small_writes_on_a_narrow_link() {
         let term = cluster.term();
         let mut idle: Vec<Duration> = (0..200).map(|_| write(&mut cluster)).collect();
         let begun = cluster.time();
-        readers.iter().for_each(|reader| cluster.read(*reader, 1));
+        for reader in &readers {
+            cluster.read(*reader, 1);
+        }
         let (mut busy, mut left) = (Vec::new(), readers);
         while !left.is_empty() {
             busy.push(write(&mut cluster));
