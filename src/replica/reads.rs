@@ -136,7 +136,7 @@ impl Waiters {
     }
 
     fn is_empty(&self) -> bool {
-        self.known.is_empty()
+        self.shares.is_whole()
     }
 }
 
