@@ -133,6 +133,7 @@ impl Sealer {
             way.session = way.session.filter(|id| self.sessions.contains(*id));
             let key = way.session.and_then(|id| self.sessions.get_mut(id)).map(|one| one.key);
             way.renew |= key != Some(sending);
+            way.use_key(sending);
         }
         let is_stale = |(id, way): &(&WayId, &Way)| id.1 != ServerId::NONE && way.renew;
         self.stale = self.ways.iter().filter(is_stale).map(|(id, _)| *id).collect();

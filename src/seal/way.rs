@@ -105,8 +105,6 @@ impl Way {
         key: KeyId,
         draw: impl FnOnce() -> Nonce,
     ) -> Option<Nonce> {
-        // A greeting by another key is of no use any more.
-        self.greeting.take_if(|greeting| greeting.key != key);
         let former_pause = match &mut self.greeting {
             Some(greeting) if now.since(greeting.said_at) < greeting.pause => return None,
             Some(greeting) if now.since(greeting.begun_at) < GREETING_LIFE => {
@@ -120,6 +118,12 @@ impl Way {
         let (nonce, pause) = (draw(), former_pause);
         self.greeting = Some(Greeting { nonce, key, begun_at: now, said_at: now, pause });
         Some(nonce)
+    }
+
+    /// From now on this key is used. A greeting by another must not come to a session any more:
+    /// that would pass for the newest, though one by this key is sought.
+    pub fn use_key(&mut self, key: KeyId) {
+        self.greeting.take_if(|greeting| greeting.key != key);
     }
 
     /// Whether the present greeting was by this key, with these random bits.

@@ -5,7 +5,7 @@ use quorate::time::Instant;
 use quorate::types::ServerId;
 use quorate::wire::DropCause;
 
-use super::stage::{CLIENT, Side, acquainted, deliver, frame, ring, talk};
+use super::stage::{CLIENT, Side, acquainted, address, deliver, frame, ring, talk};
 
 fn at(millis: u64) -> Instant {
     Instant(millis * 1_000)
@@ -57,6 +57,36 @@ fn sessions_move_to_the_new_key_though_nobody_speaks() {
         assert!(side.tend(at(9_000)).is_empty(), "and seeks no other");
     }
     assert_eq!((one.taken.len(), two.taken.len()), taken);
+}
+
+/// Each has asked for a session by the former key, and is answered when the new one is in use.
+#[test]
+fn what_was_begun_by_the_former_key_does_not_keep_from_the_new_one() {
+    let (mut one, mut two, _) = acquainted(&ring("node 1 %1\nnode 2 %2"));
+    let greetings = [&mut one, &mut two].map(|side| {
+        let other = ServerId(3 - side.id.0);
+        let to = (other, address(other));
+        side.send(at(100), to, &frame(side.id, other, 7));
+        // Nobody has answered, so the session may be lost.
+        side.send(at(400), to, &frame(side.id, other, 8)).remove(0)
+    });
+    let answers = [two.hear(at(400), &greetings[0]), one.hear(at(400), &greetings[1])];
+    for side in [&mut one, &mut two] {
+        side.sealer.set_keys(ring("node 2 %2\nnode 1 %1"));
+        side.begun = None;
+    }
+    one.hear(at(401), &answers[0][0]);
+    two.hear(at(401), &answers[1][0]);
+    for millis in 500..1_000 {
+        let sent = one.tend(at(millis));
+        deliver(at(millis), sent, &mut one, &mut two);
+        let sent = two.tend(at(millis));
+        deliver(at(millis), sent, &mut two, &mut one);
+    }
+    assert_eq!(
+        [one.begun, two.begun].map(|begun| begun.map(|begun| begun.key)),
+        [Some(KeyId(2)); 2]
+    );
 }
 
 /// A client that has gone away is not greeted: nobody may be there, or somebody else.
