@@ -74,9 +74,15 @@ shape() {
     done
 }
 
-# So many of a hundred packets are lost on every way, from now on. nftables drops them as they
-# come in, which needs no netem.
+# So many of a hundred packets are lost on every way, from now on. Where nftables can do it, no
+# netem is needed; a guest's kernel may lack its part.
 lose() {
+    if drop "$1" 2>/dev/null; then return; fi
+    if [ "$1" -eq 0 ]; then shape all all; else shape all all loss "$1%"; fi
+}
+
+# The same, dropped by nftables as they come in.
+drop() {
     local one other
     for one in "${hosts[@]}"; do
         {
@@ -91,7 +97,7 @@ lose() {
                 echo "}"
             done
             echo "}"
-        } | on "$one" nft -f -
+        } | on "$one" nft -f - || return
     done
 }
 
