@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::per_second;
+use super::rate::per_second;
 use super::rounds::EndedRound;
 use crate::time::Instant;
 use crate::types::LossShare;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::within;
+use super::rate::within;
 use crate::time::Instant;
 
 /// A bucket that a pace fills, and that what is sent empties.

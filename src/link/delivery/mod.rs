@@ -11,7 +11,9 @@
 //! keep the pace and a wider window: by the echoes it is known about how many are under way.
 
 mod best;
+mod contended;
 mod credit;
+mod rate;
 mod rounds;
 mod stage;
 
@@ -22,7 +24,9 @@ use crate::time::Instant;
 use crate::types::{LossShare, PacketNumber};
 use crate::wire::FRAME_BYTES_MAX;
 use best::Best;
+use contended::Contended;
 use credit::Credit;
+use rate::{per_second, within};
 use rounds::{EndedRound, Rounds};
 use stage::{AFTER_DRAINING, DRAINS, PACES, Stage};
 
@@ -39,9 +43,6 @@ const QUEUE_SEEN: Duration = Duration::from_micros(2_500);
 const PACE_OF_DRAINING: u64 = 14;
 /// Whoever gets something says so within this time and two round trips.
 const PATIENCE: Duration = Duration::from_millis(50);
-/// Beside somebody who keeps a queue, so much more is under way in each round, until something
-/// is lost: about as much as TCP gives itself (RFC 9438).
-const CONTENDED_GROWTH: u64 = 2 * FRAME_BYTES_MAX as u64;
 /// While that suffices, no more frames than this are under way: the buffers of sockets are
 /// small.
 const FRAMES_MAX: u64 = 96;
@@ -54,8 +55,8 @@ pub struct Delivery {
     rounds: Rounds,
     best: Best,
     stage: Stage,
-    /// How many bytes may be under way while somebody else keeps a queue there.
-    contended: Option<u64>,
+    /// Somebody else keeps a queue there.
+    contended: Option<Contended>,
     /// The share that was lost when the last round ended.
     lost: LossShare,
     /// The shortest round trip of the last round.
@@ -130,25 +131,23 @@ impl Delivery {
         self.is_queued = self.waited(round.round_trip) > QUEUE_SEEN;
         self.took = round.round_trip;
         if !round.was_idle {
-            self.go_on(round.round_trip, loss);
+            self.go_on(round, loss);
             self.drained_at = round.at + self.draining();
         }
         self.lost = loss;
     }
 
     /// A round in which as much was sent as is allowed has ended.
-    fn go_on(&mut self, shortest: Duration, loss: LossShare) {
-        let queued = self.waited(shortest) > QUEUE;
+    fn go_on(&mut self, round: &EndedRound, loss: LossShare) {
+        let queued = self.waited(round.round_trip) > QUEUE;
         if matches!(self.stage, Stage::Cruise(AFTER_DRAINING)) {
             // What was sent after this sender's own queue had drained is back now.
-            self.contended = queued.then(|| self.contended.unwrap_or_else(|| self.window()));
+            let begun = || Contended::beginning_with(self.window(), round.at);
+            self.contended = queued.then(|| self.contended.unwrap_or_else(begun));
         }
-        let most = self.window_max();
-        if let Some(window) = &mut self.contended {
-            let lost = loss > self.lost;
-            let changed = if lost { *window * 7 / 10 } else { *window + CONTENDED_GROWTH };
-            *window = changed.clamp(BYTES_MIN, most);
-        }
+        let (loses_more, most) = (loss > self.lost, self.window_max());
+        self.contended =
+            self.contended.map(|window| window.after_round(loses_more, most, round.at));
         self.stage = self.stage.after_round(self.best.carries(), queued);
     }
 
@@ -175,11 +174,13 @@ impl Delivery {
 
     /// Until when nothing more may be sent of what nobody acknowledges piece by piece, unless
     /// something is heard, if so many bytes of it are about to leave; none: more may be sent. No
-    /// more than a window runs ahead of what has arrived, of a way that is known the widest one,
-    /// since echoes come late and by turns: a way may carry far less than it did.
+    /// more than a window runs ahead of what has arrived: a way may carry far less than it did.
+    /// On a way that is known and nobody else's it is the widest one, since echoes come late and
+    /// by turns.
     pub fn waits_until(&mut self, leaving: u64) -> Option<Instant> {
         let is_known = !matches!(self.stage, Stage::Start { .. });
-        let window = if is_known { self.window_max() } else { self.window() };
+        let is_alone = is_known && self.contended.is_none();
+        let window = if is_alone { self.window_max() } else { self.window() };
         if self.rounds.under_way() + leaving < window {
             return None;
         }
@@ -197,7 +198,7 @@ impl Delivery {
         let window = match self.stage {
             Stage::Start { .. } => (3 * of_way + queue).max(BYTES_OF_START),
             Stage::Drain | Stage::Cruise(DRAINS) => of_way + queue,
-            Stage::Cruise(_) => self.contended.unwrap_or(of_way * 5 / 4 + queue),
+            Stage::Cruise(_) => self.contended.map_or(of_way * 5 / 4 + queue, Contended::window),
         };
         window.clamp(BYTES_MIN, self.window_max())
     }
@@ -266,16 +267,6 @@ impl Delivery {
         };
         pace.max(BYTES_MIN)
     }
-}
-
-fn per_second(bytes: u64, time: Duration) -> u64 {
-    let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1);
-    bytes.saturating_mul(1_000_000) / micros
-}
-
-fn within(per_second: u64, time: Duration) -> u64 {
-    let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-    per_second.saturating_mul(micros) / 1_000_000
 }
 
 #[cfg(test)]
@@ -433,7 +424,7 @@ mod tests {
                 way.free_at = way.free_at.max(way.now + Duration::from_millis(50));
                 way.pass(1, LossShare(loss));
             }
-            way.delivery.contended
+            way.delivery.contended.map(Contended::window)
         };
         let before = window_after(0).expect("somebody keeps a queue");
         let more = window_after(0).expect("somebody keeps a queue");
@@ -449,6 +440,7 @@ mod tests {
         let mut delivery = Delivery::new(Instant(0));
         delivery.best.note(&ended(16_000_000, ROUND_TRIP), LossShare(0));
         let took = 2 * ROUND_TRIP;
+        let contended = contended.map(|window| Contended::beginning_with(window, Instant(0)));
         Delivery { stage, contended, took, is_queued, drained_at: Instant(1), ..delivery }
     }
 
@@ -516,23 +508,31 @@ mod tests {
         assert!(!is_seen(just) && is_seen(just + Duration::from_micros(1)));
         let contended = |shortest| {
             let mut delivery = known(Stage::Cruise(AFTER_DRAINING), false, None);
-            delivery.go_on(shortest, LossShare(0));
-            delivery.contended
+            delivery.go_on(&ended(0, shortest), LossShare(0));
+            delivery.contended.is_some()
         };
         let just = ROUND_TRIP + QUEUE;
-        assert_eq!(contended(just), None);
-        assert_eq!(contended(just + Duration::from_micros(1)), Some(480_000 + CONTENDED_GROWTH));
+        assert!(!contended(just) && contended(just + Duration::from_micros(1)));
     }
 
     #[test]
-    fn beside_others_a_window_grows_until_more_is_lost() {
+    fn more_than_before_must_be_lost_to_make_a_window_smaller() {
         let mut delivery = known(Stage::Cruise(3), false, Some(100_000));
         let mut window = |loss| {
-            delivery.go_on(ROUND_TRIP, LossShare(loss));
+            delivery.go_on(&ended(0, ROUND_TRIP), LossShare(loss));
             delivery.lost = LossShare(loss);
-            delivery.contended
+            delivery.contended.map(Contended::window)
         };
-        let windows = [window(9), window(9), window(0)];
-        assert_eq!(windows, [70_000, 72_400, 74_800].map(Some));
+        let windows = [window(9), window(9), window(9)];
+        assert_eq!(windows, [70_000, 71_200, 72_400].map(Some));
+    }
+
+    #[test]
+    fn beside_others_what_nobody_acknowledges_keeps_their_window_too() {
+        let waits = |contended| {
+            let mut delivery = known(Stage::Cruise(3), false, contended);
+            delivery.waits_until(640_000).is_some()
+        };
+        assert!(!waits(None) && waits(Some(640_000)) && !waits(Some(640_001)));
     }
 }
