@@ -101,6 +101,16 @@ drop() {
     done
 }
 
+# TCP leaves it to no device to cut what it sends into packets: netem would take it for one.
+send_whole_packets() {
+    local one other
+    for one in "${hosts[@]}"; do
+        for other in "${hosts[@]}"; do
+            [ "$one" = "$other" ] || echo "link set to-$other gso_max_segs 1"
+        done | on "$one" ip -batch -
+    done
+}
+
 # Nothing passes any more from one to the other, and nobody is told.
 cut_way() { shape "$1" "$2" loss 100%; }
 
@@ -154,22 +164,25 @@ END
 
 # All bytes that hosts have sent, headers of IP and UDP included, whether they arrived or not.
 bytes_sent() {
-    local host total=0 bytes
+    local host total=0
     for host in "${hosts[@]}"; do
-        bytes=$(on "$host" awk '/^IpExt:/ { if (names) { for (i = 2; i <= NF; i++)
-            if (name[i] == "OutOctets") print $i } else { names = 1; split($0, name) } }' \
-            /proc/net/netstat)
-        total=$((total + bytes))
+        total=$((total + $(counter "$host" IpExt OutOctets)))
     done
     echo "$total"
 }
 
+# What a host's kernel has counted: HOST GROUP NAME.
+counter() {
+    on "$1" awk -v group="$2:" -v wanted="$3" '$1 == group {
+        if (named) print $column; else while (++column <= NF && $column != wanted); named = 1
+    }' /proc/net/netstat /proc/net/snmp
+}
+
 # All datagrams that came in at the hosts of nodes.
 datagrams_received() {
-    local host total=0 count
+    local host total=0
     for host in "${hosts[@]:1}"; do
-        count=$(on "$host" awk '/^Udp:/ { if (seen++) print $2 }' /proc/net/snmp)
-        total=$((total + count))
+        total=$((total + $(counter "$host" Udp InDatagrams)))
     done
     echo "$total"
 }

@@ -7,10 +7,15 @@ kills=${KILLS:-5}
 # The election timeout, in milliseconds.
 election_timeout=250
 
+# Where a flow of TCP shares a link: in seconds, how long both send until their shares are measured,
+# and for how long that is done.
+settled_after=10
+shared_for=20
+
 slice=(clean loss20 bursts corrupted cut-off-leader quorum-loss-5)
 all_scenarios=(clean loss5 loss10 loss20 loss30 bursts reordered duplicated corrupted narrow
-    one-way killed-leader killed-leader-30 cut-off-leader cut-off-leader-30 chained-3 chained-5 quorum-loss-5 constrained-3
-    constrained-5)
+    beside-tcp beside-tcp-far one-way killed-leader killed-leader-30 cut-off-leader cut-off-leader-30
+    chained-3 chained-5 quorum-loss-5 constrained-3 constrained-5)
 
 run_scenarios() {
     local scenario
@@ -36,6 +41,8 @@ run_scenario() {
         duplicated) under_load "$1" delay 10ms duplicate 20% ;;
         corrupted) corrupted ;;
         narrow) under_load "$1" delay 10ms rate 10mbit ;;
+        beside-tcp) beside_tcp "$1" 10ms 60 ;;
+        beside-tcp-far) beside_tcp "$1" 50ms 200 ;;
         one-way) one_way ;;
         killed-leader) pause_of_writes "$1" kill_leader 0 ;;
         killed-leader-30) pause_of_writes "$1" kill_leader 30 ;;
@@ -138,6 +145,60 @@ figure() {
 
 # Milliseconds with one decimal, of microseconds.
 tenths() { echo "$(($1 / 1000)).$(($1 % 1000 / 100))"; }
+
+## Catching up
+
+# A follower that was away fetches what it lacks over 10 Mbit/s, while its leader's host also
+# sends it a flow of this kernel's TCP, which always has more to send. Frames that the queue has
+# no room for are lost, and no others. Each must get its part of the link: NAME DELAY FRAMES, of
+# which so many may be on the way or wait before it.
+beside_tcp() {
+    local name=$1 delay=$2 frames=$3 away of_all of_tcp of_ours carried share
+    begin 3
+    until_one_leads
+    away=$(others_than "$leader" | head -n 1)
+    kill_node "$away"
+    awk 'BEGIN { for (; n < 30000; n++) printf "key-%d\t%1000d\n", n, n }' >"$work/lines"
+    "$binary" load "$work/lines" >/dev/null || fail "the load ended early"
+    send_whole_packets
+    shape all all delay "$delay"
+    shape "$leader" "$away" delay "$delay" rate 10mbit limit "$frames"
+    start_tcp "$leader" "$away"
+    start_on "$away"
+    sleep "$settled_after"
+    of_all=$(counter "$away" IpExt InOctets) of_tcp=$(tcp_octets "$leader")
+    sleep "$shared_for"
+    of_tcp=$(($(tcp_octets "$leader") - of_tcp))
+    of_ours=$(($(counter "$away" IpExt InOctets) - of_all - of_tcp))
+    carried=$((10000000 / 8 * shared_for))
+    printf '%-17s of the link: TCP (%s) %s %%, the follower that catches up %s %%\n' "$name" \
+        "$(cat /proc/sys/net/ipv4/tcp_congestion_control)" $((of_tcp * 100 / carried)) \
+        $((of_ours * 100 / carried))
+    for share in "$of_tcp" "$of_ours"; do
+        [ $((share * 100)) -ge $((carried * 30)) ] || fail "$name: less than 30 % of the link"
+    done
+    end_tcp
+    shape all all
+}
+
+# From one host to another, as much as TCP sends.
+start_tcp() {
+    local take='my $flow = IO::Socket::INET->new(LocalPort => 9, Listen => 1)->accept;
+        1 while sysread $flow, my $bytes, 65536'
+    on "$2" perl -MIO::Socket::INET -e "$take" &
+    tcp_ends=($!)
+    sleep 0.2
+    on "$1" bash -c "exec cat /dev/zero >/dev/tcp/$(ip_of "$2")/9" &
+    tcp_ends+=($!)
+}
+
+end_tcp() {
+    kill "${tcp_ends[@]}"
+    wait "${tcp_ends[@]}" 2>/dev/null || true
+}
+
+# What TCP sent from a host and knows to have arrived, with the headers. All segments are full.
+tcp_octets() { echo $(($(counter "$1" TcpExt TCPDelivered) * 1500)); }
 
 ## Partitions
 
