@@ -243,7 +243,7 @@ fn replays(cluster: &Cluster, id: usize) -> u64 {
 
 /// Whom each node follows, and in which term.
 #[track_caller]
-fn standing(cluster: &Cluster) -> [(u64, u64); 3] {
+pub fn standing(cluster: &Cluster) -> [(u64, u64); 3] {
     IDS.map(|id| {
         let status = cluster.status_of(id);
         let number = |name: &str| status[name].as_u64().expect("it is a number");

@@ -7,6 +7,7 @@ mod backup;
 mod cluster;
 mod copies;
 mod damage;
+mod greetings;
 mod lab;
 mod leaders;
 mod load;

@@ -8,7 +8,7 @@ use crate::cluster::{Cluster, IDS};
 use crate::processes::{eventually, quorate};
 
 /// A cluster whose nodes know some clients: their names and rights. Each has a file of its name.
-fn with_clients(clients: &[(&str, &str)]) -> Cluster {
+pub fn with_clients(clients: &[(&str, &str)]) -> Cluster {
     let mut cluster = Cluster::start_sealed();
     let key_file = cluster.file("key");
     for (name, rights) in clients {
