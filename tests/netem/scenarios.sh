@@ -181,7 +181,7 @@ beside_tcp() {
     shape all all
 }
 
-# From one host to another, as much as TCP sends.
+# From one host to another, as much as TCP sends. Every Debian has perl-base.
 start_tcp() {
     local take='my $flow = IO::Socket::INET->new(LocalPort => 9, Listen => 1)->accept;
         1 while sysread $flow, my $bytes, 65536'
