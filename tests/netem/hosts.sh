@@ -101,7 +101,7 @@ drop() {
     done
 }
 
-# TCP leaves it to no device to cut what it sends into packets: netem would take it for one.
+# Devices get what TCP sends cut into packets. What they are to cut, netem would take for one.
 send_whole_packets() {
     local one other
     for one in "${hosts[@]}"; do

@@ -8,7 +8,8 @@
 //! does, sending goes by loss as well, like TCP: who gives way to TCP gets nothing.
 //!
 //! Entries keep a window and a pace. Pieces of snapshots, which nobody acknowledges one by one,
-//! keep the pace and a wider window: by the echoes it is known about how many are under way.
+//! keep the pace and, but beside somebody who keeps a queue, a wider window: by the echoes it is
+//! known about how many are under way.
 
 mod best;
 mod contended;
